@@ -1,0 +1,35 @@
+package sip
+
+import (
+	"strconv"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+type metrics struct {
+	responses *prometheus.CounterVec
+	strangers prometheus.Counter
+	legs      prometheus.GaugeFunc
+}
+
+func newMetrics(registry prometheus.Registerer, legs func() int) *metrics {
+	m := &metrics{
+		responses: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "bewaard_sip_responses_total", Help: "Final responses to INVITE, sent and received, by the trunk at the other end.",
+		}, []string{"method", "code", "trunk"}),
+		strangers: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "bewaard_sip_strangers_total", Help: "Datagrams and connections dropped because their source belongs to no trunk.",
+		}),
+		legs: prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "bewaard_sip_legs", Help: "Dialogs that are set up or being set up.",
+		}, func() float64 { return float64(legs()) }),
+	}
+	if registry != nil {
+		registry.MustRegister(m.responses, m.strangers, m.legs)
+	}
+	return m
+}
+
+func (m *metrics) response(method string, code int, trunk string) {
+	m.responses.WithLabelValues(method, strconv.Itoa(code), trunk).Inc()
+}

@@ -1,0 +1,161 @@
+// Package sip speaks SIP on the wire. It gives legs: one dialog each, seen from
+// us (RFC 3261 §12). It stands on the transaction and transport layers of sipgo
+// and is the one package that imports it; dialogs, legs and their timing are ours.
+//
+// It knows nothing of media, rules or rows; a session description is bytes to it.
+//
+//	socket ─ transport ─ transaction ─┬─ INVITE ──▶ Handler.Invite(leg)
+//	                                  └─ in a dialog ──▶ leg ─▶ leg.Events()
+//
+// A call's goroutine owns its legs: it reads their events and calls their methods.
+package sip
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+)
+
+// T1 and its kin are RFC 3261's timers (§17, table 4).
+const (
+	T1 = 500 * time.Millisecond // round-trip estimate
+	T2 = 4 * time.Second        // longest interval between retransmissions of a response or a non-INVITE request
+
+	// confirmTimeout is how long a 2xx is repeated for want of an ACK, and how
+	// long a cancelled INVITE may stay without a final response.
+	confirmTimeout = 64 * T1
+)
+
+// defaultTryTimeout is how long a peer may leave an INVITE wholly unanswered. RFC
+// 3261 §17.1.1.2 says 64·T1; a caller hears nothing meanwhile, and a peer that is
+// there says 100 within 200 ms (§17.2.1). Five transmissions fit into it.
+const defaultTryTimeout = 8 * time.Second
+
+// Config is the file's sip section.
+type Config struct {
+	// Listen is where requests come in: udp://host:port and tcp://host:port.
+	// Default: udp://0.0.0.0:5060 and tcp://0.0.0.0:5060.
+	Listen []Listen `yaml:"listen"`
+	// Advertise is the address that peers are told, where it differs from the
+	// one we listen on (behind NAT). Default: the address of the route to the peer.
+	Advertise netip.Addr `yaml:"advertise"`
+	// UserAgent is sent in User-Agent and Server. Default: bewaard.
+	UserAgent string `yaml:"user_agent"`
+	// TryTimeout is how long a peer may leave an INVITE without any response
+	// before the call fails. Default: 8s.
+	TryTimeout time.Duration `yaml:"try_timeout"`
+}
+
+// Validate reports every fault of the section, each with the key below sip.
+func (c Config) Validate() []error {
+	var faults []error
+	seen := map[Listen]bool{}
+	for i, l := range c.Listen {
+		if seen[l] {
+			faults = append(faults, fmt.Errorf("listen[%d]: %v is there twice", i, l))
+		}
+		seen[l] = true
+	}
+	if c.TryTimeout < 0 {
+		faults = append(faults, errors.New("try_timeout: is negative"))
+	}
+	return faults
+}
+
+func (c Config) withDefaults() Config {
+	if len(c.Listen) == 0 {
+		anywhere := netip.AddrPortFrom(netip.IPv4Unspecified(), 5060)
+		c.Listen = []Listen{{"udp", anywhere}, {"tcp", anywhere}}
+	}
+	c.UserAgent = cmp.Or(c.UserAgent, "bewaard")
+	c.TryTimeout = cmp.Or(c.TryTimeout, defaultTryTimeout)
+	return c
+}
+
+// Listen is one socket that requests come in on, written udp://0.0.0.0:5060.
+type Listen struct {
+	Transport string // udp or tcp
+	Addr      netip.AddrPort
+}
+
+// UnmarshalText reads udp://host:port or tcp://host:port; the host is an IP address.
+func (l *Listen) UnmarshalText(text []byte) error {
+	u, err := url.Parse(string(text))
+	if err != nil || !slices.Contains([]string{"udp", "tcp"}, u.Scheme) || u.Path != "" || u.User != nil || u.RawQuery != "" {
+		return fmt.Errorf("%q is not udp://address:port or tcp://address:port", text)
+	}
+	host, port := u.Host, "5060"
+	if u.Port() != "" {
+		host, port = u.Hostname(), u.Port()
+	}
+	addr, err := netip.ParseAddrPort(net.JoinHostPort(strings.Trim(host, "[]"), port))
+	if err != nil {
+		return fmt.Errorf("%q: the host is not an IP address", text)
+	}
+	*l = Listen{u.Scheme, addr}
+	return nil
+}
+
+// MarshalText writes the form that UnmarshalText reads.
+func (l Listen) MarshalText() ([]byte, error) { return []byte(l.String()), nil }
+
+func (l Listen) String() string { return l.Transport + "://" + l.Addr.String() }
+
+// Peer is where requests of a trunk go.
+type Peer struct {
+	Transport string         // udp or tcp
+	Host      string         // for the request URI: the name or address as configured
+	Addr      netip.AddrPort // where that is
+}
+
+func (p Peer) String() string { return p.Transport + ":" + p.Addr.String() }
+
+// Handler is what the user agent asks and tells: the call's manager.
+type Handler interface {
+	// Trunk names the trunk that an address belongs to. Who belongs to none gets
+	// no service and no answer: his messages are dropped before they are read.
+	Trunk(source netip.AddrPort) (name string, ok bool)
+	// Invite brings a new caller leg. It must not block; the leg must be ended.
+	Invite(*Leg)
+	// Ready reports whether new calls are taken; it is the answer to OPTIONS.
+	Ready() bool
+}
+
+// EventKind says what happened on a leg.
+type EventKind uint8
+
+// What happens on a caller leg is Cancelled, Confirmed, Unconfirmed, Reoffered and
+// Ended; on a callee leg Progressed, Answered, Rejected, Failed, Reoffered and Ended.
+const (
+	Progressed  EventKind = iota + 1 // a provisional response other than 100: Code, Reason, Body
+	Answered                         // a 2xx, already acknowledged: Code, Reason, Body
+	Rejected                         // a final response from 300 on: Code, Reason
+	Failed                           // no final response: Err is ErrNoResponse or a transport's
+	Cancelled                        // the caller gave up; the INVITE is already answered with 487
+	Confirmed                        // our 2xx was acknowledged
+	Unconfirmed                      // our 2xx was repeated for 64·T1 and never acknowledged
+	Reoffered                        // an INVITE in the dialog, refused with 488: the session stays as it was
+	Ended                            // the peer's BYE, already answered
+)
+
+var kinds = [...]string{"", "progressed", "answered", "rejected", "failed", "cancelled", "confirmed", "unconfirmed", "reoffered", "ended"}
+
+func (k EventKind) String() string { return kinds[k] }
+
+// Event is something that the peer did on a leg.
+type Event struct {
+	Kind   EventKind
+	Code   int    // status code of a response
+	Reason string // its reason phrase, or a BYE's or CANCEL's Reason header
+	Body   []byte // session description, if any
+	Err    error
+}
+
+// ErrNoResponse is a Failed event's error when the peer said nothing at all.
+var ErrNoResponse = errors.New("no response")

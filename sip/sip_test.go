@@ -1,0 +1,422 @@
+package sip
+
+import (
+	"log/slog"
+	"net/netip"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/bewaard/bewaard/sip/siptest"
+)
+
+const (
+	ourAddr  = "192.0.2.1:5060"
+	pbxAddr  = "192.0.2.5:5060"
+	alienAt  = "203.0.113.9:5060"
+	someSDP  = "v=0\r\no=- 1 1 IN IP4 192.0.2.5\r\ns=-\r\nc=IN IP4 192.0.2.5\r\nt=0 0\r\nm=audio 4000 RTP/AVP 8\r\n"
+	otherSDP = "v=0\r\no=- 2 2 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\nm=audio 6000 RTP/AVP 8\r\n"
+)
+
+// handler hands the legs to the test.
+type handler struct {
+	legs  chan *Leg
+	ready bool
+}
+
+func (h *handler) Trunk(source netip.AddrPort) (string, bool) {
+	return "pbx", source == netip.MustParseAddrPort(pbxAddr)
+}
+func (h *handler) Invite(l *Leg) { h.legs <- l }
+func (h *handler) Ready() bool   { return h.ready }
+
+// world is a user agent and one peer in a bubble.
+type world struct {
+	*testing.T
+	network *siptest.Network
+	ua      *UA
+	legs    chan *Leg
+	handler *handler
+	pbx     *siptest.Peer
+}
+
+func inBubble(t *testing.T, test func(w *world)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{T: t, network: siptest.NewNetwork(), handler: &handler{legs: make(chan *Leg, 8), ready: true}}
+		w.legs = w.handler.legs
+		w.ua = New(Config{}, w.handler, slog.New(slog.DiscardHandler), nil)
+		w.ua.ServePacket(w.network.Listen(ourAddr))
+		w.pbx = siptest.NewPeer(t, w.network, pbxAddr, ourAddr)
+		test(w)
+		synctest.Wait()
+		if n := w.ua.Legs(); n != 0 {
+			t.Errorf("got %d legs left, want 0", n)
+		}
+		if err := w.ua.Close(); err != nil {
+			t.Errorf("close: %v", err)
+		}
+	})
+}
+
+// incoming sends an INVITE and returns it with its leg, past the 100.
+func (w *world) incoming(more string) (siptest.Message, *Leg) {
+	w.Helper()
+	invite := w.pbx.Invite("+31209876543", someSDP, more)
+	w.pbx.Expect("SIP/2.0 100")
+	return invite, <-w.legs
+}
+
+// outgoing sends an INVITE of ours and returns its leg and what the peer got.
+func (w *world) outgoing() (*Leg, siptest.Message) {
+	w.Helper()
+	leg, err := w.ua.Invite(Invite{
+		Peer: Peer{"udp", "192.0.2.5", netip.MustParseAddrPort(pbxAddr)}, Trunk: "pbx", Called: "100",
+		From: Party{Display: "", User: "+31201234567"}, MaxForwards: 69, Body: []byte(otherSDP),
+	})
+	if err != nil {
+		w.Fatal(err)
+	}
+	return leg, w.pbx.Expect("INVITE ")
+}
+
+func (w *world) event(l *Leg, want EventKind) Event {
+	w.Helper()
+	select {
+	case e := <-l.Events():
+		if e.Kind != want {
+			w.Fatalf("got event %v (%+v), want %v", e.Kind, e, want)
+		}
+		return e
+	case <-time.After(2 * time.Minute):
+		w.Fatalf("got no event, want %v", want)
+	}
+	panic("unreachable")
+}
+
+// A caller leg rings, is answered, acknowledged and hung up by the peer; every
+// response carries the same tag.
+func TestCallerLeg(t *testing.T) {
+	inBubble(t, func(w *world) {
+		invite, leg := w.incoming("P-Asserted-Identity: <sip:+31201234567@carrier.example>\r\n")
+		if got := leg.From().User; got != "+31201234567" {
+			w.Errorf("got caller %q, want +31201234567", got)
+		}
+		if got := leg.Called(); got != "+31209876543" {
+			w.Errorf("got called %q, want +31209876543", got)
+		}
+		if got := string(leg.Offer()); got != someSDP {
+			w.Errorf("got offer %q", got)
+		}
+		if got := leg.Passed(); len(got) != 1 || got[0].Name != "P-Asserted-Identity" {
+			w.Errorf("got passed headers %v, want one P-Asserted-Identity", got)
+		}
+		if err := leg.Progress(183, "Session Progress", []byte(otherSDP)); err != nil {
+			w.Fatal(err)
+		}
+		progress := w.pbx.Expect("SIP/2.0 183")
+		if progress.Body() != otherSDP {
+			w.Errorf("got early media %q", progress.Body())
+		}
+		if err := leg.Answer([]byte(otherSDP)); err != nil {
+			w.Fatal(err)
+		}
+		answer := w.pbx.Expect("SIP/2.0 200")
+		if answer.Header("To") != progress.Header("To") || !strings.Contains(answer.Header("To"), "tag=") {
+			w.Errorf("got To %q after %q, want the same with a tag", answer.Header("To"), progress.Header("To"))
+		}
+		w.pbx.InDialog("ACK", invite, answer, 1)
+		w.event(leg, Confirmed)
+		w.pbx.InDialog("BYE", invite, answer, 2)
+		w.pbx.Expect("SIP/2.0 200")
+		w.event(leg, Ended)
+		w.pbx.InDialog("BYE", invite, answer, 3)
+		w.pbx.Expect("SIP/2.0 481")
+	})
+}
+
+// A 2xx without an ACK is repeated after 0.5, 1, 2, 4, 4 … seconds for 64·T1, then
+// the leg is unconfirmed and its BYE goes out (RFC 3261 §13.3.1.4).
+func TestAnswerIsRepeated(t *testing.T) {
+	inBubble(t, func(w *world) {
+		_, leg := w.incoming("")
+		began := time.Now()
+		if err := leg.Answer([]byte(otherSDP)); err != nil {
+			w.Fatal(err)
+		}
+		at := 0.0
+		for _, interval := range []float64{0, 0.5, 1, 2, 4, 4, 4, 4, 4, 4, 4} {
+			at += interval
+			if got := w.pbx.Expect("SIP/2.0 200").At.Sub(began).Seconds(); got != at {
+				w.Errorf("got the 2xx at %v s, want %v s", got, at)
+			}
+		}
+		w.event(leg, Unconfirmed)
+		if got := time.Since(began).Seconds(); got < 32 || got > 36 {
+			w.Errorf("got unconfirmed after %v s, want 64·T1", got)
+		}
+		leg.Hangup(0, "")
+		bye := w.pbx.Expect("BYE ")
+		w.pbx.Reply(bye, "200 OK", "")
+	})
+}
+
+// A leg that is hung up while its ACK is awaited sends the BYE after the ACK.
+func TestHangupAwaitsACK(t *testing.T) {
+	inBubble(t, func(w *world) {
+		invite, leg := w.incoming("")
+		leg.Answer([]byte(otherSDP))
+		answer := w.pbx.Expect("SIP/2.0 200")
+		leg.Hangup(503, "Service Unavailable")
+		w.pbx.Silent(100 * time.Millisecond)
+		w.pbx.InDialog("ACK", invite, answer, 1)
+		bye := w.pbx.Expect("BYE sip:peer@192.0.2.5:5060")
+		if got := bye.Header("Reason"); !strings.Contains(got, "cause=503") {
+			w.Errorf("got Reason %q, want cause=503", got)
+		}
+		w.pbx.Reply(bye, "200 OK", "")
+	})
+}
+
+// A CANCEL is answered with 200, its INVITE with 487 and the tag that went before.
+func TestCallerCancels(t *testing.T) {
+	inBubble(t, func(w *world) {
+		invite, leg := w.incoming("")
+		leg.Progress(180, "Ringing", nil)
+		ringing := w.pbx.Expect("SIP/2.0 180")
+		w.pbx.Transaction("CANCEL", invite, invite.Header("To"))
+		w.pbx.Expect("SIP/2.0 200")
+		terminated := w.pbx.Expect("SIP/2.0 487")
+		if terminated.Header("To") != ringing.Header("To") {
+			w.Errorf("got To %q, want %q", terminated.Header("To"), ringing.Header("To"))
+		}
+		w.pbx.Transaction("ACK", invite, terminated.Header("To"))
+		w.event(leg, Cancelled)
+		leg.Hangup(487, "Request Terminated") // what release does: nothing more is sent
+		w.pbx.Silent(time.Minute)
+	})
+}
+
+// A rejection is repeated until its ACK.
+func TestReject(t *testing.T) {
+	inBubble(t, func(w *world) {
+		invite, leg := w.incoming("")
+		leg.Hangup(503, "Service Unavailable")
+		w.pbx.Expect("SIP/2.0 503")
+		rejected := w.pbx.Expect("SIP/2.0 503")
+		w.pbx.Transaction("ACK", invite, rejected.Header("To"))
+		w.pbx.Silent(time.Minute)
+	})
+}
+
+// What cannot become a call is refused at once, each with its status.
+func TestRefused(t *testing.T) {
+	for name, test := range map[string]struct{ more, want string }{
+		"hops used up":      {"Max-Forwards: 0\r\n", "SIP/2.0 483"},
+		"unknown extension": {"Require: 100rel\r\n", "SIP/2.0 420"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(w *world) {
+				invite := w.pbx.Invite("100", someSDP, test.more)
+				refused := w.pbx.Expect(test.want)
+				w.pbx.Transaction("ACK", invite, refused.Header("To"))
+			})
+		})
+	}
+}
+
+// OPTIONS is answered 200, and 503 when no calls are taken.
+func TestOptions(t *testing.T) {
+	inBubble(t, func(w *world) {
+		ask := func(branch string) {
+			w.pbx.Send("OPTIONS sip:192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.5:5060;branch=z9hG4bK" + branch + "\r\nFrom: <sip:p@192.0.2.5>;tag=a\r\nTo: <sip:192.0.2.1>\r\nCall-ID: " + branch + "\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n")
+		}
+		ask("one")
+		if got := w.pbx.Expect("SIP/2.0 200").Header("Allow"); !strings.Contains(got, "INVITE") {
+			w.Errorf("got Allow %q", got)
+		}
+		w.handler.ready = false
+		ask("two")
+		w.pbx.Expect("SIP/2.0 503")
+	})
+}
+
+// A stranger gets no answer and leaves nothing behind.
+func TestStrangerIsDropped(t *testing.T) {
+	inBubble(t, func(w *world) {
+		stranger := siptest.NewPeer(w.T, w.network, alienAt, ourAddr)
+		stranger.Invite("112", someSDP, "")
+		stranger.Silent(time.Minute)
+		if n := w.ua.transport.Pool("udp").Size(); n != 1 {
+			w.Errorf("got %d addresses noted by the transport, want our own only", n)
+		}
+		select {
+		case <-w.legs:
+			w.Error("got a leg for a stranger")
+		default:
+		}
+	})
+}
+
+// A callee leg reports ringing and the answer, acknowledges it, also when repeated,
+// and hangs up.
+func TestCalleeLeg(t *testing.T) {
+	inBubble(t, func(w *world) {
+		leg, invite := w.outgoing()
+		if invite.Start() != "INVITE sip:100@192.0.2.5 SIP/2.0" || invite.Body() != otherSDP || invite.Header("Max-Forwards") != "69" {
+			w.Errorf("got %s", invite.Text)
+		}
+		w.pbx.Reply(invite, "100 Trying", "")
+		w.pbx.Reply(invite, "180 Ringing", "")
+		if e := w.event(leg, Progressed); e.Code != 180 {
+			w.Errorf("got %d, want 180", e.Code)
+		}
+		w.pbx.Reply(invite, "200 OK", someSDP)
+		if e := w.event(leg, Answered); string(e.Body) != someSDP {
+			w.Errorf("got answer %q", e.Body)
+		}
+		ack := w.pbx.Expect("ACK sip:peer@192.0.2.5:5060")
+		w.pbx.Reply(invite, "200 OK", someSDP)
+		if again := w.pbx.Expect("ACK "); again.Header("Via") != ack.Header("Via") {
+			w.Errorf("got another ACK %q than %q for a repeated 2xx", again.Header("Via"), ack.Header("Via"))
+		}
+		leg.Hangup(0, "")
+		bye := w.pbx.Expect("BYE sip:peer@192.0.2.5:5060")
+		if bye.Header("CSeq") != "2 BYE" || !strings.Contains(bye.Header("To"), "tag=peer") {
+			w.Errorf("got CSeq %q To %q", bye.Header("CSeq"), bye.Header("To"))
+		}
+		w.pbx.Reply(bye, "200 OK", "")
+	})
+}
+
+// A peer's BYE on a callee leg is answered and reported.
+func TestCalleeHangsUp(t *testing.T) {
+	inBubble(t, func(w *world) {
+		leg, invite := w.outgoing()
+		reply := w.pbx.Reply(invite, "200 OK", someSDP)
+		w.event(leg, Answered)
+		w.pbx.Expect("ACK ")
+		w.pbx.DialogRequest("BYE", invite, reply, 1)
+		w.pbx.Expect("SIP/2.0 200")
+		w.event(leg, Ended)
+	})
+}
+
+// An offer in the dialog is refused; the session stays.
+func TestReofferIsRefused(t *testing.T) {
+	inBubble(t, func(w *world) {
+		leg, invite := w.outgoing()
+		reply := w.pbx.Reply(invite, "200 OK", someSDP)
+		w.event(leg, Answered)
+		w.pbx.Expect("ACK ")
+		w.pbx.DialogRequest("INVITE", invite, reply, 1)
+		refused := w.pbx.Expect("SIP/2.0 488")
+		w.event(leg, Reoffered)
+		w.pbx.Transaction("ACK", siptest.Message{Text: "INVITE " + strings.Trim(invite.Header("Contact"), "<>") + " SIP/2.0\r\nVia: " + refused.Header("Via") + "\r\nFrom: " + refused.Header("From") + "\r\nCall-ID: " + refused.Header("Call-ID") + "\r\n\r\n"}, refused.Header("To"))
+		w.pbx.Silent(time.Second)
+		leg.Hangup(0, "")
+		w.pbx.Reply(w.pbx.Expect("BYE "), "200 OK", "")
+	})
+}
+
+// A rejection is passed on with its meaning.
+func TestCalleeRejects(t *testing.T) {
+	inBubble(t, func(w *world) {
+		leg, invite := w.outgoing()
+		w.pbx.Reply(invite, "486 Busy Here", "")
+		w.pbx.Expect("ACK ")
+		if e := w.event(leg, Rejected); e.Code != 486 || e.Reason != "Busy Here" {
+			w.Errorf("got %d %q, want 486 Busy Here", e.Code, e.Reason)
+		}
+	})
+}
+
+// A silent peer gets the INVITE five times in eight seconds, then the leg has failed.
+func TestSilentPeer(t *testing.T) {
+	inBubble(t, func(w *world) {
+		leg, _ := w.outgoing()
+		began := time.Now()
+		if e := w.event(leg, Failed); e.Err != ErrNoResponse {
+			w.Errorf("got %v, want ErrNoResponse", e.Err)
+		}
+		if got := time.Since(began); got != defaultTryTimeout {
+			w.Errorf("got failure after %v, want %v", got, defaultTryTimeout)
+		}
+		for range 4 {
+			w.pbx.Expect("INVITE ")
+		}
+		w.pbx.Silent(time.Minute)
+	})
+}
+
+// A CANCEL waits for the first provisional response (RFC 3261 §9.1).
+func TestCancelAwaitsProvisional(t *testing.T) {
+	inBubble(t, func(w *world) {
+		leg, invite := w.outgoing()
+		leg.Hangup(487, "Request Terminated")
+		w.pbx.Silent(100 * time.Millisecond)
+		w.pbx.Reply(invite, "100 Trying", "")
+		cancel := w.pbx.Expect("CANCEL ")
+		if cancel.Header("Via") != invite.Header("Via") {
+			w.Errorf("got Via %q, want the INVITE's %q", cancel.Header("Via"), invite.Header("Via"))
+		}
+		w.pbx.Reply(cancel, "200 OK", "")
+		w.pbx.Reply(invite, "487 Request Terminated", "")
+		w.pbx.Expect("ACK ")
+		w.pbx.Silent(time.Minute)
+	})
+}
+
+// A 2xx that crosses our CANCEL is acknowledged and ended with a BYE.
+func TestAnswerCrossesCancel(t *testing.T) {
+	inBubble(t, func(w *world) {
+		leg, invite := w.outgoing()
+		w.pbx.Reply(invite, "180 Ringing", "")
+		w.event(leg, Progressed)
+		leg.Hangup(487, "Request Terminated")
+		cancel := w.pbx.Expect("CANCEL ")
+		w.pbx.Reply(invite, "200 OK", someSDP)
+		w.pbx.Reply(cancel, "200 OK", "")
+		w.pbx.Expect("ACK ")
+		w.pbx.Reply(w.pbx.Expect("BYE "), "200 OK", "")
+		w.pbx.Silent(time.Minute)
+	})
+}
+
+// A 2xx of a second branch is acknowledged and ended; the first goes on.
+func TestSecondBranch(t *testing.T) {
+	inBubble(t, func(w *world) {
+		leg, invite := w.outgoing()
+		w.pbx.Reply(invite, "200 OK", someSDP)
+		w.event(leg, Answered)
+		w.pbx.Expect("ACK ")
+		other := siptest.Message{Text: strings.Replace(invite.Text, "To: <sip:100@192.0.2.5>", "To: <sip:100@192.0.2.5>;tag=other", 1)}
+		w.pbx.Reply(other, "200 OK", someSDP)
+		first, second := w.pbx.Expect(""), w.pbx.Expect("")
+		for _, m := range []siptest.Message{first, second} {
+			if !strings.Contains(m.Header("To"), "tag=other") {
+				w.Errorf("got %s to %q, want it to the second branch", m.Start(), m.Header("To"))
+			}
+		}
+		bye := second
+		if strings.HasPrefix(first.Start(), "BYE") {
+			bye = first
+		}
+		w.pbx.Reply(bye, "200 OK", "")
+		leg.Hangup(0, "")
+		w.pbx.Reply(w.pbx.Expect("BYE "), "200 OK", "")
+	})
+}
+
+// A peer that never answers our CANCEL leaves nothing behind after 64·T1.
+func TestCancelUnanswered(t *testing.T) {
+	inBubble(t, func(w *world) {
+		leg, invite := w.outgoing()
+		w.pbx.Reply(invite, "100 Trying", "")
+		time.Sleep(time.Second)
+		leg.Hangup(487, "Request Terminated")
+		w.pbx.Expect("CANCEL ")
+		time.Sleep(2 * confirmTimeout) // of the bubble's
+	})
+}

@@ -1,0 +1,160 @@
+package siptest
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+)
+
+// Peer is a SIP endpoint that says exactly what a test makes it say. It never
+// answers, acknowledges or repeats anything by itself.
+type Peer struct {
+	t    testing.TB
+	conn net.PacketConn
+	to   netip.AddrPort
+	in   chan Message
+	tag  string
+	seq  int
+}
+
+// NewPeer opens a peer on the network that talks to one address.
+func NewPeer(t testing.TB, n *Network, addr, to string) *Peer {
+	p := &Peer{t: t, conn: n.Listen(addr), to: netip.MustParseAddrPort(to), in: make(chan Message, 1024), tag: "peer" + strings.NewReplacer(".", "", ":", "").Replace(addr)}
+	go func() { // ends with the peer
+		defer close(p.in)
+		b := make([]byte, 1<<16)
+		for {
+			n, _, err := p.conn.ReadFrom(b)
+			if err != nil {
+				return
+			}
+			p.in <- Message{Text: string(b[:n]), At: time.Now()}
+		}
+	}()
+	t.Cleanup(func() { p.Close() })
+	return p
+}
+
+// Close closes the peer's socket.
+func (p *Peer) Close() { p.conn.Close() }
+
+// Addr returns the peer's address.
+func (p *Peer) Addr() string { return p.conn.LocalAddr().String() }
+
+// Message is a SIP message as text, with CRLF line ends.
+type Message struct {
+	Text string
+	At   time.Time // when it arrived
+}
+
+// Start returns the start line.
+func (m Message) Start() string { line, _, _ := strings.Cut(m.Text, "\r\n"); return line }
+
+// Method returns a request's method, or that of a response's CSeq.
+func (m Message) Method() string { _, method, _ := strings.Cut(m.Header("CSeq"), " "); return method }
+
+// Header returns the first header field of that name, in whatever case, or "".
+func (m Message) Header(name string) string {
+	head, _, _ := strings.Cut(m.Text, "\r\n\r\n")
+	for _, line := range strings.Split(head, "\r\n")[1:] {
+		if key, value, ok := strings.Cut(line, ":"); ok && strings.EqualFold(strings.TrimSpace(key), name) {
+			return strings.TrimSpace(value)
+		}
+	}
+	return ""
+}
+
+// Body returns what follows the header fields.
+func (m Message) Body() string { _, body, _ := strings.Cut(m.Text, "\r\n\r\n"); return body }
+
+// Send sends a message; its lines may end with LF.
+func (p *Peer) Send(text string) {
+	text = strings.ReplaceAll(strings.ReplaceAll(text, "\r\n", "\n"), "\n", "\r\n")
+	if _, err := p.conn.WriteTo([]byte(text), net.UDPAddrFromAddrPort(p.to)); err != nil {
+		p.t.Fatalf("send: %v", err)
+	}
+}
+
+// Expect returns the next message and fails the test unless its start line begins
+// so: "INVITE ", "SIP/2.0 200". It waits a minute, of the bubble's time in one.
+func (p *Peer) Expect(start string) Message {
+	p.t.Helper()
+	select {
+	case m, ok := <-p.in:
+		if !ok {
+			p.t.Fatalf("got the end of the network, want %q", start)
+		}
+		if !strings.HasPrefix(m.Start(), start) {
+			p.t.Fatalf("got %q, want %q", m.Start(), start)
+		}
+		return m
+	case <-time.After(time.Minute):
+		p.t.Fatalf("got nothing for a minute, want %q", start)
+	}
+	panic("unreachable")
+}
+
+// Silent fails the test if a message comes within that time.
+func (p *Peer) Silent(d time.Duration) {
+	p.t.Helper()
+	select {
+	case m := <-p.in:
+		p.t.Fatalf("got %q, want silence", m.Start())
+	case <-time.After(d):
+	}
+}
+
+// Invite sends an INVITE with an offer and returns it, for Ack, Cancel and Bye. More
+// are further header lines, each with its line end.
+func (p *Peer) Invite(called, offer, more string) Message {
+	p.seq++
+	m := Message{Text: fmt.Sprintf("INVITE sip:%s@%s SIP/2.0\r\nVia: SIP/2.0/UDP %s;branch=z9hG4bK%s%d;rport\r\nMax-Forwards: 70\r\n"+
+		"From: <sip:+31201234567@%s>;tag=%s\r\nTo: <sip:%s@%s>\r\nCall-ID: %s-%d\r\nCSeq: 1 INVITE\r\nContact: <sip:peer@%s>\r\n%s"+
+		"Content-Type: application/sdp\r\nContent-Length: %d\r\n\r\n%s",
+		called, p.to, p.Addr(), p.tag, p.seq, p.Addr(), p.tag, called, p.to, p.tag, p.seq, p.Addr(), more, len(offer), offer)}
+	p.Send(m.Text)
+	return m
+}
+
+// InDialog sends a request in the dialog that response set up to our invite, with
+// its own branch: ACK with the INVITE's number, others with the number given.
+func (p *Peer) InDialog(method string, invite, response Message, seq int) {
+	uri := strings.Trim(response.Header("Contact"), "<>")
+	p.Send(fmt.Sprintf("%s %s SIP/2.0\r\nVia: SIP/2.0/UDP %s;branch=z9hG4bK%s%s%d;rport\r\nMax-Forwards: 70\r\nFrom: %s\r\nTo: %s\r\nCall-ID: %s\r\nCSeq: %d %s\r\nContact: <sip:peer@%s>\r\nContent-Length: 0\r\n\r\n",
+		method, uri, p.Addr(), p.tag, method, seq, invite.Header("From"), response.Header("To"), invite.Header("Call-ID"), seq, method, p.Addr()))
+}
+
+// Transaction sends an ACK or CANCEL in the INVITE's own transaction.
+func (p *Peer) Transaction(method string, invite Message, to string) {
+	_, rest, _ := strings.Cut(invite.Start(), " ")
+	p.Send(fmt.Sprintf("%s %s\r\nVia: %s\r\nMax-Forwards: 70\r\nFrom: %s\r\nTo: %s\r\nCall-ID: %s\r\nCSeq: 1 %s\r\nContent-Length: 0\r\n\r\n",
+		method, rest, invite.Header("Via"), invite.Header("From"), to, invite.Header("Call-ID"), method))
+}
+
+// Reply answers a request that came in: status is "180 Ringing". A body makes it
+// application/sdp.
+func (p *Peer) Reply(request Message, status, body string) Message {
+	to := request.Header("To")
+	if !strings.Contains(to, "tag=") && !strings.HasPrefix(status, "100") {
+		to += ";tag=" + p.tag
+	}
+	contentType := ""
+	if body != "" {
+		contentType = "Content-Type: application/sdp\r\n"
+	}
+	m := Message{Text: fmt.Sprintf("SIP/2.0 %s\r\nVia: %s\r\nFrom: %s\r\nTo: %s\r\nCall-ID: %s\r\nCSeq: %s\r\nContact: <sip:peer@%s>\r\n%sContent-Length: %d\r\n\r\n%s",
+		status, request.Header("Via"), request.Header("From"), to, request.Header("Call-ID"), request.Header("CSeq"), p.Addr(), contentType, len(body), body)}
+	p.Send(m.Text)
+	return m
+}
+
+// DialogRequest sends a request in the dialog that invite, which came in, and our
+// reply to it set up.
+func (p *Peer) DialogRequest(method string, invite, reply Message, seq int) {
+	uri := strings.Trim(invite.Header("Contact"), "<>")
+	p.Send(fmt.Sprintf("%s %s SIP/2.0\r\nVia: SIP/2.0/UDP %s;branch=z9hG4bK%s%s%d;rport\r\nMax-Forwards: 70\r\nFrom: %s\r\nTo: %s\r\nCall-ID: %s\r\nCSeq: %d %s\r\nContent-Length: 0\r\n\r\n",
+		method, uri, p.Addr(), p.tag, method, seq, reply.Header("To"), invite.Header("From"), invite.Header("Call-ID"), seq, method))
+}
