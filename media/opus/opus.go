@@ -1,0 +1,74 @@
+// Package opus encodes and decodes Opus packets (RFC 6716) with libopus. It is
+// the door to github.com/hraban/opus.
+//
+// A build without cgo has everything here except the codec: Available is false,
+// and NewEncoder and NewDecoder return ErrUnavailable.
+//
+// It knows nothing of containers or of RTP.
+package opus
+
+import (
+	"errors"
+	"fmt"
+)
+
+// MaxPacketBytes is the longest packet that Encode makes: a TOC byte and one
+// frame (RFC 6716 §3.2.1).
+const MaxPacketBytes = 1 + 1275
+
+// ErrUnavailable says that this build has no libopus.
+var ErrUnavailable = errors.New("built without cgo, hence without Opus")
+
+// Config is what an Encoder is made with.
+type Config struct {
+	Hz         int // 8000, 16000 or 48000
+	Channels   int // 1 or 2
+	BitRate    int // bits a second for all channels; 0: 16,000 a channel
+	Complexity int // 1 (fastest) to 10 (best); 0: 5
+}
+
+const (
+	// libopus keeps two channels apart only from about 18,000 bits a second on;
+	// below, it mixes them and both parties are heard on both.
+	minBitRate       = 6_000 // RFC 6716 §2.1.1
+	minStereoBitRate = 24_000
+	maxBitRate       = 510_000
+
+	defaultBitRate    = 16_000 // a channel
+	defaultComplexity = 5
+	framesPerSecond   = 50
+)
+
+// withDefaults returns the effective configuration.
+func (c Config) withDefaults() (Config, error) {
+	if err := checkFormat(c.Hz, c.Channels); err != nil {
+		return Config{}, err
+	}
+	if c.BitRate == 0 {
+		c.BitRate = defaultBitRate * c.Channels
+	}
+	if c.Complexity == 0 {
+		c.Complexity = defaultComplexity
+	}
+	lowest := minBitRate
+	if c.Channels == 2 {
+		lowest = minStereoBitRate
+	}
+	if c.BitRate < lowest || c.BitRate > maxBitRate {
+		return Config{}, fmt.Errorf("%d bits a second, %d to %d are possible with %d channels", c.BitRate, lowest, maxBitRate, c.Channels)
+	}
+	if c.Complexity < 1 || c.Complexity > 10 {
+		return Config{}, fmt.Errorf("complexity %d, 1 to 10 are possible", c.Complexity)
+	}
+	return c, nil
+}
+
+func checkFormat(hz, channels int) error {
+	if hz != 8000 && hz != 16000 && hz != 48000 {
+		return fmt.Errorf("%d Hz, 8000, 16000 and 48000 are possible", hz)
+	}
+	if channels != 1 && channels != 2 {
+		return fmt.Errorf("%d channels, 1 and 2 are possible", channels)
+	}
+	return nil
+}
