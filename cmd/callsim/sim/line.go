@@ -1,0 +1,243 @@
+package sim
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/bewaard/bewaard/media/g711"
+	"github.com/bewaard/bewaard/sip"
+	"github.com/bewaard/bewaard/sip/sdp"
+)
+
+const (
+	frameSamples = 160 // 20 ms
+	alaw         = 8   // RTP payload type of PCMA (RFC 3551 §6)
+	events       = 101 // of telephone-event in our descriptions
+)
+
+// Line is one call at a phone: what is said and what was heard.
+type Line struct {
+	cfg    Config
+	leg    *sip.Leg
+	conn   *net.UDPConn
+	hangup chan struct{}
+	over   chan struct{}
+	once   sync.Once
+	busy   sync.WaitGroup
+
+	mu       sync.Mutex
+	to       netip.AddrPort
+	speaking bool
+	heard    []int16
+	packets  int
+	ssrc     uint32
+	keys     []byte // waiting to be sent
+
+	more chan struct{} // tells Wait of a packet
+}
+
+func newLine(cfg Config, leg *sip.Leg) (*Line, error) {
+	conn, err := net.ListenUDP("udp", udpAddr(netip.AddrPortFrom(cfg.Listen.Addr(), 0)))
+	if err != nil {
+		return nil, err
+	}
+	l := &Line{cfg: cfg, leg: leg, conn: conn, hangup: make(chan struct{}), over: make(chan struct{}), ssrc: rand.Uint32(), more: make(chan struct{}, 1)}
+	l.busy.Go(l.listen) // ends when close closes the socket
+	return l, nil
+}
+
+// Hangup ends the call and waits until the line is closed.
+func (l *Line) Hangup() {
+	l.once.Do(func() { close(l.hangup) })
+	<-l.over
+}
+
+// Over is closed when the call has ended, whoever ended it.
+func (l *Line) Over() <-chan struct{} { return l.over }
+
+// Heard returns a copy of the samples that came in, in the order in which they came.
+func (l *Line) Heard() []int16 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return append([]int16(nil), l.heard...)
+}
+
+// Packets returns how many RTP packets came in.
+func (l *Line) Packets() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.packets
+}
+
+// Wait waits until so many packets have come in since the call began. It is for one
+// goroutine at a time.
+func (l *Line) Wait(ctx context.Context, packets int) error {
+	for l.Packets() < packets {
+		select {
+		case <-l.more:
+		case <-l.over:
+			return fmt.Errorf("call over after %d packets, want %d", l.Packets(), packets)
+		case <-ctx.Done():
+			return fmt.Errorf("%d packets, want %d: %w", l.Packets(), packets, ctx.Err())
+		}
+	}
+	return nil
+}
+
+// Press sends a key as telephone-events (RFC 4733), after those pressed before.
+func (l *Line) Press(key byte) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.keys = append(l.keys, key)
+}
+
+func (l *Line) close() {
+	close(l.over)
+	l.conn.Close()
+	l.busy.Wait()
+}
+
+// description is our offer or answer.
+func (l *Line) description() []byte {
+	local := l.conn.LocalAddr().(*net.UDPAddr).AddrPort()
+	return fmt.Appendf(nil, "v=0\r\no=- %d 1 IN IP4 %s\r\ns=-\r\nc=IN IP4 %s\r\nt=0 0\r\nm=audio %d RTP/AVP %d %d\r\na=rtpmap:%d PCMA/8000\r\na=rtpmap:%d telephone-event/8000\r\na=fmtp:%d 0-15\r\na=ptime:20\r\n",
+		l.ssrc, local.Addr(), local.Addr(), local.Port(), alaw, events, alaw, events, events)
+}
+
+// hear takes the other side's description: where to speak to.
+func (l *Line) hear(body []byte) error {
+	d, err := sdp.Parse(body)
+	if err != nil {
+		return err
+	}
+	m, err := d.Audio()
+	if err != nil {
+		return err
+	}
+	to, _, err := d.RTP(m)
+	if err != nil {
+		return err
+	}
+	for _, c := range m.Codecs() {
+		if c.PayloadType == alaw {
+			l.mu.Lock()
+			l.to = to
+			l.mu.Unlock()
+			return nil
+		}
+	}
+	return fmt.Errorf("no PCMA in %v", m.Formats)
+}
+
+// speak begins to send; a second call does nothing.
+func (l *Line) speak() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.speaking {
+		l.speaking = true
+		l.busy.Go(l.send) // ends when close closes over
+	}
+}
+
+// send says the phone's voice in frames of 20 ms until the line is closed.
+func (l *Line) send() {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	began := time.Now()
+	samples, packet := make([]int16, frameSamples), make([]byte, 12+frameSamples)
+	sequence := uint16(rand.Uint32())
+	offset := rand.Uint32()
+	for frame := 0; ; frame++ {
+		// As many frames as are due: a late tick does not slow the voice down.
+		for time.Since(began) < time.Duration(frame)*20*time.Millisecond {
+			select {
+			case <-tick.C:
+			case <-l.over:
+				return
+			}
+		}
+		l.mu.Lock()
+		to := l.to
+		var key byte
+		if len(l.keys) > 0 {
+			key, l.keys = l.keys[0], l.keys[1:]
+		}
+		l.mu.Unlock()
+		stamp := offset + uint32(frame*frameSamples)
+		if key != 0 {
+			sequence = l.sendKey(to, key, sequence, stamp)
+		}
+		for i := range samples {
+			samples[i] = l.cfg.Voice(frame*frameSamples + i)
+		}
+		g711.EncodeALaw(packet[12:], samples)
+		l.header(packet, alaw, frame == 0, sequence, stamp)
+		l.conn.WriteToUDPAddrPort(packet, to)
+		sequence++
+	}
+}
+
+func (l *Line) header(packet []byte, payloadType byte, marker bool, sequence uint16, stamp uint32) {
+	packet[0], packet[1] = 0x80, payloadType
+	if marker {
+		packet[1] |= 0x80
+	}
+	binary.BigEndian.PutUint16(packet[2:], sequence)
+	binary.BigEndian.PutUint32(packet[4:], stamp)
+	binary.BigEndian.PutUint32(packet[8:], l.ssrc)
+}
+
+// sendKey sends a key's event with its three ends (RFC 4733 §2.5.1.4).
+func (l *Line) sendKey(to netip.AddrPort, key byte, sequence uint16, stamp uint32) uint16 {
+	code := byte(0)
+	switch {
+	case key >= '0' && key <= '9':
+		code = key - '0'
+	case key == '*':
+		code = 10
+	case key == '#':
+		code = 11
+	}
+	packet := make([]byte, 16)
+	for i := range 5 {
+		l.header(packet, events, i == 0, sequence, stamp)
+		packet[12], packet[13] = code, 10
+		if i >= 2 {
+			packet[13] |= 0x80
+		}
+		binary.BigEndian.PutUint16(packet[14:], uint16(min(i+1, 3)*frameSamples))
+		l.conn.WriteToUDPAddrPort(packet, to)
+		sequence++
+	}
+	return sequence
+}
+
+// listen keeps what comes in.
+func (l *Line) listen() {
+	packet := make([]byte, 1500)
+	samples := make([]int16, 1500)
+	for {
+		n, _, err := l.conn.ReadFromUDPAddrPort(packet)
+		if err != nil {
+			return
+		}
+		if n < 12 || packet[0]>>6 != 2 || packet[1]&0x7f != alaw {
+			continue
+		}
+		g711.DecodeALaw(samples[:n-12], packet[12:n])
+		l.mu.Lock()
+		l.packets++
+		l.heard = append(l.heard, samples[:n-12]...)
+		l.mu.Unlock()
+		select {
+		case l.more <- struct{}{}:
+		default:
+		}
+	}
+}
