@@ -361,6 +361,12 @@ func (ua *UA) local(p Peer) (bound, known netip.AddrPort, err error) {
 	return bound, known, fmt.Errorf("no %s listener for %v", p.Transport, p)
 }
 
+// LocalAddr returns the address by which a peer knows us.
+func (ua *UA) LocalAddr(p Peer) (netip.Addr, error) {
+	_, known, err := ua.local(p)
+	return known.Addr(), err
+}
+
 // sourceTo returns our address on the route to a peer. The caller holds mu; the
 // look-up asks the kernel's table and sends nothing.
 func (ua *UA) sourceTo(peer netip.AddrPort) (netip.Addr, error) {

@@ -1,0 +1,167 @@
+package media
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"syscall"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/bewaard/bewaard/media/rtp"
+)
+
+// Engine opens sessions.
+type Engine struct {
+	// Immutable after New.
+	cfg     Config
+	ports   *ports
+	pacer   *pacer
+	metrics *metrics
+
+	keysDropped atomic.Uint64
+
+	mu       sync.Mutex
+	sessions map[*Session]struct{}
+	past     Stats // summed over sessions that are gone
+}
+
+// New makes an engine. A nil registry keeps its metrics to itself.
+func New(cfg Config, registry prometheus.Registerer) (*Engine, error) {
+	if faults := cfg.Validate(); len(faults) > 0 {
+		return nil, errors.Join(faults...)
+	}
+	cfg = cfg.withDefaults()
+	e := &Engine{cfg: cfg, ports: newPorts(cfg.Ports), sessions: map[*Session]struct{}{}}
+	e.pacer = newPacer()
+	e.metrics = newMetrics(e, registry)
+	return e, nil
+}
+
+// Close closes the sessions that are left and stops the pacer.
+func (e *Engine) Close() error {
+	e.mu.Lock()
+	var left []*Session
+	for s := range e.sessions {
+		left = append(left, s)
+	}
+	e.mu.Unlock()
+	for _, s := range left {
+		s.Close()
+	}
+	e.pacer.close()
+	return nil
+}
+
+// bindTries is how many pairs of ports are tried that somebody else has bound.
+const bindTries = 16
+
+// Open opens a session. Known is the address by which each leg's peer knows us; the
+// configuration's own goes before it.
+func (e *Engine) Open(known [2]netip.Addr) (*Session, error) {
+	p := &portable{}
+	s := &Session{engine: e, sockets: p, keys: make(chan Key, keysQueue)}
+	for _, leg := range []rtp.Leg{rtp.Caller, rtp.Callee} {
+		port, err := e.bind(p, leg, known[leg])
+		if err != nil {
+			p.close()
+			e.giveBack(s)
+			return nil, fmt.Errorf("open RTP sockets: %w", err)
+		}
+		s.local[leg] = netip.AddrPortFrom(e.advertised(known[leg]), port)
+		s.legs[leg].out.init()
+	}
+	p.serve(s)
+	e.mu.Lock()
+	e.sessions[s] = struct{}{}
+	e.mu.Unlock()
+	return s, nil
+}
+
+func (e *Engine) bind(p *portable, leg rtp.Leg, known netip.Addr) (uint16, error) {
+	addr := e.cfg.Address
+	if !addr.IsValid() {
+		addr = netip.IPv4Unspecified()
+		if known.Is6() {
+			addr = netip.IPv6Unspecified()
+		}
+	}
+	var busy error
+	for range bindTries {
+		port, ok := e.ports.take()
+		if !ok {
+			return 0, errors.Join(ErrNoPorts, busy)
+		}
+		err := p.listenPair(leg, addr, port)
+		if err == nil {
+			return port, nil
+		}
+		e.ports.giveBack(port)
+		if !errors.Is(err, syscall.EADDRINUSE) {
+			return 0, err
+		}
+		busy = err
+	}
+	return 0, busy
+}
+
+func (e *Engine) advertised(known netip.Addr) netip.Addr {
+	switch {
+	case e.cfg.Advertise.IsValid():
+		return e.cfg.Advertise
+	case e.cfg.Address.IsValid() && !e.cfg.Address.IsUnspecified():
+		return e.cfg.Address
+	}
+	return known
+}
+
+// forget takes a closed session off the books, its ports and its counts.
+func (e *Engine) forget(s *Session) {
+	e.giveBack(s)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.sessions, s)
+	for leg, stats := range s.stats.Legs {
+		e.past.Legs[leg].add(stats)
+	}
+	e.metrics.observe(s.stats)
+}
+
+func (e *Engine) giveBack(s *Session) {
+	for _, local := range s.local {
+		if local.IsValid() {
+			e.ports.giveBack(local.Port())
+		}
+	}
+}
+
+// total sums what all sessions did, past and present.
+func (e *Engine) total() LegStats {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	var sum LegStats
+	for _, stats := range e.past.Legs {
+		sum.add(stats)
+	}
+	for s := range e.sessions {
+		for _, stats := range s.live().Legs {
+			sum.add(stats)
+		}
+	}
+	return sum
+}
+
+// add adds another's counts.
+func (s *LegStats) add(o LegStats) {
+	s.Received += o.Received
+	s.Bytes += o.Bytes
+	s.Lost += o.Lost
+	s.Rejected += o.Rejected
+	s.Invalid += o.Invalid
+	s.Relayed += o.Relayed
+	s.Played += o.Played
+	s.Errors += o.Errors
+	s.Dropped += o.Dropped
+}

@@ -1,0 +1,90 @@
+package media
+
+import (
+	"net/netip"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/bewaard/bewaard/media/rtp"
+)
+
+// leg is one side of a session. Control and the leg's socket share it without a lock:
+// what control decides is immutable and swapped whole; what the socket learns is its own.
+type leg struct {
+	remote atomic.Pointer[Remote]         // as negotiated; a new one opens the latch
+	to     atomic.Pointer[netip.AddrPort] // where packets to the peer go: latched, or as negotiated
+	relay  atomic.Bool                    // pass what comes in to the other leg
+
+	out outgoing // our stream to the peer
+
+	// Owned by the socket of RTP.
+	latchedFor *Remote // the negotiation that latched belongs to
+	latched    netip.AddrPort
+	keys       rtp.Keys
+	reception  rtp.Reception
+
+	// Written by the sockets and the pacer, read by anybody.
+	received, bytes, rejected, invalid, relayed, played, errors, dropped atomic.Uint64
+	lost                                                                 atomic.Uint64 // of reception
+	jitter                                                               atomic.Int64  // of reception, in nanoseconds
+	heardAt                                                              atomic.Int64
+	playback                                                             atomic.Pointer[Playback] // the last towards the peer
+	acknowledged                                                         atomic.Pointer[rtp.Report]
+}
+
+// admit reports whether a packet from that address is the peer's. The first one that
+// fits the negotiation latches: symmetric RTP (RFC 4961), but no further than the
+// address that was negotiated, unless the peer is behind NAT.
+func (l *leg) admit(from netip.AddrPort) bool {
+	remote := l.remote.Load()
+	if remote == nil {
+		return false
+	}
+	if l.latchedFor == remote {
+		return from == l.latched
+	}
+	if !remote.NAT && from.Addr() != remote.RTP.Addr() {
+		return false
+	}
+	l.latch(remote, from)
+	return true
+}
+
+// latch is the slow door: once a negotiation.
+func (l *leg) latch(remote *Remote, from netip.AddrPort) {
+	l.latchedFor, l.latched = remote, from
+	l.to.Store(&from)
+}
+
+// isEvent reports whether a payload type is telephone-event's.
+func (l *leg) isEvent(payloadType uint8) bool {
+	remote := l.remote.Load()
+	return remote != nil && slices.Contains(remote.Events, payloadType)
+}
+
+func (l *leg) clockHz() int {
+	if remote := l.remote.Load(); remote != nil {
+		return remote.ClockHz
+	}
+	return 8000
+}
+
+// stats tells what became of the leg.
+func (l *leg) stats() LegStats {
+	s := LegStats{
+		Received: l.received.Load(), Bytes: l.bytes.Load(), Rejected: l.rejected.Load(), Invalid: l.invalid.Load(),
+		Relayed: l.relayed.Load(), Played: l.played.Load(), Errors: l.errors.Load(), Dropped: l.dropped.Load(),
+		Lost: l.lost.Load(), Jitter: time.Duration(l.jitter.Load()),
+	}
+	p := l.playback.Load()
+	if p == nil {
+		return s
+	}
+	played := p.Result()
+	s.HeardSince = !played.FirstAt.IsZero() && l.heardAt.Load() > played.FirstAt.UnixNano()
+	if r := l.acknowledged.Load(); r != nil && played.Packets > 0 && r.SSRC == played.SSRC && int16(uint16(r.Highest)-played.LastSequence) >= 0 {
+		s.Acknowledged, s.AcknowledgedSequence, s.AcknowledgedLoss = true, r.Highest, r.Lost
+	}
+	return s
+}

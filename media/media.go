@@ -1,0 +1,142 @@
+// Package media is the real-time half: it relays RTP between a call's two legs, plays
+// prompts into the stream, and copies what comes in to the call's tap.
+//
+// It opens no file and knows no codec: a packet is a header and a payload, a prompt is
+// payloads. It knows neither SIP nor calls; what it is told of a session is data.
+//
+//	socket ─ step ─┬─ latch ─ rewrite ─▶ socket of the other leg
+//	               ├─ tap (a copy, if there is a capture)
+//	               └─ key (a telephone-event)
+//	pacer ── frames of prompts ─ rewrite ─▶ socket
+//
+// The way of a packet from socket to socket does not allocate, lock, log or wait.
+// What is not a plain packet (RTCP, keys, prompts, the first packet of a latch)
+// leaves it by its own door.
+package media
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Config is the file's media section.
+type Config struct {
+	// Address is where RTP is received. Default: all addresses.
+	Address netip.Addr `yaml:"address"`
+	// Advertise is the address that peers are told, where it is another one
+	// (behind NAT). Default: Address, or else the one on the route to the peer.
+	Advertise netip.Addr `yaml:"advertise"`
+	// Ports is the range for RTP and RTCP. A call takes four. Default: 20000-29999.
+	Ports Ports `yaml:"ports"`
+}
+
+// Validate reports every fault of the section, each with the key below media.
+func (c Config) Validate() []error {
+	var faults []error
+	if err := c.withDefaults().Ports.validate(); err != nil {
+		faults = append(faults, fmt.Errorf("ports: %w", err))
+	}
+	if c.Address.IsValid() && c.Advertise.IsValid() && c.Address.Is4() != c.Advertise.Is4() {
+		faults = append(faults, errors.New("advertise: is not of the same IP version as address"))
+	}
+	return faults
+}
+
+func (c Config) withDefaults() Config {
+	if c.Ports == (Ports{}) {
+		c.Ports = Ports{20000, 29999}
+	}
+	return c
+}
+
+// Ports is a range of UDP ports, both ends included, written 20000-29999.
+type Ports struct{ First, Last uint16 }
+
+func (p Ports) validate() error {
+	if p.First < 1024 || p.Last < p.First+3 {
+		return fmt.Errorf("%v: a range begins at 1024 or above and holds four ports or more", p)
+	}
+	return nil
+}
+
+// UnmarshalText reads first-last.
+func (p *Ports) UnmarshalText(text []byte) error {
+	first, last, ok := strings.Cut(string(text), "-")
+	a, errA := strconv.ParseUint(strings.TrimSpace(first), 10, 16)
+	b, errB := strconv.ParseUint(strings.TrimSpace(last), 10, 16)
+	if !ok || errA != nil || errB != nil {
+		return fmt.Errorf("%q is not a range such as 20000-29999", text)
+	}
+	*p = Ports{uint16(a), uint16(b)}
+	return nil
+}
+
+// MarshalText writes the form that UnmarshalText reads.
+func (p Ports) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
+
+func (p Ports) String() string { return fmt.Sprintf("%d-%d", p.First, p.Last) }
+
+// Remote is what a leg's peer negotiated.
+type Remote struct {
+	RTP     netip.AddrPort // where it wants packets
+	RTCP    netip.AddrPort // and reports
+	Events  []uint8        // payload types of telephone-event
+	ClockHz int            // of its first codec. Default: 8000
+	// NAT says that the peer may send from another address than it signalled: the
+	// first packet's source is then taken for it.
+	NAT bool
+}
+
+// Frames is a prompt as packets: payloads of one payload type at even intervals.
+type Frames struct {
+	PayloadType uint8
+	Samples     uint32        // ticks a frame
+	Interval    time.Duration // Default: 20 ms
+	Payloads    [][]byte
+}
+
+// Played is what came of a playback.
+type Played struct {
+	Packets       int // handed to the socket
+	Total         int // of the prompt
+	FirstSequence uint16
+	LastSequence  uint16
+	SSRC          uint32
+	FirstAt       time.Time
+	LastAt        time.Time // when the last packet was handed to the socket
+	Complete      bool      // every packet was, uninterrupted
+	Interruptions int       // stops, errors of the socket, delays of over 200 ms
+}
+
+// LegStats is what became of a leg's packets, and what its peer let us know of the
+// last playback towards it.
+type LegStats struct {
+	Received uint64 // from the peer
+	Bytes    uint64 // of those
+	Lost     uint64 // not brought by the network
+	Rejected uint64 // from elsewhere than the peer
+	Invalid  uint64 // not RTP
+	Relayed  uint64 // passed on to the other leg
+	Played   uint64 // packets of prompts sent to the peer
+	Errors   uint64 // that could not be sent to the peer
+	Dropped  uint64 // not copied, for want of room in the tap
+	Jitter   time.Duration
+
+	HeardSince           bool // RTP came from the peer since the playback began
+	Acknowledged         bool // a receiver report covers the playback's last packet
+	AcknowledgedSequence uint32
+	AcknowledgedLoss     float64
+}
+
+// Stats is what a session did, by rtp.Leg.
+type Stats struct{ Legs [2]LegStats }
+
+// Errors that a session's opening and use can end in.
+var (
+	ErrNoPorts = errors.New("no RTP ports are free")
+	ErrClosed  = errors.New("media session is closed")
+)

@@ -1,0 +1,104 @@
+package media
+
+import (
+	"math/rand/v2"
+	"sync/atomic"
+
+	"github.com/bewaard/bewaard/media/rtp"
+)
+
+// outgoing is our stream towards a leg. It has one SSRC, and its sequence numbers and
+// timestamps go on without a jump over prompts, relayed packets and changes of their
+// sender (RFC 3550 §5.1).
+//
+// Two write it: the other leg's socket, and the pacer while a prompt plays. They are
+// kept apart by held, which is taken and given back around every packet: the socket,
+// finding it taken, drops its packet, since a prompt owns the stream then; the pacer
+// tries again. So the way of a packet never waits.
+type outgoing struct {
+	held    atomic.Bool
+	playing atomic.Bool // relayed packets are not sent
+
+	// Owned by who holds it.
+	ssrc      uint32
+	started   bool
+	sequence  uint16 // the next in line
+	timestamp uint32 // of the last packet
+	at        int64  // when that was, in nanoseconds
+	from      uint32 // SSRC that is relayed at the moment, if relaying
+	relaying  bool
+	offset    uint16 // from its sequence numbers to ours
+	shift     uint32 // from its timestamps to ours
+	clockHz   int
+}
+
+func (o *outgoing) init() {
+	o.ssrc, o.sequence, o.timestamp = rand.Uint32(), uint16(rand.Uint32()), rand.Uint32()
+	o.clockHz = 8000
+}
+
+func (o *outgoing) hold() bool { return o.held.CompareAndSwap(false, true) }
+func (o *outgoing) release()   { o.held.Store(false) }
+
+// due returns the timestamp of a packet that begins something new now: as far from
+// the last one as time has gone on.
+func (o *outgoing) due(at int64) uint32 {
+	if !o.started {
+		o.started = true
+		return o.timestamp
+	}
+	elapsed := at - o.at
+	if elapsed < 0 {
+		elapsed = 0
+	}
+	return o.timestamp + uint32(elapsed/1e9*int64(o.clockHz)+elapsed%1e9*int64(o.clockHz)/1e9)
+}
+
+// relay rewrites a packet of the other leg's so that it goes on where the stream is.
+func (o *outgoing) relay(h rtp.Header, at int64, b []byte) {
+	jump := int16(h.Sequence + o.offset - o.sequence)
+	if !o.relaying || h.SSRC != o.from || jump > maxJump || jump < -maxJump {
+		o.relaying, o.from = true, h.SSRC
+		o.offset, o.shift = o.sequence-h.Sequence, o.due(at)-h.Timestamp
+		rtp.SetMarker(b) // the receiver's clock may be set anew: RFC 3551 §4.1
+	}
+	sequence, timestamp := h.Sequence+o.offset, h.Timestamp+o.shift
+	rtp.SetSSRC(b, o.ssrc)
+	rtp.SetSequence(b, sequence)
+	rtp.SetTimestamp(b, timestamp)
+	if int16(sequence-o.sequence) >= 0 { // not one that came late
+		o.sequence, o.timestamp, o.at = sequence+1, timestamp, at
+	}
+}
+
+// maxJump is how far a sender's numbers may jump and still be his loss, not a restart.
+const maxJump = 3000
+
+// insert writes the header of a packet of ours into b and returns it.
+func (o *outgoing) insert(b []byte, payloadType uint8, first bool, samples uint32, at int64) rtp.Header {
+	timestamp := o.timestamp + samples
+	if first {
+		timestamp = o.due(at)
+	}
+	h := rtp.Header{Marker: first, PayloadType: payloadType, Sequence: o.sequence, Timestamp: timestamp, SSRC: o.ssrc}
+	rtp.PutHeader(b, h)
+	o.sequence, o.timestamp, o.at, o.relaying = o.sequence+1, timestamp, at, false
+	return h
+}
+
+// source tells what the stream relays, for the reports on it.
+func (o *outgoing) source() rtp.Source {
+	if !o.relaying {
+		return rtp.Source{As: o.ssrc}
+	}
+	return rtp.Source{SSRC: o.from, As: o.ssrc, SequenceOffset: o.offset, TimestampOffset: o.shift}
+}
+
+// peek returns source, unless the stream is being written this very moment.
+func (o *outgoing) peek() (rtp.Source, bool) {
+	if !o.hold() {
+		return rtp.Source{}, false
+	}
+	defer o.release()
+	return o.source(), true
+}

@@ -1,0 +1,233 @@
+package media
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/bewaard/bewaard/media/rtp"
+)
+
+// Key is a key that a leg's party pressed.
+type Key struct {
+	Leg   rtp.Leg
+	Digit byte // 0–9, *, #, A–D
+}
+
+// keysQueue is how many keys wait for the call; more are dropped and counted.
+const keysQueue = 16
+
+// Session is one call's media: two legs, each with a socket for RTP and one for RTCP.
+type Session struct {
+	// Immutable after Open.
+	engine  *Engine
+	local   [2]netip.AddrPort // as peers are told
+	sockets sockets
+	keys    chan Key
+
+	legs [2]leg
+	tap  atomic.Pointer[Tap]
+
+	mu     sync.Mutex
+	closed bool
+	stats  Stats // when closed
+}
+
+// Local returns the address of a leg's RTP, as the peer is to be told; that of RTCP
+// is the next port.
+func (s *Session) Local(leg rtp.Leg) netip.AddrPort { return s.local[leg] }
+
+// Keys brings the keys that are pressed on either leg.
+func (s *Session) Keys() <-chan Key { return s.keys }
+
+// Connect tells where a leg's peer is. A second call with another negotiation opens
+// the latch again.
+func (s *Session) Connect(leg rtp.Leg, remote Remote) error {
+	if !remote.RTP.IsValid() {
+		return fmt.Errorf("connect %v leg: no address", leg)
+	}
+	if remote.RTP.Addr().Is4() != s.local[leg].Addr().Is4() {
+		return fmt.Errorf("connect %v leg: %v and %v are not of the same IP version", leg, remote.RTP.Addr(), s.local[leg].Addr())
+	}
+	if remote.ClockHz == 0 {
+		remote.ClockHz = 8000
+	}
+	remote.Events = slices.Clone(remote.Events)
+	l := &s.legs[leg]
+	if old := l.remote.Load(); old != nil && old.RTP == remote.RTP && old.RTCP == remote.RTCP && old.NAT == remote.NAT &&
+		old.ClockHz == remote.ClockHz && slices.Equal(old.Events, remote.Events) {
+		return nil
+	}
+	l.to.Store(&remote.RTP)
+	l.remote.Store(&remote)
+	return nil
+}
+
+// Relay turns on or off that what a leg's peer sends goes to the other leg.
+func (s *Session) Relay(from rtp.Leg, on bool) { s.legs[from].relay.Store(on) }
+
+// Capture has copies of what both peers send put into a tap from now on; nil ends it.
+func (s *Session) Capture(t *Tap) { s.tap.Store(t) }
+
+// Play sends frames to a leg's peer at even intervals. Meanwhile nothing is relayed
+// to it. One playback at a time: the one before is interrupted.
+func (s *Session) Play(leg rtp.Leg, frames Frames) (*Playback, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, ErrClosed
+	}
+	l := &s.legs[leg]
+	if l.to.Load() == nil {
+		return nil, fmt.Errorf("play to %v leg: it is not connected", leg)
+	}
+	if len(frames.Payloads) == 0 {
+		return nil, fmt.Errorf("play to %v leg: nothing to play", leg)
+	}
+	if frames.Interval == 0 {
+		frames.Interval = 20 * time.Millisecond
+	}
+	if before := l.playback.Load(); before != nil {
+		before.Stop()
+	}
+	p := newPlayback(s, leg, frames)
+	l.playback.Store(p)
+	l.out.playing.Store(true)
+	s.engine.pacer.add(p)
+	return p, nil
+}
+
+// Stats returns what became of the legs so far, or until Close.
+func (s *Session) Stats() Stats {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return s.stats
+	}
+	return s.live()
+}
+
+func (s *Session) live() (stats Stats) {
+	for leg := range s.legs {
+		stats.Legs[leg] = s.legs[leg].stats()
+	}
+	return stats
+}
+
+// Close ends the session, waits for its sockets and gives its ports back. A second
+// call returns what the first did.
+func (s *Session) Close() Stats {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return s.stats
+	}
+	for leg := range s.legs {
+		if p := s.legs[leg].playback.Load(); p != nil {
+			p.Stop()
+		}
+	}
+	s.sockets.close()
+	s.stats, s.closed = s.live(), true
+	s.engine.forget(s)
+	return s.stats
+}
+
+// step takes a datagram that came in on a leg's RTP socket and says what is to be
+// sent on to the other leg, and where: nothing if to is not valid. The datagram is
+// rewritten in place. It is called from one goroutine a leg, and is the same for
+// every engine.
+func (s *Session) step(leg rtp.Leg, from netip.AddrPort, at int64, b []byte) (to netip.AddrPort) {
+	l := &s.legs[leg]
+	if !l.admit(from) {
+		l.rejected.Add(1)
+		return
+	}
+	h, err := rtp.Parse(b)
+	if err != nil {
+		l.invalid.Add(1)
+		return
+	}
+	l.received.Add(1)
+	l.bytes.Add(uint64(len(b)))
+	l.heardAt.Store(at)
+	clock := l.clockHz()
+	l.reception.Take(h, at, clock)
+	l.lost.Store(l.reception.Lost())
+	l.jitter.Store(int64(l.reception.Jitter(clock)))
+	event := l.isEvent(h.PayloadType)
+	if tap := s.tap.Load(); tap != nil {
+		copied := b
+		if event { // the place in time without the key: digits are never written
+			copied = b[:h.PayloadOffset]
+		}
+		if !tap.legs[leg].put(at, copied) {
+			l.dropped.Add(1)
+		}
+	}
+	if event {
+		s.press(leg, h, b)
+	}
+	other := &s.legs[leg.Other()]
+	if !l.relay.Load() || other.out.playing.Load() || !other.out.hold() {
+		return
+	}
+	other.out.relay(h, at, b)
+	other.out.release()
+	if dest := other.to.Load(); dest != nil {
+		l.relayed.Add(1)
+		to = *dest
+	}
+	return to
+}
+
+// press tells the call of a key: the slow door.
+func (s *Session) press(leg rtp.Leg, h rtp.Header, b []byte) {
+	digit := s.legs[leg].keys.Take(h, b[h.PayloadOffset:h.PayloadEnd])
+	if digit == 0 {
+		return
+	}
+	select {
+	case s.keys <- Key{leg, digit}:
+	default:
+		s.engine.keysDropped.Add(1)
+	}
+}
+
+// control takes a datagram that came in on a leg's RTCP socket, and returns what is
+// to be sent on to the other leg, nil for nothing. It is the slow door.
+func (s *Session) control(leg rtp.Leg, from netip.AddrPort, b []byte) (out []byte, to netip.AddrPort) {
+	l, other := &s.legs[leg], &s.legs[leg.Other()]
+	remote := l.remote.Load()
+	if remote == nil || !remote.NAT && from.Addr() != remote.RTCP.Addr() && from.Addr() != remote.RTP.Addr() {
+		l.rejected.Add(1)
+		return nil, to
+	}
+	reports, err := rtp.Reports(b)
+	if err != nil {
+		l.invalid.Add(1)
+		return nil, to
+	}
+	for i := range reports {
+		if reports[i].SSRC == l.out.ssrc { // set before the sockets were served
+			l.acknowledged.Store(&reports[i])
+		}
+	}
+	dest := other.remote.Load()
+	if !l.relay.Load() || dest == nil || other.out.playing.Load() {
+		return nil, to
+	}
+	own, ok := other.out.peek()
+	theirs, ok2 := l.out.peek()
+	if !ok || !ok2 {
+		return nil, to
+	}
+	if out, err = rtp.TranslateRTCP(b, own, theirs); err != nil {
+		l.invalid.Add(1)
+		return nil, to
+	}
+	return out, dest.RTCP
+}
