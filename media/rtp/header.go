@@ -69,8 +69,13 @@ func Parse(b []byte) (Header, error) {
 	return h, nil
 }
 
-// SetMarker sets the marker bit of a packet that Parse has read.
-func SetMarker(b []byte) { b[1] |= 0x80 }
+// SetMarker sets the marker bit of a packet that Parse has read, unless that would
+// make RTCP of it: payload types 64–95 (RFC 5761 §4).
+func SetMarker(b []byte) {
+	if b[1] < 64 || b[1] > 95 {
+		b[1] |= 0x80
+	}
+}
 
 // SetSequence writes the sequence number of a packet that Parse has read.
 func SetSequence(b []byte, sequence uint16) { binary.BigEndian.PutUint16(b[2:], sequence) }

@@ -1,0 +1,491 @@
+package media
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"net"
+	"net/netip"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/bewaard/bewaard/media/rtp"
+)
+
+var loopback = [2]netip.Addr{netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("127.0.0.1")}
+
+func newEngine(t testing.TB, cfg Config) *Engine {
+	t.Helper()
+	e, err := New(cfg, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { e.Close() })
+	return e
+}
+
+// peer is a socket at the other end of a leg.
+type peer struct {
+	testing.TB
+	rtp, rtcp *net.UDPConn
+	to        netip.AddrPort
+	ssrc      uint32
+	sequence  uint16
+	timestamp uint32
+}
+
+func newPeer(t testing.TB, s *Session, leg rtp.Leg) *peer {
+	t.Helper()
+	listen := func() *net.UDPConn {
+		c, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+		return c
+	}
+	p := &peer{TB: t, rtp: listen(), rtcp: listen(), to: s.Local(leg), ssrc: uint32(leg) + 100, sequence: 65530, timestamp: 4294967000}
+	if err := s.Connect(leg, Remote{RTP: addr(p.rtp), RTCP: addr(p.rtcp), Events: []uint8{101}}); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func addr(c *net.UDPConn) netip.AddrPort { return c.LocalAddr().(*net.UDPAddr).AddrPort() }
+
+// packet makes the peer's next packet.
+func (p *peer) packet(payloadType uint8, payload ...byte) []byte {
+	b := make([]byte, rtp.HeaderBytes, rtp.HeaderBytes+len(payload))
+	rtp.PutHeader(b, rtp.Header{PayloadType: payloadType, Sequence: p.sequence, Timestamp: p.timestamp, SSRC: p.ssrc})
+	p.sequence++
+	p.timestamp += 160
+	return append(b, payload...)
+}
+
+func (p *peer) send(b []byte) {
+	p.Helper()
+	if _, err := p.rtp.WriteToUDPAddrPort(b, p.to); err != nil {
+		p.Fatal(err)
+	}
+}
+
+func (p *peer) receive() (rtp.Header, []byte) {
+	p.Helper()
+	b := make([]byte, 2048)
+	p.rtp.SetReadDeadline(time.Now().Add(5 * time.Second))
+	n, _, err := p.rtp.ReadFromUDPAddrPort(b)
+	if err != nil {
+		p.Fatal(err)
+	}
+	h, err := rtp.Parse(b[:n])
+	if err != nil {
+		p.Fatal(err)
+	}
+	return h, b[h.PayloadOffset:h.PayloadEnd]
+}
+
+// receiverReport is a report of one block on a stream (RFC 3550 §6.4.2); lost is in
+// 256ths.
+func receiverReport(ssrc, highest uint32, lost byte) []byte {
+	b := make([]byte, 32)
+	b[0], b[1], b[3], b[7], b[12] = 2<<6|1, 201, 7, 1, lost
+	binary.BigEndian.PutUint32(b[8:], ssrc)
+	binary.BigEndian.PutUint32(b[16:], highest)
+	return b
+}
+
+func openSession(t testing.TB) (*Session, *peer, *peer) {
+	t.Helper()
+	s, err := newEngine(t, Config{}).Open(loopback)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s, newPeer(t, s, rtp.Caller), newPeer(t, s, rtp.Callee)
+}
+
+// What a peer sends reaches the other under our SSRC, with its distances kept, over the
+// wrap of sequence numbers and timestamps; a change of the sender makes no jump.
+func TestRelay(t *testing.T) {
+	s, caller, callee := openSession(t)
+	s.Relay(rtp.Caller, true)
+	var first, last rtp.Header
+	for i := range 10 {
+		caller.send(caller.packet(8, byte(i)))
+		h, payload := callee.receive()
+		if len(payload) != 1 || payload[0] != byte(i) {
+			t.Fatalf("got payload %v, want %d", payload, i)
+		}
+		if i == 0 {
+			first = h
+			if !h.Marker {
+				t.Error("got no marker on the first packet")
+			}
+		}
+		if h.SSRC != first.SSRC || h.Sequence != first.Sequence+uint16(i) || h.Timestamp != first.Timestamp+uint32(160*i) {
+			t.Errorf("got %+v as packet %d after %+v", h, i, first)
+		}
+		last = h
+	}
+	caller.ssrc, caller.sequence, caller.timestamp = 7, 1000, 0
+	caller.send(caller.packet(8, 42))
+	h, _ := callee.receive()
+	if h.SSRC != last.SSRC || h.Sequence != last.Sequence+1 || !h.Marker {
+		t.Errorf("got %+v after a change of sender, want it to follow %+v", h, last)
+	}
+	if gap := h.Timestamp - last.Timestamp; gap > 8000 {
+		t.Errorf("got a jump of %d ticks after a change of sender, want no more than time went on", gap)
+	}
+}
+
+// Only the negotiated peer is heard: another address never, another port of his
+// address only if it comes first, and until a new negotiation.
+func TestLatch(t *testing.T) {
+	s, caller, _ := openSession(t)
+	l := &s.legs[rtp.Caller]
+	stranger := netip.MustParseAddrPort("127.0.0.9:4000")
+	if l.admit(stranger) {
+		t.Error("a stranger was let in")
+	}
+	elsewhere := netip.AddrPortFrom(addr(caller.rtp).Addr(), 9)
+	if !l.admit(elsewhere) || *l.to.Load() != elsewhere {
+		t.Error("the peer's other port was not latched")
+	}
+	if l.admit(addr(caller.rtp)) {
+		t.Error("a second port was let in")
+	}
+	if err := s.Connect(rtp.Caller, Remote{RTP: addr(caller.rtp), RTCP: addr(caller.rtcp), Events: []uint8{101}}); err != nil {
+		t.Fatal(err)
+	}
+	if l.admit(addr(caller.rtp)) {
+		t.Error("the same negotiation opened the latch")
+	}
+	if err := s.Connect(rtp.Caller, Remote{RTP: stranger, RTCP: stranger}); err != nil {
+		t.Fatal(err)
+	}
+	if !l.admit(stranger) {
+		t.Error("a new negotiation did not open the latch")
+	}
+	if err := s.Connect(rtp.Caller, Remote{RTP: addr(caller.rtp), NAT: true}); err != nil {
+		t.Fatal(err)
+	}
+	if !l.admit(netip.MustParseAddrPort("192.0.2.1:1")) || l.admit(netip.MustParseAddrPort("192.0.2.2:1")) {
+		t.Error("behind NAT, not the first source and only it was let in")
+	}
+}
+
+// A prompt's packets go out under the stream's own numbers, and relayed packets go on
+// from them; while it plays, nothing is relayed.
+func TestPlay(t *testing.T) {
+	s, caller, callee := openSession(t)
+	s.Relay(rtp.Callee, true)
+	p, err := s.Play(rtp.Caller, Frames{PayloadType: 8, Samples: 160, Payloads: [][]byte{{1}, {2}, {3}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	callee.send(callee.packet(8, 99))
+	var first rtp.Header
+	for i := range 3 {
+		h, payload := caller.receive()
+		if payload[0] != byte(i+1) {
+			t.Fatalf("got payload %v as packet %d of the prompt", payload, i)
+		}
+		if i == 0 {
+			first = h
+		}
+		if h.Sequence != first.Sequence+uint16(i) || h.Timestamp != first.Timestamp+uint32(i*160) || h.Marker != (i == 0) {
+			t.Errorf("got %+v as packet %d after %+v", h, i, first)
+		}
+	}
+	<-p.Done()
+	got := p.Result()
+	if !got.Complete || got.Packets != 3 || got.FirstSequence != first.Sequence || got.LastSequence != first.Sequence+2 || got.Interruptions != 0 {
+		t.Errorf("got %+v, want 3 packets from %d, complete", got, first.Sequence)
+	}
+	callee.send(callee.packet(8, 100))
+	if h, payload := caller.receive(); payload[0] != 100 || h.Sequence != first.Sequence+3 || h.SSRC != first.SSRC || !h.Marker {
+		t.Errorf("got %+v %v after the prompt, want the stream to go on", h, payload)
+	}
+}
+
+// A prompt that is stopped is not complete, and the stream is free again.
+func TestPlayInterrupted(t *testing.T) {
+	s, caller, callee := openSession(t)
+	s.Relay(rtp.Callee, true)
+	p, err := s.Play(rtp.Caller, Frames{PayloadType: 8, Samples: 160, Payloads: make([][]byte, 500)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	caller.receive()
+	p.Stop()
+	<-p.Done()
+	if got := p.Result(); got.Complete || got.Interruptions != 1 || got.Total != 500 {
+		t.Errorf("got %+v, want it interrupted", got)
+	}
+	callee.send(callee.packet(8, 1, 2))
+	for {
+		if _, payload := caller.receive(); len(payload) == 2 {
+			return
+		}
+	}
+}
+
+// Each key is told once, and its packets leave only their place in the tap.
+func TestKeys(t *testing.T) {
+	s, caller, callee := openSession(t)
+	s.Relay(rtp.Caller, true)
+	tap := NewTap(4096)
+	s.Capture(tap)
+	stamp := caller.timestamp
+	for i := range 5 {
+		b := caller.packet(101, 9, 0x8a, 0, byte(i)) // an end, three times and more
+		rtp.SetTimestamp(b, stamp)
+		caller.send(b)
+		callee.receive()
+	}
+	if k := <-s.Keys(); k.Leg != rtp.Caller || k.Digit != '9' {
+		t.Errorf("got key %c of %v, want 9 of the caller", k.Digit, k.Leg)
+	}
+	select {
+	case k := <-s.Keys():
+		t.Errorf("got key %c again", k.Digit)
+	default:
+	}
+	n := 0
+	tap.Drain(func(_ rtp.Leg, batch []byte) error {
+		for len(batch) > 0 {
+			_, packet, rest, err := rtp.NextCaptured(batch)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(packet) != rtp.HeaderBytes {
+				t.Errorf("got %d bytes of a key in the tap, want its header only", len(packet))
+			}
+			n, batch = n+1, rest
+		}
+		return nil
+	})
+	if n != 5 {
+		t.Errorf("got %d packets in the tap, want 5", n)
+	}
+}
+
+// A receiver report that covers the prompt's last packet confirms it; packets from the
+// peer since its beginning show that the path is alive.
+func TestEvidence(t *testing.T) {
+	s, caller, _ := openSession(t)
+	p, err := s.Play(rtp.Caller, Frames{PayloadType: 8, Samples: 160, Payloads: [][]byte{{1}, {2}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-p.Done()
+	if st := s.Stats().Legs[rtp.Caller]; st.HeardSince || st.Acknowledged {
+		t.Errorf("got %+v before anything came back", st)
+	}
+	report := func(highest uint16) {
+		s.control(rtp.Caller, addr(caller.rtcp), receiverReport(p.Result().SSRC, 1<<16|uint32(highest), 64))
+	}
+	report(p.Result().LastSequence - 1)
+	if s.Stats().Legs[rtp.Caller].Acknowledged {
+		t.Error("a report short of the last packet confirmed it")
+	}
+	report(p.Result().LastSequence)
+	if st := s.Stats().Legs[rtp.Caller]; !st.Acknowledged || st.AcknowledgedLoss != 0.25 {
+		t.Errorf("got %+v, want it acknowledged with a quarter lost", st)
+	}
+	s.step(rtp.Caller, addr(caller.rtp), time.Now().UnixNano(), caller.packet(8, 1))
+	if st := s.Stats().Legs[rtp.Caller]; !st.HeardSince {
+		t.Error("a packet since did not show that the path is alive")
+	}
+}
+
+// Reports are told of the streams as each side knows them.
+func TestControlIsTranslated(t *testing.T) {
+	s, caller, callee := openSession(t)
+	s.Relay(rtp.Caller, true)
+	s.Relay(rtp.Callee, true)
+	in := caller.packet(8, 1)
+	was, _ := rtp.Parse(in)
+	caller.send(in)
+	seen, _ := callee.receive()
+	b := receiverReport(seen.SSRC, uint32(seen.Sequence), 0)
+	if _, err := callee.rtcp.WriteToUDPAddrPort(b, netip.AddrPortFrom(callee.to.Addr(), callee.to.Port()+1)); err != nil {
+		t.Fatal(err)
+	}
+	buf := make([]byte, 1500)
+	caller.rtcp.SetReadDeadline(time.Now().Add(5 * time.Second))
+	n, _, err := caller.rtcp.ReadFromUDPAddrPort(buf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	reports, err := rtp.Reports(buf[:n])
+	if err != nil || len(reports) != 1 || reports[0].SSRC != was.SSRC || uint16(reports[0].Highest) != was.Sequence {
+		t.Errorf("got reports %+v (%v), want one on %d up to %d", reports, err, was.SSRC, was.Sequence)
+	}
+}
+
+// Ports are even, are not used again at once, and run out with a name.
+func TestPorts(t *testing.T) {
+	e := newEngine(t, Config{Ports: Ports{21001, 21006}}) // 21002 and 21004
+	s, err := e.Open(loopback)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, leg := range []rtp.Leg{rtp.Caller, rtp.Callee} {
+		if port := s.Local(leg).Port(); port%2 != 0 {
+			t.Errorf("got port %d, want an even one", port)
+		}
+	}
+	if _, err := e.Open(loopback); !errors.Is(err, ErrNoPorts) {
+		t.Errorf("got %v, want ErrNoPorts", err)
+	}
+	if n := e.ports.inUse(); n != 2 {
+		t.Errorf("got %d pairs in use after a failed opening, want 2", n)
+	}
+	first := s.Close()
+	if second := s.Close(); first != second {
+		t.Errorf("got %+v at a second close, want %+v", second, first)
+	}
+	if _, err := e.Open(loopback); !errors.Is(err, ErrNoPorts) {
+		t.Errorf("got %v for ports that rest, want ErrNoPorts", err)
+	}
+	if n := e.ports.inUse(); n != 0 {
+		t.Errorf("got %d pairs in use, want 0", n)
+	}
+}
+
+// Whatever is put into a tap comes out once, in order and whole, or is counted as
+// dropped; drains at any moment.
+func TestTapKeepsOrder(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		tap := NewTap(rapid.IntRange(64, 512).Draw(t, "room"))
+		var want, got [][]byte
+		var dropped uint64
+		drain := func() {
+			tap.Drain(func(leg rtp.Leg, batch []byte) error {
+				if leg != rtp.Callee {
+					t.Fatalf("got a batch of the %v", leg)
+				}
+				for len(batch) > 0 {
+					_, packet, rest, err := rtp.NextCaptured(batch)
+					if err != nil {
+						t.Fatal(err)
+					}
+					got, batch = append(got, bytes.Clone(packet)), rest
+				}
+				return nil
+			})
+		}
+		for i := range rapid.IntRange(0, 200).Draw(t, "packets") {
+			b := make([]byte, rapid.IntRange(8, 60).Draw(t, "bytes"))
+			binary.BigEndian.PutUint64(b, uint64(i))
+			if tap.legs[rtp.Callee].put(int64(i), b) {
+				want = append(want, b)
+			} else {
+				dropped++
+			}
+			if rapid.IntRange(0, 3).Draw(t, "drain") == 0 {
+				drain()
+			}
+		}
+		drain()
+		if len(got) != len(want) || tap.Dropped() != [2]uint64{0, dropped} {
+			t.Fatalf("got %d packets and %v dropped, want %d and %d", len(got), tap.Dropped(), len(want), dropped)
+		}
+		for i := range got {
+			if !bytes.Equal(got[i], want[i]) {
+				t.Fatalf("got %v as packet %d, want %v", got[i], i, want[i])
+			}
+		}
+	})
+}
+
+// The way of a packet does not allocate, with a capture or without.
+func TestStepDoesNotAllocate(t *testing.T) {
+	s, caller, _ := openSession(t)
+	s.Relay(rtp.Caller, true)
+	from, b := addr(caller.rtp), caller.packet(8, make([]byte, 160)...)
+	s.step(rtp.Caller, from, 1, b) // latches
+	for _, tap := range []*Tap{nil, NewTap(1 << 20)} {
+		s.Capture(tap)
+		n := testing.AllocsPerRun(1000, func() { s.step(rtp.Caller, from, time.Now().UnixNano(), b) })
+		if n != 0 {
+			t.Errorf("got %v allocations a packet, with capture %v, want 0", n, tap != nil)
+		}
+	}
+}
+
+// Nothing that comes in brings the relay down, and what is sent on is RTP.
+func FuzzStep(f *testing.F) {
+	e, err := New(Config{}, nil)
+	if err != nil {
+		f.Fatal(err)
+	}
+	s, err := e.Open(loopback)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Cleanup(func() { e.Close() })
+	from := netip.MustParseAddrPort("127.0.0.1:9")
+	for leg := range s.legs {
+		if err := s.Connect(rtp.Leg(leg), Remote{RTP: from, RTCP: from, Events: []uint8{101}}); err != nil {
+			f.Fatal(err)
+		}
+		s.Relay(rtp.Leg(leg), true)
+	}
+	tap := NewTap(4096)
+	s.Capture(tap)
+	f.Add([]byte{0x80, 8, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1, 0xd5})
+	f.Add([]byte{0x80, 0x80 | 101, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1, 9, 0x8a, 0, 160})
+	f.Add([]byte{0xb0, 8, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1, 0xbe, 0xde, 0, 1, 1, 2, 3, 4, 0xd5, 0, 0, 3})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if len(b) > maxDatagram {
+			return
+		}
+		s.control(rtp.Caller, from, bytes.Clone(b))
+		if to := s.step(rtp.Caller, from, 1, b); to.IsValid() {
+			if _, err := rtp.Parse(b); err != nil {
+				t.Errorf("sent on what is not RTP: %v", err)
+			}
+		}
+		tap.Drain(func(rtp.Leg, []byte) error { return nil })
+		select {
+		case <-s.keys:
+		default:
+		}
+	})
+}
+
+func BenchmarkStep(b *testing.B) {
+	for name, tap := range map[string]*Tap{"relay": nil, "capture": NewTap(32 << 10)} {
+		b.Run(name, func(b *testing.B) {
+			s, caller, _ := openSession(b)
+			s.Relay(rtp.Caller, true)
+			s.Capture(tap)
+			from, packet := addr(caller.rtp), caller.packet(8, make([]byte, 160)...)
+			b.ReportAllocs()
+			for b.Loop() {
+				s.step(rtp.Caller, from, 1, packet)
+				if tap != nil {
+					tap.Drain(func(rtp.Leg, []byte) error { return nil })
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkForward is a packet from socket to socket, the kernel's part included.
+func BenchmarkForward(b *testing.B) {
+	s, caller, callee := openSession(b)
+	s.Relay(rtp.Caller, true)
+	packet := caller.packet(8, make([]byte, 160)...)
+	buf := make([]byte, 2048)
+	b.ReportAllocs()
+	for b.Loop() {
+		caller.send(packet)
+		if _, _, err := callee.rtp.ReadFromUDPAddrPort(buf); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
