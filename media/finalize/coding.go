@@ -1,0 +1,103 @@
+package finalize
+
+import (
+	"slices"
+	"time"
+
+	"github.com/bewaard/bewaard/media/g711"
+	"github.com/bewaard/bewaard/media/rtp"
+)
+
+// coding is how the payload of one payload type is taken.
+type coding struct {
+	name    string
+	clockHz int64
+	// decode turns a payload into samples of a channel; nil for what is time,
+	// not audio: comfort noise and keys.
+	decode func(dst []int16, payload []byte)
+}
+
+// ticks returns the duration of a payload in units of the timestamp.
+func (c *coding) ticks(payload []byte) int64 { return int64(len(payload)) }
+
+// samples returns how many samples decode makes of a payload.
+func (c *coding) samples(payload []byte) int { return len(payload) }
+
+var known = []coding{
+	{"PCMU", 8000, g711.DecodeMuLaw},
+	{"PCMA", 8000, g711.DecodeALaw},
+	{"CN", 8000, nil},              // RFC 3389: silence for as long as it lasts
+	{"TELEPHONE-EVENT", 8000, nil}, // RFC 4733: a key is never heard in a recording
+}
+
+// codingOf returns the coding of a negotiated codec, if it is one that we know.
+func codingOf(c rtp.Codec) (coding, bool) {
+	i := slices.IndexFunc(known, func(k coding) bool { return k.name == c.Name })
+	if i < 0 {
+		return coding{}, false
+	}
+	k := known[i]
+	if k.decode == nil {
+		return k, true
+	}
+	return k, c.ClockHz == int(k.clockHz) && c.Channels <= 1
+}
+
+// maxUses is how many meanings of one payload type are remembered.
+const maxUses = 4
+
+// codings are what a leg's payload types mean, and since when.
+type codings [128][]use
+
+type use struct {
+	since  time.Duration // of the capture
+	coding *coding       // nil: one we do not know
+}
+
+// newCodings returns what holds without any negotiation: RFC 3551 §6.
+func newCodings() *codings {
+	var c codings
+	for pt, name := range map[int]string{0: "PCMU", 8: "PCMA", 13: "CN"} {
+		k, _ := codingOf(rtp.Codec{Name: name, ClockHz: 8000, Channels: 1})
+		c[pt] = []use{{-1 << 63, &k}}
+	}
+	return &c
+}
+
+// change notes the codecs that were negotiated.
+func (c *codings) change(at time.Duration, codecs []rtp.Codec) {
+	for _, codec := range codecs {
+		if int(codec.PayloadType) >= len(c) {
+			continue
+		}
+		uses := &c[codec.PayloadType]
+		now := use{since: at}
+		if k, ok := codingOf(codec); ok {
+			now.coding = &k
+		}
+		if n := len(*uses); n > 0 && sameCoding((*uses)[n-1].coding, now.coding) {
+			continue
+		}
+		if len(*uses) == maxUses {
+			*uses = slices.Delete(*uses, 0, 1)
+		}
+		*uses = append(*uses, now)
+	}
+}
+
+func sameCoding(a, b *coding) bool {
+	return a == nil && b == nil || a != nil && b != nil && a.name == b.name
+}
+
+// at returns the coding of a payload type for a packet that arrived then. A
+// party may send what it offered before the answer is seen (RFC 3264 §5.1): a
+// payload type without an earlier meaning has its first from the beginning.
+func (c *codings) at(payloadType uint8, at time.Duration) *coding {
+	uses := c[payloadType&0x7f]
+	for i := len(uses) - 1; i >= 0; i-- {
+		if uses[i].since <= at || i == 0 {
+			return uses[i].coding
+		}
+	}
+	return nil
+}

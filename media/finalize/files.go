@@ -1,0 +1,148 @@
+package finalize
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+
+	"github.com/bewaard/bewaard/media/spool"
+)
+
+// partSuffix ends the name of a file that is not yet complete.
+const partSuffix = ".part"
+
+// files are the files that one recording is being written to, one a format.
+// They bear their names only when all of them are complete and on the disk.
+type files struct {
+	dir  *os.Root
+	open []*file
+}
+
+type file struct {
+	File
+	disk   *os.File
+	output output
+}
+
+// createFiles begins all files of a job whose formats this build can write, and
+// returns the errors of the others.
+func createFiles(job Job, h spool.Header, hz int64) (f *files, skipped []error, err error) {
+	name := job.Name
+	if name == "" {
+		name = h.ID
+	}
+	if err := job.Out.MkdirAll(path.Dir(name), 0o700); err != nil {
+		return nil, nil, err
+	}
+	f = &files{dir: job.Out}
+	for _, format := range job.Formats {
+		if err := CheckFormat(format); err != nil {
+			skipped = append(skipped, err)
+			continue
+		}
+		if err := f.create(name+"."+format, format, job, h, hz); err != nil {
+			return nil, skipped, errors.Join(err, f.discard())
+		}
+	}
+	if len(f.open) == 0 {
+		return nil, skipped, errors.Join(append(skipped, errors.New("no format to write"))...)
+	}
+	return f, skipped, nil
+}
+
+func (f *files) create(name, format string, job Job, h spool.Header, hz int64) error {
+	disk, err := f.dir.OpenFile(name+partSuffix, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	new := &file{File: File{Path: name, Format: format}, disk: disk}
+	f.open = append(f.open, new)
+	new.output, err = newOutput(disk, format, hz, h, job.Expires)
+	return err
+}
+
+// outputs returns where the recording's frames go.
+func (f *files) outputs() []output {
+	var outputs []output
+	for _, file := range f.open {
+		outputs = append(outputs, file.output)
+	}
+	return outputs
+}
+
+// keep puts the complete files on the disk and gives them their names.
+func (f *files) keep(seconds float64) ([]File, error) {
+	var kept []File
+	for _, file := range f.open {
+		if err := file.seal(); err != nil {
+			return nil, fmt.Errorf("write %s: %w", file.Path, err)
+		}
+		file.Seconds = seconds
+		kept = append(kept, file.File)
+	}
+	for _, file := range f.open {
+		if err := f.dir.Rename(file.Path+partSuffix, file.Path); err != nil {
+			return nil, err
+		}
+	}
+	if err := f.syncDirectories(path.Dir(f.open[0].Path)); err != nil {
+		return nil, err
+	}
+	f.open = nil
+	return kept, nil
+}
+
+// seal puts a file's content on the disk and notes its size and hash.
+func (f *file) seal() error {
+	if err := f.disk.Sync(); err != nil {
+		return err
+	}
+	if _, err := f.disk.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	hash := sha256.New()
+	var err error
+	if f.Bytes, err = io.Copy(hash, f.disk); err != nil {
+		return err
+	}
+	f.SHA256 = hex.EncodeToString(hash.Sum(nil))
+	err = f.disk.Close()
+	f.disk = nil
+	return err
+}
+
+// syncDirectories puts the names of the files, and of directories that were made
+// for them, on the disk.
+func (f *files) syncDirectories(name string) error {
+	for ; ; name = path.Dir(name) {
+		d, err := f.dir.Open(name)
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(d.Sync(), d.Close()); err != nil {
+			return err
+		}
+		if name == "." {
+			return nil
+		}
+	}
+}
+
+// discard removes what keep has not kept.
+func (f *files) discard() error {
+	var errs []error
+	for _, file := range f.open {
+		if file.disk != nil {
+			errs = append(errs, file.disk.Close())
+		}
+		if err := f.dir.Remove(file.Path + partSuffix); !errors.Is(err, os.ErrNotExist) {
+			errs = append(errs, err)
+		}
+	}
+	f.open = nil
+	return errors.Join(errs...)
+}

@@ -1,0 +1,246 @@
+// Package finalize turns one spool into one recording: the offline half of media.
+//
+//	spool ─┬─ track caller ── streams ── timeline ─┐
+//	       │                                       ├─▶ stereo ─┬─▶ WAV
+//	       └─ track callee ── streams ── timeline ─┘           └─▶ Ogg-Opus
+//
+// A track takes one leg's packets to its channel: a stream puts the packets of
+// one sender in order, its timeline says where on the channel each belongs, and
+// stereo holds the stretch of the recording that is open. What is lost is
+// silence of the same length; so are comfort noise, keys, a held party and a
+// stopped capture. The recording is as long as the capture was.
+//
+// Everything streams: memory does not grow with the call.
+//
+// The package knows nothing of calls, of rows, or of how long to keep what it
+// makes; the spool says all it needs.
+package finalize
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/bewaard/bewaard/media/rtp"
+	"github.com/bewaard/bewaard/media/spool"
+)
+
+const (
+	// channelHz is the sampling rate of a recording.
+	channelHz = 8000
+	// maxLength is how long a recording can be: beyond it, a WAV file cannot say
+	// its size, and it is rather a clock that went wrong.
+	maxLength = 36 * time.Hour
+)
+
+// Job is one recording to be made.
+type Job struct {
+	Spool   string    // path of the spool
+	Out     *os.Root  // where the files go
+	Name    string    // their name there without extension, with slashes; the recording's id if empty
+	Formats []string  // Opus, WAV; a file each
+	Expires time.Time // stands in the tags of formats that have any; none if zero
+}
+
+// Result is a recording that was made.
+type Result struct {
+	ID      string
+	Terms   spool.Terms
+	Began   time.Time // first and last instant captured
+	Ended   time.Time
+	Reason  string // why the capture ended; empty if torn
+	Files   []File
+	Skipped []error // formats that this build cannot write
+	Legs    [2]Leg  // by rtp.Leg
+	Early   uint64  // packets refused for being older than the end of the announcement
+	Paused  uint64  // packets refused while the capture was stopped
+	Torn    bool    // the spool has no end: what was not on the disk is missing
+	Damaged int     // stretches of the spool that were damaged and are missing
+}
+
+// File is a recording in one format.
+type File struct {
+	Path    string // in the job's Out
+	Format  string
+	Bytes   int64
+	Seconds float64
+	SHA256  string // in hex
+}
+
+// Leg is what became of one leg's packets.
+type Leg struct {
+	Packets    uint64 // in the spool
+	Lost       uint64 // never brought by the network
+	Dropped    uint64 // by the tap
+	Duplicates uint64
+	Reordered  uint64
+	Late       uint64  // behind the place where they belong; not heard
+	Unknown    uint64  // of a payload type that was not negotiated or that we do not decode
+	Invalid    uint64  // not RTP
+	Streams    uint64  // a sender, or a sender that started over
+	Moves      uint64  // corrections of a stream's place in time
+	Seconds    float64 // of audio
+}
+
+// Run makes one recording. Its files appear under their names only when they
+// are complete and on the disk; a second run overwrites them. The spool stays.
+// Where this build lacks a format, the others are written and the reason stands
+// in Skipped; an error is returned only if there is nothing to write.
+func Run(ctx context.Context, job Job) (Result, error) {
+	in, err := spool.Open(job.Spool)
+	if err != nil {
+		return Result{}, fmt.Errorf("finalize: %w", err)
+	}
+	defer in.Close()
+	result, err := run(ctx, job, in)
+	if err != nil {
+		return Result{}, fmt.Errorf("finalize %s: %w", in.Header.ID, err)
+	}
+	return result, nil
+}
+
+func run(ctx context.Context, job Job, in *spool.Reader) (Result, error) {
+	files, skipped, err := createFiles(job, in.Header, channelHz)
+	if err != nil {
+		return Result{}, err
+	}
+	rec := newRecording(in.Header, newStereo(channelHz, files.outputs()))
+	result, err := rec.render(ctx, in)
+	if err != nil {
+		return Result{}, errors.Join(err, files.discard())
+	}
+	result.Skipped = skipped
+	seconds := float64(rec.stereo.start) / channelHz
+	if result.Files, err = files.keep(seconds); err != nil {
+		return Result{}, errors.Join(err, files.discard())
+	}
+	return result, nil
+}
+
+// recording is a recording in the making.
+type recording struct {
+	header spool.Header
+	stereo *stereo
+	tracks [2]*track // by rtp.Leg
+
+	last    time.Duration // the latest instant that anything was captured
+	stopped bool          // the capture, then
+}
+
+func newRecording(h spool.Header, s *stereo) *recording {
+	r := &recording{header: h, stereo: s}
+	for leg, l := range h.Legs {
+		r.tracks[leg] = newTrack(l.Channel, l.Codecs, s)
+	}
+	return r
+}
+
+// render reads the spool to its end and writes all frames.
+func (r *recording) render(ctx context.Context, in *spool.Reader) (Result, error) {
+	result := Result{ID: r.header.ID, Terms: r.header.Terms, Began: r.header.Began, Torn: true}
+	for {
+		if err := ctx.Err(); err != nil {
+			return Result{}, err
+		}
+		frame, err := in.Next()
+		if err == io.EOF || err == spool.ErrTorn {
+			break
+		}
+		if err != nil {
+			return Result{}, err
+		}
+		switch f := frame.(type) {
+		case spool.Batch:
+			err = r.batch(f)
+		case spool.Event:
+			err = r.event(f)
+		case spool.End:
+			result.Torn, result.Reason, result.Early, result.Paused = false, f.Reason, f.Early, f.Paused
+			err = r.end(f)
+		}
+		if err != nil {
+			return Result{}, err
+		}
+	}
+	for leg, t := range r.tracks {
+		result.Legs[leg] = t.close()
+	}
+	result.Damaged = in.Damaged()
+	result.Ended = r.header.Began.Add(r.last)
+	return result, r.stereo.close(samplesAt(r.last, channelHz))
+}
+
+// instant returns when t was on the recording.
+func (r *recording) instant(t time.Time) (time.Duration, error) {
+	at := t.Sub(r.header.Began)
+	if at < -maxLength || at > maxLength {
+		return 0, fmt.Errorf("captured at %v what began at %v: more than %v apart", t, r.header.Began, maxLength)
+	}
+	return at, nil
+}
+
+// batch takes a leg's packets to its track.
+func (r *recording) batch(b spool.Batch) error {
+	own, other := r.tracks[b.Leg], r.tracks[b.Leg.Other()]
+	for packets := b.Packets; len(packets) > 0; {
+		ns, packet, rest, err := rtp.NextCaptured(packets)
+		if err != nil {
+			return err
+		}
+		packets = rest
+		at, err := r.instant(time.Unix(0, ns).UTC())
+		if err != nil {
+			return err
+		}
+		own.take(at, packet)
+		other.place(at - 2*lookAhead) // else it would wait for a leg that is silent
+		if err := r.stereo.arrived(at); err != nil {
+			return err
+		}
+		r.captured(at)
+	}
+	return nil
+}
+
+// event notes what happened to the capture.
+func (r *recording) event(e spool.Event) error {
+	at, err := r.instant(e.At)
+	if err != nil {
+		return err
+	}
+	switch e.Kind {
+	case spool.CodecsChanged:
+		r.tracks[e.Leg].codings.change(at, e.Codecs)
+	case spool.PacketsDropped:
+		for leg, t := range r.tracks {
+			t.leg.Dropped = e.Dropped[leg]
+		}
+	case spool.CaptureStopped:
+		r.captured(at)
+		r.stopped = true
+	case spool.CaptureStarted:
+		r.stopped = false
+		for _, t := range r.tracks {
+			t.resumed = append(t.resumed, at)
+		}
+	}
+	r.captured(at)
+	return nil
+}
+
+// end notes how long the recording is.
+func (r *recording) end(e spool.End) error {
+	at, err := r.instant(e.At)
+	r.last = max(at, 0)
+	return err
+}
+
+// captured notes that the capture ran at that instant.
+func (r *recording) captured(at time.Duration) {
+	if !r.stopped {
+		r.last = max(r.last, at)
+	}
+}

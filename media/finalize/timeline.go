@@ -1,0 +1,159 @@
+package finalize
+
+import (
+	"math"
+	"time"
+)
+
+const (
+	// lookAhead is how much of a stream is known beyond a packet when it is
+	// placed, and how much of its past is remembered.
+	lookAhead = 10 * time.Second
+	// slot is the time of which the least transit is kept.
+	slot = 250 * time.Millisecond
+	// jump is by how much a stream's clock and the arrivals must part for the
+	// stream to be anchored anew. A stream that stands still for so long skips a
+	// slot, so no slot has transits from both sides of the jump.
+	jump = slot
+	// drift is the error that is corrected where it costs nothing: in silence.
+	drift = 5 * time.Millisecond
+	// maxDrift is the error that is corrected wherever it is found.
+	maxDrift = 20 * time.Millisecond
+)
+
+// timeline says where on its leg's channel the packets of one stream belong:
+// the stream's own clock, its RTP timestamps, tied to the wall clock of the
+// arrivals, which all streams of both legs share.
+//
+//	transit = arrival − end of the packet's audio by the stream's clock
+//
+//	          │    ·   ·      ·
+//	  transit │  ·   ·    · ·      ·  ·  ·
+//	          │ ·  ·    ·    ·  ·  ·    ·   ·
+//	          │───·──────·────·───────·───────·── offset: the least transit
+//	          └──────────────────────────────────▶ arrival
+//
+// Jitter only ever adds to a transit, so the least of many is the path's own,
+// and a packet begins at its timestamp plus that. It is taken from what is known
+// around a packet, lookAhead before and after: one late packet moves nothing,
+// be it the first. What moves the least itself is a change of path or a sender
+// whose clock is not ours; the offset then follows, at once when the error is
+// large, otherwise where the channel is silent.
+//
+// Positions are in samples of the channel, the first of which is the capture's
+// first. A packet's audio ends when it arrives at the earliest, so packets of
+// 20 ms and of 60 ms on the two legs do not part the channels.
+type timeline struct {
+	channelHz int64
+	clockHz   int64 // of the stream's timestamps
+
+	anchored bool
+	offset   int64 // from the stream's clock to the channel, in samples
+	since    int64 // the slot in which that was last anchored anew
+	end      int64 // position behind the latest packet placed
+	moves    int   // how often the offset was corrected
+
+	least transits
+}
+
+// audio is a packet's audio on its stream's clock, with its arrival.
+type audio struct {
+	at    time.Duration // since the capture began
+	from  int64         // extended timestamp
+	ticks int64         // duration, in units of the timestamp
+}
+
+// observe makes a packet that has arrived known to those placed before and after it.
+func (t *timeline) observe(a audio) { t.least.add(slotOf(a.at), t.transit(a)) }
+
+// place returns the position of a packet's first sample. Packets are placed in
+// the order of their sequence, each when all within lookAhead after it have been
+// observed. Quiet says that nothing is lost if some of its audio is covered by
+// what comes before it.
+func (t *timeline) place(a audio, quiet bool) int64 {
+	var (
+		here      = slotOf(a.at)
+		transit   = t.transit(a)
+		ahead     = min(transit, t.least.within(here, here+windowSlots))
+		behind    = min(transit, t.least.within(max(here-windowSlots, t.since), here))
+		begin     = t.samples(a.from)
+		length    = t.samples(a.from+a.ticks) - begin
+		room      = begin + t.offset - t.end // silence in front of it
+		late      = min(ahead, behind) - t.offset
+		early     = t.offset - behind
+		toSamples = func(d time.Duration) int64 { return samplesAt(d, t.channelHz) }
+	)
+	if quiet {
+		room = max(room, length)
+	}
+	switch {
+	case !t.anchored:
+		// What comes first in sequence need not have come first.
+		t.anchored, t.offset = true, min(ahead, behind)
+	case ahead-t.offset > toSamples(jump), t.offset-transit > toSamples(maxDrift):
+		t.move(ahead)
+		t.since = here
+	case late > toSamples(maxDrift), late > toSamples(drift) && room > 0:
+		t.move(t.offset + late)
+	case early > toSamples(drift) && room > 0:
+		t.move(t.offset - min(early, room))
+	}
+	position := begin + t.offset
+	t.end = max(t.end, position+length)
+	return position
+}
+
+func (t *timeline) move(offset int64) {
+	t.offset = offset
+	t.moves++
+}
+
+// transit returns how long after its audio's end a packet arrived, up to a
+// constant of the stream.
+func (t *timeline) transit(a audio) int64 {
+	return samplesAt(a.at, t.channelHz) - t.samples(a.from+a.ticks)
+}
+
+// samples turns a time on the stream's clock into samples of the channel.
+func (t *timeline) samples(ticks int64) int64 {
+	return ticks/t.clockHz*t.channelHz + ticks%t.clockHz*t.channelHz/t.clockHz
+}
+
+// samplesAt returns how many samples of a channel there are in d.
+func samplesAt(d time.Duration, hz int64) int64 {
+	const second = int64(time.Second)
+	return int64(d)/second*hz + int64(d)%second*hz/second
+}
+
+// windowSlots is lookAhead in slots.
+const windowSlots = int64(lookAhead / slot)
+
+func slotOf(at time.Duration) int64 { return int64(at / slot) }
+
+// transits are the least transits of a stream in the slots that still matter:
+// a packet is placed up to twice lookAhead after it arrived.
+type transits [4 * windowSlots]struct {
+	slot  int64
+	least int64
+	known bool
+}
+
+func (t *transits) add(slot, transit int64) {
+	s := &t[uint64(slot)%uint64(len(t))]
+	if !s.known || s.slot < slot {
+		s.slot, s.least, s.known = slot, transit, true
+	} else if s.slot == slot {
+		s.least = min(s.least, transit)
+	}
+}
+
+// within returns the least transit in the slots from first to last.
+func (t *transits) within(first, last int64) int64 {
+	least := int64(math.MaxInt64)
+	for slot := first; slot <= last; slot++ {
+		if s := t[uint64(slot)%uint64(len(t))]; s.known && s.slot == slot {
+			least = min(least, s.least)
+		}
+	}
+	return least
+}

@@ -1,0 +1,199 @@
+package finalize
+
+import (
+	"slices"
+	"time"
+
+	"github.com/bewaard/bewaard/media/rtp"
+)
+
+const (
+	// maxStreams is how many streams of a leg are followed at once.
+	maxStreams = 8
+	// maxHeldBytes bounds what a leg's streams hold; above it packets are placed
+	// with less than lookAhead known.
+	maxHeldBytes = 4 << 20
+	// packetBytes is what holding a packet costs beside its payload.
+	packetBytes = 96
+
+	// quietLevel is the mean amplitude below which a packet is silence, about
+	// −46 dB of full scale.
+	quietLevel = 160
+)
+
+// track brings the packets of one leg onto its channel: each to its stream,
+// there in order, from there to its place.
+type track struct {
+	channel int
+	stereo  *stereo
+	codings *codings
+
+	streams []*stream // the one heard last first
+	newest  time.Duration
+	held    int
+	resumed []time.Duration // when a stopped capture went on
+	leg     Leg
+	samples int64 // placed
+
+	spare [][]byte // memory for payloads
+	pcm   []int16
+}
+
+func newTrack(channel int, codecs []rtp.Codec, s *stereo) *track {
+	t := &track{channel: channel, stereo: s, codings: newCodings()}
+	t.codings.change(-1<<63, codecs)
+	return t
+}
+
+// take takes a packet that arrived then, and places those for which it was the
+// last to be waited for.
+func (t *track) take(at time.Duration, raw []byte) {
+	h, err := rtp.Parse(raw)
+	if err != nil {
+		t.leg.Invalid++
+		return
+	}
+	t.leg.Packets++
+	t.newest = max(t.newest, at)
+	c := t.codings.at(h.PayloadType, at)
+	s := t.streamOf(h, at, c)
+	p := packet{
+		at:        at,
+		sequence:  s.sequenceOf(h),
+		timestamp: s.timestampOf(h),
+		coding:    c,
+	}
+	if p.isAudio() {
+		p.payload = t.copyPayload(raw[h.PayloadOffset:h.PayloadEnd])
+	}
+	switch became := s.take(p); became {
+	case duplicate:
+		t.leg.Duplicates++
+		t.giveBack(p.payload)
+	case late:
+		t.leg.Late++
+		t.leg.Lost -= min(t.leg.Lost, 1) // counted when its place passed
+		t.giveBack(p.payload)
+	default:
+		t.held += packetBytes + len(p.payload)
+		if became == reordered {
+			t.leg.Reordered++
+		}
+		if c == nil {
+			t.leg.Unknown++
+		}
+	}
+	t.place(t.newest - lookAhead)
+}
+
+// streamOf returns the stream that a packet belongs to, a new one if it goes on
+// with none.
+func (t *track) streamOf(h rtp.Header, at time.Duration, c *coding) *stream {
+	for i, s := range t.streams {
+		if s.continues(h, at, c) {
+			copy(t.streams[1:i+1], t.streams[:i])
+			t.streams[0] = s
+			return s
+		}
+	}
+	if len(t.streams) == maxStreams {
+		oldest := t.streams[maxStreams-1]
+		for len(oldest.waiting) > 0 {
+			t.placeNext(oldest)
+		}
+		t.leg.Moves += uint64(oldest.timeline.moves)
+		t.streams = t.streams[:maxStreams-1]
+	}
+	s := newStream(h, t.stereo.hz)
+	t.streams = slices.Insert(t.streams, 0, s)
+	t.leg.Streams++
+	return s
+}
+
+// place places all packets that arrived before then, and as many more as have
+// to go for the memory they take.
+func (t *track) place(before time.Duration) {
+	for _, s := range t.streams {
+		for len(s.waiting) > 0 && (s.waiting[0].at <= before || t.held > maxHeldBytes) {
+			t.placeNext(s)
+		}
+	}
+}
+
+// placeNext places the first packet that waits in a stream.
+func (t *track) placeNext(s *stream) {
+	after := s.placedAt
+	p, missing := s.next()
+	t.held -= packetBytes + len(p.payload)
+	if missing > 0 && !t.stoppedBetween(after, p.at) {
+		t.leg.Lost += uint64(missing)
+	}
+	if !p.isAudio() {
+		return
+	}
+	pcm := t.decode(p)
+	position := s.timeline.place(p.audio(), isQuiet(pcm))
+	placed := t.stereo.add(t.channel, position, pcm)
+	t.samples += int64(placed)
+	if placed == 0 && len(pcm) > 0 {
+		t.leg.Late++
+	}
+	t.giveBack(p.payload)
+}
+
+// close places all that waits and returns what is to be said of the leg.
+func (t *track) close() Leg {
+	t.place(1<<63 - 1)
+	for _, s := range t.streams {
+		t.leg.Moves += uint64(s.timeline.moves)
+	}
+	// What we dropped is missing from the sequence just as what the network lost.
+	t.leg.Lost -= min(t.leg.Lost, t.leg.Dropped)
+	t.leg.Seconds = float64(t.samples) / float64(t.stereo.hz)
+	return t.leg
+}
+
+// stoppedBetween reports whether the capture was stopped between two arrivals:
+// what is missing was not lost.
+func (t *track) stoppedBetween(from, to time.Duration) bool {
+	for _, resumed := range slices.Backward(t.resumed) {
+		if resumed <= to {
+			return resumed > from
+		}
+	}
+	return false
+}
+
+func (t *track) decode(p packet) []int16 {
+	n := p.coding.samples(p.payload)
+	t.pcm = slices.Grow(t.pcm[:0], n)[:n]
+	p.coding.decode(t.pcm, p.payload)
+	return t.pcm
+}
+
+// copyPayload returns a copy of a payload, in memory that was given back if
+// there is any.
+func (t *track) copyPayload(payload []byte) []byte {
+	if n := len(t.spare); n > 0 {
+		b := t.spare[n-1]
+		t.spare = t.spare[:n-1]
+		return append(b[:0], payload...)
+	}
+	return append([]byte(nil), payload...)
+}
+
+// giveBack takes memory of usual size for another payload.
+func (t *track) giveBack(payload []byte) {
+	if c := cap(payload); c > 0 && c <= 2048 {
+		t.spare = append(t.spare, payload)
+	}
+}
+
+// isQuiet reports whether samples are silence to the ear.
+func isQuiet(pcm []int16) bool {
+	sum := 0
+	for _, sample := range pcm {
+		sum += max(int(sample), -int(sample))
+	}
+	return sum < quietLevel*len(pcm)
+}

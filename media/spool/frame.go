@@ -1,0 +1,134 @@
+package spool
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"hash/crc32"
+	"time"
+
+	"github.com/bewaard/bewaard/media/rtp"
+)
+
+const (
+	version = 1
+
+	frameHeaderBytes = 20
+	maxPayloadBytes  = 256 << 10
+)
+
+// mark begins a frame.
+type mark [8]byte
+
+// headerMark begins the first frame of every spool.
+var headerMark = mark{'b', 'w', 'r', 'd', 's', 'p', 'l', '1'}
+
+type frameType uint8
+
+const (
+	headerFrame frameType = iota + 1
+	batchFrame
+	eventFrame
+	endFrame
+)
+
+// Header is a spool's first frame: what a recording needs besides packets.
+type Header struct {
+	Version int       `json:"version"`
+	ID      string    `json:"id"`
+	Terms   Terms     `json:"terms"`
+	Began   time.Time `json:"began"` // start of the capture: the recording's first instant
+	Legs    [2]Leg    `json:"legs"`  // by rtp.Leg
+}
+
+// Leg is what a spool's header says of one leg.
+type Leg struct {
+	Channel int         `json:"channel"` // 0 left, 1 right
+	Side    string      `json:"side"`    // of its trunk: external or internal
+	Codecs  []rtp.Codec `json:"codecs"`  // as negotiated when the capture began
+}
+
+// Frame is one of Batch, Event and End.
+type Frame interface{ frame() }
+
+// Batch is captured packets of one leg, in the order in which they arrived.
+type Batch struct {
+	Leg     rtp.Leg
+	Packets []byte // to be read with rtp.NextCaptured; valid until the next frame is read
+}
+
+// EventKind says what an Event tells.
+type EventKind string
+
+const (
+	CodecsChanged  EventKind = "codecs"  // a leg has other codecs from now on
+	CaptureStopped EventKind = "stop"    // nothing is kept from now on
+	CaptureStarted EventKind = "start"   // packets are kept again from now on
+	PacketsDropped EventKind = "dropped" // the tap had no room; totals so far
+)
+
+// Event is something that happened to the capture.
+type Event struct {
+	Kind    EventKind   `json:"kind"`
+	At      time.Time   `json:"at"`
+	Leg     rtp.Leg     `json:"leg,omitempty"`    // of CodecsChanged
+	Codecs  []rtp.Codec `json:"codecs,omitempty"` // of CodecsChanged
+	Dropped [2]uint64   `json:"dropped,omitzero"` // of PacketsDropped, by rtp.Leg
+	Reason  string      `json:"reason,omitempty"` // of CaptureStopped and CaptureStarted
+}
+
+// End is a spool's last frame.
+type End struct {
+	At     time.Time `json:"at"` // the recording's last instant
+	Reason string    `json:"reason,omitempty"`
+	Early  uint64    `json:"early,omitempty"`  // packets refused: older than the end of the announcement
+	Paused uint64    `json:"paused,omitempty"` // packets refused: captured while the capture was stopped
+}
+
+func (Batch) frame() {}
+func (Event) frame() {}
+func (End) frame()   {}
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// beginFrame appends a frame's header; the payload is to be appended next and
+// endFrame called with the length that dst had before.
+func beginFrame(dst []byte, m mark, t frameType, leg rtp.Leg) []byte {
+	dst = append(dst, m[:]...)
+	dst = append(dst, byte(t), byte(leg), 0, 0)
+	return append(dst, 0, 0, 0, 0, 0, 0, 0, 0)
+}
+
+// sealFrame fills in length and checksum of the frame that starts at start and
+// ends with dst.
+func sealFrame(dst []byte, start int) {
+	f := dst[start:]
+	binary.BigEndian.PutUint32(f[12:], uint32(len(f)-frameHeaderBytes))
+	binary.BigEndian.PutUint32(f[16:], checksum(f))
+}
+
+// checksum returns the CRC-32C of a whole frame.
+func checksum(f []byte) uint32 {
+	return crc32.Update(crc32.Checksum(f[:16], castagnoli), castagnoli, f[frameHeaderBytes:])
+}
+
+// appendJSON appends a frame with v as its payload.
+func appendJSON(dst []byte, m mark, t frameType, v any) ([]byte, error) {
+	payload, err := json.Marshal(v)
+	if err != nil {
+		return dst, err
+	}
+	if len(payload) > maxPayloadBytes {
+		return dst, fmt.Errorf("%d bytes, at most %d fit a frame", len(payload), maxPayloadBytes)
+	}
+	start := len(dst)
+	dst = append(beginFrame(dst, m, t, 0), payload...)
+	sealFrame(dst, start)
+	return dst, nil
+}
+
+// markedHeader is a header with the mark of the frames that follow it.
+type markedHeader struct {
+	Header
+	Mark []byte `json:"mark"`
+}

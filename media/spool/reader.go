@@ -1,0 +1,207 @@
+package spool
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/bewaard/bewaard/media/rtp"
+)
+
+var (
+	// ErrTorn is returned after the last frame of a spool that has no end: its
+	// writer was killed, or its tail is damaged.
+	ErrTorn = errors.New("torn spool")
+	// ErrHeader is wrapped by the error about a file whose header is not a
+	// spool's, or too damaged to be read.
+	ErrHeader = errors.New("no spool header")
+)
+
+// errDamaged is of a frame that does not hold what it should.
+var errDamaged = errors.New("damaged frame")
+
+// Reader reads a spool frame by frame.
+type Reader struct {
+	Header Header
+
+	file    *os.File // nil if not opened by name
+	in      *bufio.Reader
+	mark    mark
+	held    int // bytes of in that the frame last returned shares
+	damaged int
+	err     error // every further Next returns it
+}
+
+// Open opens a spool and reads its header.
+func Open(path string) (*Reader, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("open spool: %w", err)
+	}
+	r, err := NewReader(file)
+	if err != nil {
+		file.Close()
+		return nil, fmt.Errorf("open spool %s: %w", path, err)
+	}
+	r.file = file
+	return r, nil
+}
+
+// NewReader reads a spool's header from in.
+func NewReader(in io.Reader) (*Reader, error) {
+	r := &Reader{
+		in:   bufio.NewReaderSize(in, frameHeaderBytes+maxPayloadBytes),
+		mark: headerMark,
+	}
+	t, _, payload, err := r.peek()
+	if err == nil && t != headerFrame {
+		err = errDamaged
+	}
+	if errors.Is(err, errDamaged) || err == io.EOF {
+		return nil, fmt.Errorf("%w: %w", ErrHeader, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	var h markedHeader
+	if err := json.Unmarshal(payload, &h); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrHeader, err)
+	}
+	if h.Version != version {
+		return nil, fmt.Errorf("%w: version %d, not %d", ErrHeader, h.Version, version)
+	}
+	if err := h.validate(); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrHeader, err)
+	}
+	if len(h.Mark) != len(r.mark) {
+		return nil, fmt.Errorf("%w: mark of %d bytes", ErrHeader, len(h.Mark))
+	}
+	r.Header = h.Header
+	r.held = frameHeaderBytes + len(payload)
+	copy(r.mark[:], h.Mark)
+	return r, nil
+}
+
+// Close closes a spool that Open opened.
+func (r *Reader) Close() error {
+	if r.file == nil {
+		return nil
+	}
+	return r.file.Close()
+}
+
+// Damaged returns how many times so far damage was met and skipped up to the
+// next good frame. A torn tail is not counted.
+func (r *Reader) Damaged() int { return r.damaged }
+
+// Next returns the next good frame; what lies between two is skipped and
+// counted once. After the end it returns io.EOF, after the last good frame of a
+// spool without an end ErrTorn, and the disk's own error where it gave one.
+func (r *Reader) Next() (Frame, error) {
+	if r.err != nil {
+		return nil, r.err
+	}
+	r.in.Discard(r.held)
+	r.held = 0
+	skipping := false
+	for {
+		frame, err := r.read()
+		switch {
+		case err == nil:
+			if _, ended := frame.(End); ended {
+				r.err = io.EOF
+			}
+			return frame, nil
+		case err == io.EOF:
+			if skipping {
+				r.damaged-- // nothing good follows: the tail is torn
+			}
+			r.err = ErrTorn
+			return nil, r.err
+		case !errors.Is(err, errDamaged):
+			r.err = fmt.Errorf("read spool %s: %w", r.Header.ID, err)
+			return nil, r.err
+		}
+		if !skipping {
+			skipping = true
+			r.damaged++
+		}
+		r.skip()
+	}
+}
+
+// read returns the frame that begins here.
+func (r *Reader) read() (Frame, error) {
+	t, leg, payload, err := r.peek()
+	if err != nil {
+		return nil, err
+	}
+	switch t {
+	case batchFrame:
+		r.held = frameHeaderBytes + len(payload)
+		return Batch{leg, payload}, nil
+	case eventFrame:
+		var e Event
+		if json.Unmarshal(payload, &e) != nil || e.Leg > 1 {
+			return nil, errDamaged
+		}
+		r.held = frameHeaderBytes + len(payload)
+		return e, nil
+	case endFrame:
+		var e End
+		if json.Unmarshal(payload, &e) != nil {
+			return nil, errDamaged
+		}
+		return e, nil
+	}
+	return nil, errDamaged
+}
+
+// peek returns the parts of the frame that begins here without going past it:
+// errDamaged if none does, io.EOF at the very end of the file.
+func (r *Reader) peek() (t frameType, leg rtp.Leg, payload []byte, err error) {
+	h, err := r.in.Peek(frameHeaderBytes)
+	if err == io.EOF && len(h) > 0 {
+		err = errDamaged
+	}
+	if err != nil {
+		return 0, 0, nil, err
+	}
+	n := binary.BigEndian.Uint32(h[12:])
+	if !bytes.Equal(h[:8], r.mark[:]) || h[9] > 1 || h[10]|h[11] != 0 || n > maxPayloadBytes {
+		return 0, 0, nil, errDamaged
+	}
+	f, err := r.in.Peek(frameHeaderBytes + int(n))
+	if err == io.EOF {
+		err = errDamaged
+	}
+	if err != nil {
+		return 0, 0, nil, err
+	}
+	if checksum(f) != binary.BigEndian.Uint32(f[16:]) {
+		return 0, 0, nil, errDamaged
+	}
+	return frameType(f[8]), rtp.Leg(f[9]), f[frameHeaderBytes:], nil
+}
+
+// skip goes to the next mark, or the end of the file.
+func (r *Reader) skip() {
+	r.in.Discard(1)
+	for {
+		b, err := r.in.Peek(max(r.in.Buffered(), len(r.mark)))
+		if i := bytes.Index(b, r.mark[:]); i >= 0 {
+			r.in.Discard(i)
+			return
+		}
+		if err != nil {
+			r.in.Discard(len(b))
+			return
+		}
+		r.in.Discard(len(b) - len(r.mark) + 1)
+	}
+}

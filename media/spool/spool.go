@@ -1,0 +1,48 @@
+// Package spool keeps one call's captured packets in one file, as they came,
+// and reads them back even when the file is torn or damaged.
+//
+//	tap ──drain──▶ Writer ──one write a drain──▶ <id>.spool ──▶ Reader ──▶ finalize
+//	               every 500 ms                  (File)
+//
+// A spool describes itself: its header holds the terms of the grant under
+// which the packets were captured, the legs and their codecs. There is no spool
+// without a Grant, and none of its packets is older than the end of the
+// announcement.
+//
+// The package does not know where packets come from, what is in them, which
+// calls exist, or what becomes of a finished spool.
+//
+// # On disk
+//
+// A spool is frames one after the other, integers big endian:
+//
+//	 0                8      9     10     12       16       20
+//	+----------------+------+-----+------+--------+--------+-----------+
+//	| mark           | type | leg | 0  0 | length | CRC-32C| payload … |
+//	+----------------+------+-----+------+--------+--------+-----------+
+//
+// The checksum covers everything but itself. The first frame is the header,
+// its mark is the fixed text "bwrdspl1"; it names the random mark which all
+// frames after it bear. A reader that meets a damaged frame looks for the next
+// mark; since no party to the call can know it, none can put a frame of their
+// own making into their audio. The last frame is the end; a spool without one
+// was torn by a crash.
+//
+// A batch's payload is what rtp.AppendCaptured makes; the other payloads are JSON.
+package spool
+
+import (
+	"path"
+	"strings"
+)
+
+// Extension is the suffix of a spool's file name; what precedes it is the
+// recording's id.
+const Extension = ".spool"
+
+// ID returns the recording id that a spool's file name holds, and whether name
+// is the name of a spool at all.
+func ID(name string) (string, bool) {
+	id, ok := strings.CutSuffix(path.Base(name), Extension)
+	return id, ok && validID(id) == nil
+}
