@@ -1,0 +1,298 @@
+package policy
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/nyaruka/phonenumbers"
+)
+
+// Fault is one thing that is wrong with a configuration.
+type Fault struct {
+	Path    string // key, as purposes.quality.retention or rules[0].record.purpose
+	Message string
+}
+
+func (f Fault) Error() string { return f.Path + ": " + f.Message }
+
+// missing is the message for what has to be there.
+const missing = "missing"
+
+// faults gathers, below one key.
+type faults struct {
+	path string
+	all  *[]Fault
+}
+
+// at returns the same gathering below a key: a name, or an [index].
+func (f faults) at(key string) faults {
+	if f.path != "" && !strings.HasPrefix(key, "[") {
+		key = "." + key
+	}
+	return faults{f.path + key, f.all}
+}
+
+func (f faults) index(i int) faults { return f.at(fmt.Sprintf("[%d]", i)) }
+
+func (f faults) add(format string, args ...any) {
+	*f.all = append(*f.all, Fault{f.path, fmt.Sprintf(format, args...)})
+}
+
+// need reports a text that is not there.
+func (f faults) need(key, text string) {
+	if strings.TrimSpace(text) == "" {
+		f.at(key).add(missing)
+	}
+}
+
+// Validate reports every fault of the configuration at once.
+func (c Config) Validate() []Fault {
+	var all []Fault
+	f := faults{all: &all}
+	if !phonenumbers.GetSupportedRegions()[c.country()] {
+		f.at("country").add("%.40q is not a country in two capitals (ISO 3166-1), such as NL", c.country())
+		c.Country = "" // what hangs on it is judged by the default
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.Purposes)) {
+		at := f.at("purposes").at(name)
+		at.name(name)
+		c.Purposes[name].validate(at)
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.Announcements)) {
+		at := f.at("announcements").at(name)
+		at.name(name)
+		c.Announcements[name].validate(at)
+	}
+	numbers := newNumbering(c.country(), nil)
+	first := map[string]int{}
+	for i, r := range c.Rules {
+		at := f.at("rules").index(i)
+		if before, taken := first[r.Name]; taken && r.Name != "" {
+			at.at("name").add("%.40q is the name of rules[%d] too", r.Name, before)
+		} else {
+			first[r.Name] = i
+		}
+		c.validateRule(at, r, numbers)
+	}
+	f.at("calls.retention").retention(c.Calls.Retention, false)
+	for i, number := range c.Emergency {
+		if _, ok := dialledDigits(number); !ok {
+			f.at("emergency").index(i).add("%.40q is not a number", number)
+		}
+	}
+	return all
+}
+
+// name holds the name of a purpose or an announcement against what may stand in
+// metrics' labels, tags and URLs.
+func (f faults) name(name string) {
+	const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_"
+	if name == "" || len(name) > 64 || strings.Trim(name, letters) != "" {
+		f.add("the name is to be made of letters, digits, - and _, 64 at most")
+	}
+}
+
+func (p Purpose) validate(f faults) {
+	f.at("text").texts(p.Text)
+	if p.Basis == "" {
+		f.at("basis").add("missing: one of %s", oneOf(bases[:]))
+	} else if !slices.Contains(bases[:], string(p.Basis)) {
+		f.at("basis").add("%.40q is not a lawful basis; it is one of %s", string(p.Basis), oneOf(bases[:]))
+	}
+	for _, ground := range []struct {
+		basis           Basis
+		key, text, what string
+	}{
+		{Consent, "consent", p.Consent, "how it is given and can be shown (AVG art. 7(1))"},
+		{LegalObligation, "law", p.Law, "the law that obliges"},
+		{PublicTask, "statute", p.Statute, "the statute that gives the task"},
+	} {
+		given := strings.TrimSpace(ground.text) != ""
+		switch {
+		case p.Basis == ground.basis && !given:
+			f.at(ground.key).add("missing: basis %s needs %s", ground.basis, ground.what)
+		case p.Basis != ground.basis && given:
+			f.at(ground.key).add("belongs to basis %s", ground.basis)
+		}
+	}
+	switch at := f.at("balancing"); {
+	case p.Basis == LegitimateInterest && p.Balancing == nil:
+		at.add("missing: basis %s needs the record of the balancing: by, on, outcome, review", LegitimateInterest)
+	case p.Basis != LegitimateInterest && p.Balancing != nil:
+		at.add("belongs to basis %s", LegitimateInterest)
+	case p.Balancing != nil:
+		p.Balancing.validate(at)
+	}
+	f.at("retention").retention(p.Retention, true)
+	switch p.OnFailure {
+	case "", Continue, Refuse:
+	default:
+		f.at("on_failure").add("%.40q is neither %s nor %s", string(p.OnFailure), Continue, Refuse)
+	}
+}
+
+func (b Balancing) validate(f faults) {
+	f.need("by", b.By)
+	f.need("outcome", b.Outcome)
+	if b.On.IsZero() {
+		f.at("on").add(missing)
+	}
+	if b.Review.IsZero() {
+		f.at("review").add(missing)
+	} else if !b.On.Before(b.Review) {
+		f.at("review").add("%v is not later than %v, when it was made", b.Review, b.On)
+	}
+}
+
+// retention holds a period that did not come through ParsePeriod to the same rules.
+func (f faults) retention(p Period, needed bool) {
+	if p.IsZero() {
+		if needed {
+			f.add("missing: a period such as P14D")
+		}
+		return
+	}
+	if parsed, err := ParsePeriod(p.String()); err != nil || parsed != p {
+		f.add("%v is not longer than nothing, in whole seconds, and at most %d years", p, maxYears)
+	}
+}
+
+func (a Announcement) validate(f faults) {
+	f.at("text").texts(a.Text)
+	if len(a.Files) == 0 {
+		f.at("files").add("missing: the prompt's file by language, such as {nl: prompts/nl.wav}")
+		return
+	}
+	for _, language := range slices.Sorted(maps.Keys(a.Files)) {
+		at := f.at("files").at(language)
+		if a.Files[language] == "" {
+			at.add(missing)
+		}
+		if _, ok := a.Text[language]; !ok && len(a.Text) > 0 {
+			at.add("text has no %s: what is said is kept in writing", language)
+		}
+	}
+	for _, language := range slices.Sorted(maps.Keys(a.Text)) {
+		if _, ok := a.Files[language]; !ok {
+			f.at("text").at(language).add("files has no %s", language)
+		}
+	}
+}
+
+// texts wants at least one language, and something in each.
+func (f faults) texts(byLanguage map[string]string) {
+	if len(byLanguage) == 0 {
+		f.add("missing: by language, such as {nl: …, en: …}")
+	}
+	for _, language := range slices.Sorted(maps.Keys(byLanguage)) {
+		if len(language) < 2 || strings.Trim(language, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-") != "" {
+			f.at(language).add("is not a language such as nl or en (RFC 5646)")
+		}
+		f.need(language, byLanguage[language])
+	}
+}
+
+func (c Config) validateRule(f faults, r Rule, numbers numbering) {
+	f.need("name", r.Name)
+	r.Match.validate(f.at("match"), numbers)
+	if !r.records() {
+		const nothing = "there is nothing to say it of: the rule does not record; give record: {purpose: …}"
+		if r.Announce != nil {
+			f.at("announce").add(nothing)
+		}
+		if r.Exempt != "" {
+			f.at("exempt").add(nothing)
+		}
+		if r.Forwarded != "" {
+			f.at("forwarded").add(nothing)
+		}
+		return
+	}
+	if r.Record.Purpose == "" {
+		f.at("record.purpose").add(missing)
+	} else if _, ok := c.Purposes[r.Record.Purpose]; !ok {
+		f.at("record.purpose").add("there is no purpose %.40q%s", r.Record.Purpose, known(c.Purposes))
+	}
+	if r.Forwarded != "" {
+		f.need("forwarded", r.Forwarded)
+	}
+	switch exempt := strings.TrimSpace(r.Exempt) != ""; {
+	case r.Announce == nil && !exempt:
+		f.at("announce").add("missing: what is recorded is announced, or exempt gives the written reason why not")
+	case r.Announce != nil && exempt:
+		f.at("exempt").add("the calls are announced: give either announce or exempt")
+	case r.Announce != nil:
+		c.validateAnnounce(f.at("announce"), *r.Announce, r.Match.Direction)
+	}
+}
+
+func (m Match) validate(f faults, numbers numbering) {
+	switch m.Direction {
+	case "", Inbound, Outbound:
+	default:
+		f.at("direction").add("%.40q is neither %s nor %s", string(m.Direction), Inbound, Outbound)
+	}
+	for i, trunk := range m.Trunk {
+		if trunk == "" {
+			f.at("trunk").index(i).add(missing)
+		}
+	}
+	for i, text := range m.From {
+		if _, err := parsePattern(text, numbers); err != nil {
+			f.at("from").index(i).add("%v", err)
+		}
+	}
+	for i, text := range m.To {
+		if _, err := parsePattern(text, numbers); err != nil {
+			f.at("to").index(i).add("%v", err)
+		}
+	}
+	if m.Time != nil {
+		_, wrong := m.Time.parse()
+		for _, fault := range wrong {
+			f.at("time").at(fault.Path).add("%s", fault.Message)
+		}
+	}
+}
+
+func (c Config) validateAnnounce(f faults, a Announce, direction Direction) {
+	if a.Prompt == "" {
+		f.at("prompt").add(missing)
+	} else if prompt, ok := c.Announcements[a.Prompt]; !ok {
+		f.at("prompt").add("there is no announcement %.40q%s", a.Prompt, known(c.Announcements))
+	} else if language, ok := c.language(a); !ok && len(prompt.Files) > 0 {
+		languages := strings.Join(slices.Sorted(maps.Keys(prompt.Files)), ", ")
+		if a.Language == "" {
+			f.at("language").add("missing: the prompt has %s", languages)
+		} else {
+			f.at("language").add("the prompt has no %.40q; it has %s", language, languages)
+		}
+	}
+	switch a.When {
+	case "", Answered:
+	case Early:
+		if direction != Inbound {
+			f.at("when").add("early plays before the answer, to the caller: match direction: %s, or leave when out", Inbound)
+		}
+	case "ringing", "connect":
+		f.at("when").add("%s is not supported yet; use %s or %s", a.When, Early, Answered)
+	default:
+		f.at("when").add("%.40q is neither %s nor %s", string(a.When), Early, Answered)
+	}
+	if a.OptOut != "" && (len(a.OptOut) != 1 || !strings.Contains("0123456789*#", a.OptOut)) {
+		f.at("opt_out").add("%.40q is not a key: 0 to 9, * or #", a.OptOut)
+	}
+}
+
+// oneOf lists words.
+func oneOf(words []string) string { return strings.Join(words, ", ") }
+
+// known tells what there is where a name was not found.
+func known[T any](named map[string]T) string {
+	if len(named) == 0 {
+		return "; there are none"
+	}
+	return "; there is " + strings.Join(slices.Sorted(maps.Keys(named)), ", ")
+}

@@ -1,0 +1,46 @@
+package policy
+
+import (
+	"fmt"
+	"strings"
+)
+
+// pattern is what a rule says of a number: +31201234567 and 201 are that number, +31*
+// and 2* all that begin so, * is everyone, and anonymous who withholds his number.
+type pattern struct {
+	text   string // number, or what it begins with
+	prefix bool
+}
+
+func parsePattern(text string, n numbering) (pattern, error) {
+	fail := func(why string) (pattern, error) {
+		return pattern{}, fmt.Errorf("pattern %.40q: %s", text, why)
+	}
+	if strings.EqualFold(text, Withheld) {
+		return pattern{text: Withheld}, nil
+	}
+	if start, ok := strings.CutSuffix(text, "*"); ok {
+		switch digits := strings.TrimPrefix(start, "+"); {
+		case strings.Trim(digits, "0123456789") != "":
+			return fail("before the * go digits, such as +3120*")
+		case strings.HasPrefix(start, "0"):
+			return fail("the beginning of a number is written with its country code, such as " + n.code + "20*")
+		case len(digits) > maxDigits:
+			return fail("too long for a number")
+		}
+		return pattern{start, true}, nil
+	}
+	dialled, ok := dialledDigits(text)
+	if !ok {
+		return fail("neither a number such as +31201234567, the beginning of one such as +31*, nor anonymous")
+	}
+	return pattern{text: n.normalise(dialled)}, nil
+}
+
+// matches holds a normalised number against the pattern.
+func (p pattern) matches(number string) bool {
+	if p.prefix {
+		return strings.HasPrefix(number, p.text)
+	}
+	return number == p.text
+}

@@ -1,0 +1,202 @@
+// Package policy decides about recording: facts about a call in, a decision out.
+//
+//	Config ─ Validate ─▶ []Fault
+//	   │
+//	Compile ─▶ Policy ◀── Facts (direction, trunks, numbers, time)
+//	             │
+//	             ├─ emergency number? ─▶ hands off
+//	             ├─ first rule that matches, if any
+//	             └─▶ Decision: record? purpose, basis, retention, announcement, or why not
+//
+// It is pure: it has no clock, opens nothing, and knows nothing of SIP, media, rows
+// or files. Time comes with the facts. It is the one package that knows how telephone
+// numbers are written, and the door to nyaruka/phonenumbers.
+package policy
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Direction says which way a call goes, seen from our PBX.
+type Direction string
+
+const (
+	Inbound  Direction = "inbound"  // it came in from a carrier
+	Outbound Direction = "outbound" // our PBX sent it
+)
+
+// Facts are what is known of a call when its INVITE is in.
+type Facts struct {
+	Direction          Direction
+	FromTrunk, ToTrunk string    // trunks of the caller's and the callee's leg
+	FromSide, ToSide   string    // their sides: internal or external
+	Caller, Callee     string    // as signalled: a user part, a SIP, tel or service URI; empty when withheld
+	Time               time.Time // when the INVITE came
+	Forwarded          bool      // the INVITE says that another number was called first (RFC 5806, RFC 7044)
+}
+
+// forwarded reports whether nobody on our side may be in the call: it was diverted,
+// or it comes from outside and goes back out.
+func (f Facts) forwarded() bool {
+	return f.Forwarded || f.FromSide == "external" && f.ToSide == "external"
+}
+
+// Reasons for which a call is not recorded.
+const (
+	NoRule      = "no_rule"   // no rule matches
+	ByRule      = "rule"      // the rule that matches says so
+	IsEmergency = "emergency" // an emergency number is called, or calls
+	IsForwarded = "forwarded" // we take no part in the call, and the rule does not say why it may be recorded still
+)
+
+// Decision is what is to be done with one call.
+type Decision struct {
+	Policy string // version of the policy that decided
+	Rule   string // name of the rule that matched; empty when none was
+	Record bool
+	Reason string // why it is not recorded: no_rule, rule, emergency or forwarded
+
+	// Emergency: the call may be neither announced, delayed nor recorded.
+	Emergency bool
+
+	// What follows is set only where the call is recorded.
+	Purpose   string
+	Basis     Basis
+	Retention Period
+	OnFailure OnFailure
+	Announce  *Announce // what the far party is told; every field but OptOut is set
+	Exempt    string    // written reason why nobody is told; set if and only if Announce is nil
+	Forwarded string    // written reason why a forwarded call is recorded
+
+	// KeepRow is how long the row of a call is kept of which there is no recording.
+	KeepRow Period
+}
+
+// Step is what became of one rule on the way to a decision.
+type Step struct {
+	Rule    string
+	Matched bool
+	Why     string // what did not fit, or "matches"; numbers in it are masked
+}
+
+// Policy is a configuration made ready to decide by. It does not change and may be
+// used by many goroutines at once.
+type Policy struct {
+	version string
+	cfg     Config
+	rules   []matcher
+	numbers numbering
+}
+
+// Compile makes a policy of a configuration. Its error joins every Fault.
+func Compile(cfg Config) (*Policy, error) {
+	if faults := cfg.Validate(); len(faults) > 0 {
+		errs := make([]error, len(faults))
+		for i, f := range faults {
+			errs[i] = f
+		}
+		return nil, errors.Join(errs...)
+	}
+	cfg = cfg.effective()
+	version, err := cfg.version()
+	if err != nil {
+		return nil, err
+	}
+	p := &Policy{version: version, cfg: cfg, numbers: newNumbering(cfg.Country, cfg.Emergency)}
+	for _, r := range cfg.Rules {
+		m, err := newMatcher(r.Match, p.numbers)
+		if err != nil {
+			return nil, fmt.Errorf("compile rule %s: %w", r.Name, err)
+		}
+		p.rules = append(p.rules, m)
+	}
+	return p, nil
+}
+
+// version is the SHA-256 of the configuration as JSON, which is canonical: fields in
+// the order of the types, map keys sorted, defaults filled in.
+func (c Config) version() (string, error) {
+	text, err := json.Marshal(c)
+	if err != nil {
+		return "", fmt.Errorf("hash policy: %w", err)
+	}
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:]), nil
+}
+
+// Version names the policy by its content: 64 hexadecimal digits, the same for the
+// same configuration on every machine.
+func (p *Policy) Version() string { return p.version }
+
+// Number writes a number, as signalled, the way rules see it: in E.164 where it is a
+// subscriber's, else as dialled; Withheld where nobody gave one.
+func (p *Policy) Number(signalled string) string { return p.numbers.normalise(signalled) }
+
+// Decide says what is to be done with a call. The first rule that matches decides.
+func (p *Policy) Decide(f Facts) Decision {
+	return p.decide(f, func(rule int, unmet condition, caller, callee string) {})
+}
+
+// Explain decides as Decide does and tells what became of each rule up to the one
+// that matched. An emergency call is decided before any rule: it has no steps.
+func (p *Policy) Explain(f Facts) ([]Step, Decision) {
+	var steps []Step
+	d := p.decide(f, func(rule int, unmet condition, caller, callee string) {
+		steps = append(steps, Step{p.cfg.Rules[rule].Name, unmet == "", p.rules[rule].why(unmet, f, caller, callee)})
+	})
+	return steps, d
+}
+
+// decide tells tried of every rule that it holds against the call.
+func (p *Policy) decide(f Facts, tried func(rule int, unmet condition, caller, callee string)) Decision {
+	d := Decision{Policy: p.version, KeepRow: p.cfg.Calls.Retention}
+	// A caller with an emergency number is the emergency centre, calling back. An
+	// extension of ours may well have the digits of one.
+	if p.numbers.emergency(f.Callee) || f.Direction == Inbound && p.numbers.emergency(f.Caller) {
+		d.Reason, d.Emergency = IsEmergency, true
+		return d
+	}
+	caller, callee := p.numbers.normalise(f.Caller), p.numbers.normalise(f.Callee)
+	for i, m := range p.rules {
+		unmet := m.mismatch(f, caller, callee)
+		tried(i, unmet, caller, callee)
+		if unmet == "" {
+			p.apply(p.cfg.Rules[i], f, &d)
+			return d
+		}
+	}
+	d.Reason = NoRule
+	return d
+}
+
+// apply fills in a decision by the rule that matched.
+func (p *Policy) apply(rule Rule, f Facts, d *Decision) {
+	d.Rule = rule.Name
+	if !rule.records() {
+		d.Reason = ByRule
+		return
+	}
+	if f.forwarded() {
+		if rule.Forwarded == "" {
+			d.Reason = IsForwarded
+			return
+		}
+		d.Forwarded = rule.Forwarded
+	}
+	purpose := p.cfg.Purposes[rule.Record.Purpose]
+	d.Record = true
+	d.Purpose, d.Basis, d.Retention, d.OnFailure = rule.Record.Purpose, purpose.Basis, purpose.Retention, purpose.OnFailure
+	if rule.Announce == nil {
+		d.Exempt = rule.Exempt
+		return
+	}
+	told := *rule.Announce
+	told.When = cmp.Or(told.When, defaultWhen(f.Direction))
+	d.Announce = &told
+}
