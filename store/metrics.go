@@ -1,0 +1,132 @@
+package store
+
+import (
+	"cmp"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.etcd.io/bbolt"
+)
+
+type metrics struct {
+	commit     prometheus.Histogram
+	sweep      prometheus.Histogram
+	sweptRows  *prometheus.CounterVec
+	unreadable prometheus.Counter
+	findings   *prometheus.GaugeVec
+}
+
+func newMetrics(registry prometheus.Registerer, s *Store) *metrics {
+	m := &metrics{
+		commit: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "bewaard_store_commit_seconds", Help: "Time a row took to reach the disk, waiting for others to join its commit included.",
+			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 14),
+		}),
+		sweep: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "bewaard_store_sweep_seconds", Help: "Time a sweep took.",
+			Buckets: prometheus.ExponentialBuckets(0.001, 4, 11),
+		}),
+		sweptRows: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "bewaard_swept_total", Help: "Rows that a sweep took on: destroyed, destroyed with a file missing before, or error.",
+		}, []string{"purpose", "result"}),
+		unreadable: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "bewaard_store_unreadable_rows_total", Help: "Times a row was met that cannot be read.",
+		}),
+		findings: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "bewaard_store_reconcile_findings", Help: "Files and rows that did not agree at start.",
+		}, []string{"kind"}),
+	}
+	if registry != nil {
+		registry.MustRegister(m.commit, m.sweep, m.sweptRows, m.unreadable, m.findings, &gauges{s})
+	}
+	return m
+}
+
+func (m *metrics) swept(purpose, result string) {
+	m.sweptRows.WithLabelValues(cmp.Or(purpose, "none"), result).Inc()
+}
+
+func (m *metrics) reconciled(r *Report) {
+	for kind, found := range map[string][]string{
+		"file_without_row": r.FilesWithoutRow, "row_without_file": r.RowsWithoutFile, "file_of_other_size": r.FilesOfOtherSize,
+		"unreadable": r.Unreadable, "spool_left": r.SpoolsLeft, "part_file": r.PartFiles, "outlived": r.Outlived,
+	} {
+		m.findings.WithLabelValues(kind).Set(float64(len(found)))
+	}
+}
+
+// gauges reads at scrape what is due now: a sweeper that stands still cannot hide it.
+type gauges struct{ store *Store }
+
+var (
+	overdueGauge = prometheus.NewDesc("bewaard_retention_overdue",
+		"Rows whose expiry has passed and that are not destroyed.", nil, nil)
+	oldestGauge = prometheus.NewDesc("bewaard_retention_oldest_overdue_seconds",
+		"Time since the longest overdue row expired.", nil, nil)
+	trippedGauge = prometheus.NewDesc("bewaard_clock_guard_tripped",
+		"1 while nothing is destroyed until an operator confirms that the clock is right.", nil, nil)
+	rowsGauge = prometheus.NewDesc("bewaard_store_rows",
+		"Rows by state.", []string{"state"}, nil)
+	bytesGauge = prometheus.NewDesc("bewaard_store_database_bytes",
+		"Size of the database.", nil, nil)
+	freeGauge = prometheus.NewDesc("bewaard_store_free_bytes",
+		"Part of the database that is free: it may still hold what was destroyed.", nil, nil)
+)
+
+// Describe sends what Collect brings: prometheus.Collector.
+func (g *gauges) Describe(descs chan<- *prometheus.Desc) {
+	for _, desc := range []*prometheus.Desc{overdueGauge, oldestGauge, trippedGauge, rowsGauge, bytesGauge, freeGauge} {
+		descs <- desc
+	}
+}
+
+// Collect reads the gauges: prometheus.Collector. Of a store that cannot be read it
+// brings errors, which the scrape shows, not zeros.
+func (g *gauges) Collect(metrics chan<- prometheus.Metric) {
+	values, err := g.read(time.Now())
+	if err != nil {
+		metrics <- prometheus.NewInvalidMetric(overdueGauge, err)
+		return
+	}
+	for _, v := range values {
+		metrics <- prometheus.MustNewConstMetric(v.desc, prometheus.GaugeValue, v.value, v.labels...)
+	}
+}
+
+type gaugeValue struct {
+	desc   *prometheus.Desc
+	value  float64
+	labels []string
+}
+
+func (g *gauges) read(now time.Time) ([]gaugeValue, error) {
+	due, _, err := g.store.countDue(time.Time{}, now)
+	if err != nil {
+		return nil, err
+	}
+	values := []gaugeValue{{desc: overdueGauge, value: float64(due)}}
+	err = g.store.db.View(func(tx *bbolt.Tx) error {
+		oldest := 0.0
+		if keys := byExpiry.page(tx, nil, dueEnd(now), 1); len(keys) > 0 {
+			oldest = max(0, now.Sub(keyInstant(keys[0])).Seconds())
+		}
+		c, err := getClock(tx)
+		if err != nil {
+			return err
+		}
+		tripped := 0.0
+		if c.Tripped != "" {
+			tripped = 1
+		}
+		values = append(values,
+			gaugeValue{desc: oldestGauge, value: oldest},
+			gaugeValue{desc: trippedGauge, value: tripped},
+			gaugeValue{desc: bytesGauge, value: float64(tx.Size())})
+		for _, state := range states {
+			values = append(values, gaugeValue{rowsGauge, float64(readCount(tx, state)), []string{string(state)}})
+		}
+		return nil
+	})
+	values = append(values, gaugeValue{desc: freeGauge, value: float64(g.store.db.Stats().FreeAlloc)})
+	return values, err
+}

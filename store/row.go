@@ -1,0 +1,185 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Row is what is known of one call: who, when, by which rule, what the far party
+// was told, what was recorded, until when it may be kept. Instants are UTC.
+type Row struct {
+	ID     string `json:"id"`
+	State  State  `json:"state"`
+	Reason string `json:"reason,omitempty"` // why not_recorded or failed, in one word
+
+	Direction   string `json:"direction,omitempty"`
+	CallerTrunk string `json:"caller_trunk,omitempty"`
+	CalleeTrunk string `json:"callee_trunk,omitempty"`
+
+	// The personal fields: gone when the row is destroyed.
+	Caller       string `json:"caller,omitempty"`
+	Callee       string `json:"callee,omitempty"`
+	CallerCallID string `json:"caller_call_id,omitempty"` // SIP Call-ID of the caller leg
+	CalleeCallID string `json:"callee_call_id,omitempty"`
+
+	Began    time.Time `json:"began"`
+	Answered time.Time `json:"answered,omitzero"`
+	Ended    time.Time `json:"ended,omitzero"`
+
+	Outcome   string `json:"outcome,omitempty"`
+	Cause     string `json:"cause,omitempty"`
+	EndedBy   string `json:"ended_by,omitempty"` // the leg that ended the call
+	SIPStatus int    `json:"sip_status,omitempty"`
+
+	Rule      string    `json:"rule,omitempty"`
+	Policy    string    `json:"policy,omitempty"` // version of the policy that decided
+	Purpose   string    `json:"purpose,omitempty"`
+	Basis     string    `json:"basis,omitempty"`
+	Retention string    `json:"retention,omitempty"` // ISO 8601
+	Expires   time.Time `json:"expires,omitzero"`
+
+	Announcement *Announcement `json:"announcement,omitempty"`
+	Recording    *Recording    `json:"recording,omitempty"`
+	Files        []File        `json:"files,omitempty"`
+
+	Destroyed time.Time `json:"destroyed,omitzero"` // when files and personal fields were gone
+}
+
+// Announcement is the proof of what a party was told before it was recorded.
+type Announcement struct {
+	Prompt   string `json:"prompt,omitempty"`
+	Language string `json:"language,omitempty"`
+	Text     string `json:"text,omitempty"`
+	SHA256   string `json:"sha256,omitempty"` // of the prompt's file, in hex
+
+	Leg           string    `json:"leg,omitempty"` // the leg it was played to
+	Codec         string    `json:"codec,omitempty"`
+	Packets       int       `json:"packets"` // sent
+	Total         int       `json:"total"`   // of the prompt
+	FirstSequence uint16    `json:"first_sequence"`
+	LastSequence  uint16    `json:"last_sequence"`
+	FirstAt       time.Time `json:"first_at,omitzero"`
+	LastAt        time.Time `json:"last_at,omitzero"`
+	Complete      bool      `json:"complete"` // every packet was sent, uninterrupted
+	Interruptions int       `json:"interruptions,omitempty"`
+
+	Level                string  `json:"level,omitempty"`                 // sent, path_alive or confirmed
+	AcknowledgedSequence uint32  `json:"acknowledged_sequence,omitempty"` // highest extended one in a receiver report (RFC 3550 §6.4.1)
+	AcknowledgedLoss     float64 `json:"acknowledged_loss,omitempty"`     // ratio lost in that report
+
+	Exempt string `json:"exempt,omitempty"` // the written reason why nobody was told
+}
+
+// Recording is what was captured of a call, against what should have been.
+type Recording struct {
+	Began           time.Time `json:"began,omitzero"`
+	Ended           time.Time `json:"ended,omitzero"`
+	ExpectedSeconds float64   `json:"expected_seconds"`
+	CapturedSeconds float64   `json:"captured_seconds"`
+	Lost            uint64    `json:"lost"`    // packets the network never brought
+	Dropped         uint64    `json:"dropped"` // packets we threw away
+	Torn            bool      `json:"torn,omitempty"`
+}
+
+// File is one file of a recording.
+type File struct {
+	Path    string  `json:"path"` // relative to the store's directory, with slashes
+	Format  string  `json:"format"`
+	Bytes   int64   `json:"bytes"`
+	Seconds float64 `json:"seconds"`
+	SHA256  string  `json:"sha256"` // in hex
+}
+
+// clearPersonal takes away what tells who called.
+func (r *Row) clearPersonal() {
+	r.Caller, r.Callee = "", ""
+	r.CallerCallID, r.CalleeCallID = "", ""
+}
+
+// due reports whether the row's time is over.
+func (r *Row) due(now time.Time) bool {
+	return r.State.expires() && !r.Expires.IsZero() && !r.Expires.After(now)
+}
+
+// check holds a row against what is true of every row.
+func (r *Row) check() error {
+	if err := checkID(r.ID); err != nil {
+		return err
+	}
+	if !r.State.known() {
+		return fmt.Errorf("unknown state %q", r.State)
+	}
+	if r.Began.IsZero() {
+		return errors.New("no beginning")
+	}
+	for _, t := range r.instants() {
+		if year := t.UTC().Year(); year < 0 || year > 9999 { // RFC 3339 §1 ends there
+			return fmt.Errorf("an instant in the year %d", year)
+		}
+	}
+	if (r.State == StateDestroyed) == r.Destroyed.IsZero() {
+		return errors.New("destroyed without saying when, or not destroyed and saying when")
+	}
+	switch r.State {
+	case StateRecording, StateFinalizing, StateKept:
+		if r.Purpose == "" || r.Basis == "" || r.Retention == "" {
+			return fmt.Errorf("%s without purpose, basis and retention", r.State)
+		}
+	}
+	if r.State.expires() && r.State != StateFinalizing && r.Expires.IsZero() {
+		return fmt.Errorf("%s without an expiry", r.State)
+	}
+	if r.State == StateNotRecorded && len(r.Files) > 0 {
+		return fmt.Errorf("%s with files", r.State)
+	}
+	for _, f := range r.Files {
+		if !r.owns(f.Path) {
+			return fmt.Errorf("file %q is not one of recordings/…/%s.*", f.Path, r.ID)
+		}
+	}
+	return nil
+}
+
+// owns reports whether a path can be one of the row's recordings. The sweeper
+// deletes what rows name: a row must not be able to name another's file.
+func (r *Row) owns(name string) bool {
+	return belowRecordings(name) && strings.HasPrefix(path.Base(name), r.ID+".")
+}
+
+// instants returns every instant of the row.
+func (r *Row) instants() []*time.Time {
+	instants := []*time.Time{&r.Began, &r.Answered, &r.Ended, &r.Expires, &r.Destroyed}
+	if a := r.Announcement; a != nil {
+		instants = append(instants, &a.FirstAt, &a.LastAt)
+	}
+	if c := r.Recording; c != nil {
+		instants = append(instants, &c.Began, &c.Ended)
+	}
+	return instants
+}
+
+// inUTC brings every instant to UTC and takes the monotonic reading off, so that a
+// row reads the same before and after it was kept.
+func (r *Row) inUTC() {
+	for _, t := range r.instants() {
+		*t = t.Round(0).UTC()
+	}
+}
+
+// clone returns a copy that shares no memory with the row.
+func (r Row) clone() Row {
+	if r.Announcement != nil {
+		announcement := *r.Announcement
+		r.Announcement = &announcement
+	}
+	if r.Recording != nil {
+		recording := *r.Recording
+		r.Recording = &recording
+	}
+	r.Files = slices.Clone(r.Files)
+	return r
+}

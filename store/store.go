@@ -1,0 +1,191 @@
+// Package store keeps what is known of calls and where their recordings are, and
+// sees to it that nothing outlives its expiry. It stands on bbolt and a directory
+// and is the one package that imports bbolt and google/uuid.
+//
+// It knows nothing of SIP, RTP or rules: purposes, periods and numbers are text to
+// it, an expiry is an instant that others worked out.
+//
+//	Begin, Update ──▶ rows ──▶ index: by expiry, by beginning, unfinished
+//	                   ▲                    │ due
+//	   expired,        │                    ▼
+//	   then destroyed  └──────────────── sweeper ──▶ blobs: recordings/, spool/
+//
+// The directory:
+//
+//	bewaard.db                        rows and indexes; one process holds its lock
+//	recordings/2026/11/24/<id>.opus   by the UTC day on which the call began
+//	spool/<id>.spool                  packets as they came, until finalized
+//
+// bbolt does not blank the pages it frees: what a row said before it was destroyed
+// can be read from the file's free pages until they are used again.
+package store
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.etcd.io/bbolt"
+	bbolterrors "go.etcd.io/bbolt/errors"
+)
+
+const (
+	// DefaultDirectory is where the store is unless the configuration says otherwise.
+	DefaultDirectory = "/var/lib/bewaard"
+
+	databaseFile = "bewaard.db"
+
+	// schema is what the buckets and rows of this version look like.
+	schema = "1"
+
+	// lockTimeout is how long another process may take to let go of the database:
+	// a daemon that is being restarted, not one that runs.
+	lockTimeout = time.Second
+
+	// groupDelay is how long a commit waits for others to join it. Two fsyncs are
+	// the price of a commit, whether it carries one row or a thousand.
+	groupDelay = time.Millisecond
+)
+
+var (
+	// ErrNotFound is wrapped when no row has the id.
+	ErrNotFound = errors.New("no such row")
+	// ErrExists is wrapped by Begin when a row has the id already.
+	ErrExists = errors.New("row exists")
+	// ErrLocked is wrapped by Open when another process has the database.
+	ErrLocked = errors.New("another bewaard has it open")
+)
+
+// Config is the file's store section.
+type Config struct {
+	// Directory holds the database, the recordings and the spool. Default: /var/lib/bewaard.
+	Directory string `yaml:"directory"`
+	// Sweep says how what has expired is destroyed.
+	Sweep SweepConfig `yaml:"sweep"`
+}
+
+// Validate reports every fault of the section, each with the key below store.
+func (c Config) Validate() []error {
+	var faults []error
+	for _, fault := range c.Sweep.Validate() {
+		faults = append(faults, fmt.Errorf("sweep.%w", fault))
+	}
+	return faults
+}
+
+func (c Config) withDefaults() Config {
+	c.Directory = cmp.Or(c.Directory, DefaultDirectory)
+	c.Sweep = c.Sweep.withDefaults()
+	return c
+}
+
+// Store is an open database and its directory. Its methods may be called from
+// several goroutines.
+type Store struct {
+	// Immutable after Open.
+	directory string
+	db        *bbolt.DB
+	blobs     blobs
+	log       *slog.Logger
+	metrics   *metrics
+}
+
+// Open makes the directory where it is missing, checks that it can be written to
+// and opens the database. A nil registry keeps the metrics to itself.
+func Open(c Config, registry prometheus.Registerer, log *slog.Logger) (*Store, error) {
+	directory, err := filepath.Abs(c.withDefaults().Directory)
+	if err != nil {
+		return nil, fmt.Errorf("open store %s: %w", c.Directory, err)
+	}
+	s := &Store{directory: directory, log: log}
+	if s.blobs, err = openBlobs(directory); err != nil {
+		return nil, fmt.Errorf("open store: %w", err)
+	}
+	if err := s.openDatabase(); err != nil {
+		return nil, errors.Join(fmt.Errorf("open %s: %w", s.databasePath(), err), s.blobs.close())
+	}
+	s.metrics = newMetrics(registry, s)
+	return s, nil
+}
+
+func (s *Store) databasePath() string { return filepath.Join(s.directory, databaseFile) }
+
+func (s *Store) openDatabase() error {
+	// The hash map keeps a commit's cost level when a sweep has freed many pages.
+	db, err := bbolt.Open(s.databasePath(), 0o600, &bbolt.Options{Timeout: lockTimeout, FreelistType: bbolt.FreelistMapType})
+	if errors.Is(err, bbolterrors.ErrTimeout) {
+		return ErrLocked
+	}
+	if err != nil {
+		return err
+	}
+	db.MaxBatchDelay = groupDelay
+	err = db.Update(func(tx *bbolt.Tx) error { return prepare(tx, time.Now()) })
+	if err == nil {
+		err = s.blobs.sync(".") // bbolt leaves the name of a new file to us
+	}
+	if err != nil {
+		return errors.Join(err, db.Close())
+	}
+	s.db = db
+	return nil
+}
+
+// prepare makes what a new database lacks and refuses one of another schema.
+func prepare(tx *bbolt.Tx, now time.Time) error {
+	meta := tx.Bucket(metaBucket)
+	if meta != nil {
+		if found := string(meta.Get(schemaKey)); found != schema {
+			return fmt.Errorf("schema %q, this bewaard reads %q", found, schema)
+		}
+		return nil
+	}
+	for _, name := range [][]byte{metaBucket, rowsBucket, countsBucket, byExpiry.bucket, byBegan.bucket, unfinished.bucket} {
+		if _, err := tx.CreateBucket(name); err != nil {
+			return fmt.Errorf("create bucket %s: %w", name, err)
+		}
+	}
+	if err := tx.Bucket(metaBucket).Put(schemaKey, []byte(schema)); err != nil {
+		return err
+	}
+	return putClock(tx, clock{Mark: now.UTC()})
+}
+
+// The buckets beside those of the indexes, and the keys in meta.
+var (
+	metaBucket   = []byte("meta")
+	rowsBucket   = []byte("rows")   // id → row
+	countsBucket = []byte("counts") // state → number of rows in it
+
+	schemaKey = []byte("schema")
+	clockKey  = []byte("clock")
+)
+
+// Close waits for transactions to finish and lets go of the database.
+func (s *Store) Close() error {
+	if err := errors.Join(s.db.Close(), s.blobs.close()); err != nil {
+		return fmt.Errorf("close %s: %w", s.databasePath(), err)
+	}
+	return nil
+}
+
+// NewID returns the id of a call, its row and its recording: a UUIDv7 (RFC 9562
+// §5.7), so that ids sort by the time at which they were made.
+func NewID() string {
+	return uuid.Must(uuid.NewV7()).String() // crypto/rand does not fail
+}
+
+// checkID accepts ids as NewID makes them, and only in the form it writes them in:
+// they become keys and file names.
+func checkID(id string) error {
+	parsed, err := uuid.Parse(id)
+	if err != nil || parsed.Version() != 7 || parsed.String() != id {
+		return fmt.Errorf("%q is not a UUIDv7", id)
+	}
+	return nil
+}
