@@ -1,0 +1,116 @@
+package call
+
+import (
+	"fmt"
+
+	"github.com/bewaard/bewaard/media/rtp"
+)
+
+// Cause says why a call ended.
+type Cause string
+
+const (
+	HungUp           Cause = "hung_up"              // a party's BYE
+	Cancelled        Cause = "cancelled"            // the caller gave up before the answer
+	Rejected         Cause = "rejected"             // the callee's final response
+	NoAnswer         Cause = "no_answer"            // it rang for as long as we let it
+	Unreachable      Cause = "unreachable"          // the callee's trunk did not respond, or could not be sent to
+	NoRoute          Cause = "no_route"             // the caller's trunk leads nowhere
+	NoOffer          Cause = "no_offer"             // the INVITE has no session description
+	BadOffer         Cause = "bad_offer"            // its session description cannot be read
+	NoAudio          Cause = "no_audio"             // no plain RTP audio in the offer or the answer
+	NoCodec          Cause = "no_codec"             // no codec that both sides, or the recording, can have
+	NoPorts          Cause = "no_ports"             // RTP ports are exhausted
+	NotAcknowledged  Cause = "not_acknowledged"     // the caller never acknowledged our 200
+	RecordingRefused Cause = "recording_impossible" // the purpose says: no recording, no call
+	ShuttingDown     Cause = "shutting_down"        // the daemon stops and waits no longer
+	SignallingFailed Cause = "signalling_failed"    // a response could not be sent
+)
+
+// End is how a call ended: the only thing that stops live, and all that release
+// needs to know.
+type End struct {
+	Cause  Cause
+	Leg    rtp.Leg // who caused it
+	Code   int     // of a rejection
+	Reason string  // its reason phrase, or a BYE's Reason header
+	Err    error
+}
+
+func (e *End) Error() string {
+	switch {
+	case e.Err != nil:
+		return fmt.Sprintf("%s by %v: %v", e.Cause, e.Leg, e.Err)
+	case e.Code != 0:
+		return fmt.Sprintf("%s by %v: %d %s", e.Cause, e.Leg, e.Code, e.Reason)
+	}
+	return fmt.Sprintf("%s by %v", e.Cause, e.Leg)
+}
+
+// status maps a cause to what a leg without a final response is told.
+func (e *End) status() (code int, reason string) {
+	switch e.Cause {
+	case Rejected:
+		return e.rejection()
+	case Cancelled:
+		return 487, "Request Terminated"
+	case NoAnswer:
+		return 480, "Temporarily Unavailable"
+	case NoRoute:
+		return 404, "Not Found"
+	case NoOffer, NoAudio, NoCodec:
+		return 488, "Not Acceptable Here"
+	case BadOffer:
+		return 400, "Bad Session Description"
+	case HungUp:
+		return 480, "Temporarily Unavailable" // the callee hung up before the caller was answered
+	}
+	return 503, "Service Unavailable"
+}
+
+// rejection passes a final response on with its meaning. What is meant for us alone
+// is not: a challenge is ours to meet, a redirection ours to follow.
+func (e *End) rejection() (int, string) {
+	if e.Code < 400 || e.Code == 401 || e.Code == 407 {
+		return 480, "Temporarily Unavailable"
+	}
+	return e.Code, e.Reason
+}
+
+// Outcome is a call's result in one word, as rows and metrics have it.
+type Outcome string
+
+const (
+	OutcomeAnswered    Outcome = "answered"
+	OutcomeCancelled   Outcome = "cancelled"
+	OutcomeBusy        Outcome = "busy"
+	OutcomeRejected    Outcome = "rejected"
+	OutcomeNoAnswer    Outcome = "no_answer"
+	OutcomeUnreachable Outcome = "unreachable"
+	OutcomeRefused     Outcome = "refused" // by us: the offer, or the recording that could not be made
+	OutcomeFailed      Outcome = "failed"
+	OutcomeInterrupted Outcome = "interrupted" // the daemon stopped without being asked
+)
+
+// outcome of a call that ended so; answered says whether both parties were connected.
+func (e *End) outcome(answered bool) Outcome {
+	if answered && e.Cause != NotAcknowledged {
+		return OutcomeAnswered
+	}
+	switch e.Cause {
+	case Cancelled:
+		return OutcomeCancelled
+	case Rejected:
+		if e.Code == 486 || e.Code == 600 {
+			return OutcomeBusy
+		}
+		return OutcomeRejected
+	case NoAnswer, HungUp:
+		return OutcomeNoAnswer
+	case Unreachable, NoRoute:
+		return OutcomeUnreachable
+	case NoOffer, BadOffer, NoAudio, NoCodec, RecordingRefused:
+		return OutcomeRefused
+	}
+	return OutcomeFailed
+}

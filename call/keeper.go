@@ -1,0 +1,340 @@
+package call
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/bewaard/bewaard/media"
+	"github.com/bewaard/bewaard/media/finalize"
+	"github.com/bewaard/bewaard/media/rtp"
+	"github.com/bewaard/bewaard/media/spool"
+	"github.com/bewaard/bewaard/policy"
+	"github.com/bewaard/bewaard/store"
+)
+
+// RecordingConfig is the file's recording section.
+type RecordingConfig struct {
+	// Formats are the files made of each recording: opus, wav. Default: opus, or
+	// wav where Opus is not built in.
+	Formats []string `yaml:"formats"`
+	// Workers is how many recordings are finalized at once. Default: 1.
+	Workers int `yaml:"workers"`
+}
+
+// Validate reports every fault of the section, each with the key below recording.
+func (c RecordingConfig) Validate() []error {
+	var faults []error
+	for i, format := range c.Formats {
+		if err := finalize.CheckFormat(format); err != nil {
+			faults = append(faults, fmt.Errorf("formats[%d]: %w", i, err))
+		}
+	}
+	if c.Workers < 0 {
+		faults = append(faults, errors.New("workers: is negative"))
+	}
+	return faults
+}
+
+func (c RecordingConfig) withDefaults() RecordingConfig {
+	if len(c.Formats) == 0 {
+		c.Formats = []string{finalize.Opus}
+		if finalize.CheckFormat(finalize.Opus) != nil {
+			c.Formats = []string{finalize.WAV}
+		}
+	}
+	c.Workers = cmp.Or(c.Workers, 1)
+	return c
+}
+
+// Keeper takes recordings from the tap to their files and rows, and finishes what
+// an earlier run of the daemon left. It is the Recorder.
+//
+//	tap ─ writer ─▶ spool/<id>.spool ─ pool ─▶ recordings/…/<id>.opus ─▶ row kept ─▶ spool removed
+type Keeper struct {
+	// Immutable after NewKeeper.
+	cfg     RecordingConfig
+	store   *store.Store
+	log     *slog.Logger
+	metrics *Metrics
+	spools  *os.Root
+	out     *os.Root
+	writer  *spool.Writer
+	pool    *finalize.Pool
+	opening sync.WaitGroup
+
+	mu      sync.Mutex
+	writing map[*spool.File]*spooling
+}
+
+// NewKeeper makes a keeper for the recordings of a store.
+func NewKeeper(cfg RecordingConfig, s *store.Store, metrics *Metrics, log *slog.Logger, registry prometheus.Registerer) (*Keeper, error) {
+	k := &Keeper{cfg: cfg.withDefaults(), store: s, log: log, metrics: metrics, writing: map[*spool.File]*spooling{}}
+	var err error
+	if k.spools, err = os.OpenRoot(s.SpoolDirectory()); err != nil {
+		return nil, fmt.Errorf("open spool directory: %w", err)
+	}
+	if k.out, err = os.OpenRoot(s.Directory()); err != nil {
+		return nil, errors.Join(fmt.Errorf("open recordings' directory: %w", err), k.spools.Close())
+	}
+	if k.writer, err = spool.NewWriter(spool.Config{Failed: k.fail}, registry); err != nil {
+		return nil, errors.Join(err, k.spools.Close(), k.out.Close())
+	}
+	k.pool, err = finalize.NewPool(context.Background(), finalize.Config{Workers: k.cfg.Workers, Job: k.job, Done: k.done}, registry)
+	if err != nil {
+		k.writer.Close()
+		return nil, errors.Join(err, k.spools.Close(), k.out.Close())
+	}
+	return k, nil
+}
+
+// Close finishes every recording that was handed over and closes the directories.
+func (k *Keeper) Close() error {
+	k.opening.Wait()
+	k.writer.Close()
+	k.pool.Close()
+	return errors.Join(k.spools.Close(), k.out.Close())
+}
+
+// spooling is one spool while it is written. Its file is created off the call's
+// goroutine: meanwhile the tap holds what arrives.
+type spooling struct {
+	keeper *Keeper
+	failed chan struct{}
+	fail   func()
+	opened chan struct{} // closed when file and err are set
+	file   *spool.File
+	err    error
+}
+
+// Record begins to write what the tap brings.
+func (k *Keeper) Record(g spool.Grant, h spool.Header, tap *media.Tap) Recording {
+	s := &spooling{keeper: k, failed: make(chan struct{}), opened: make(chan struct{})}
+	s.fail = sync.OnceFunc(func() { close(s.failed) })
+	k.opening.Go(func() { // ends when the file is made; Close waits for it
+		defer close(s.opened)
+		if s.file, s.err = spool.Create(k.spools, g, h); s.err == nil {
+			k.mu.Lock()
+			k.writing[s.file] = s
+			k.mu.Unlock()
+			s.err = k.writer.Attach(s.file, tap)
+		}
+		if s.err != nil {
+			k.log.Error("spool not opened", "call_id", g.Terms().Recording, "error", s.err)
+			s.fail()
+		}
+	})
+	return s
+}
+
+// fail tells the call of a file that cannot be written any more: the writer's.
+func (k *Keeper) fail(f *spool.File, err error) {
+	k.log.Error("spool not written", "call_id", f.ID(), "error", err)
+	k.mu.Lock()
+	s := k.writing[f]
+	k.mu.Unlock()
+	if s != nil {
+		s.fail()
+	}
+}
+
+func (s *spooling) Failed() <-chan struct{} { return s.failed }
+
+func (s *spooling) Stop() {
+	at := time.Now()
+	stop := func() { s.file.Event(spool.Event{Kind: spool.CaptureStopped, At: at}) }
+	select {
+	case <-s.opened:
+		if s.file != nil {
+			stop()
+		}
+	default: // the disk has not made the file yet
+		s.keeper.opening.Go(func() { // ends when the file is made; Keeper.Close waits for it
+			if <-s.opened; s.file != nil {
+				stop()
+			}
+		})
+	}
+}
+
+func (s *spooling) Close(reason string) error {
+	<-s.opened
+	if s.file == nil {
+		return s.err
+	}
+	k := s.keeper
+	k.mu.Lock()
+	delete(k.writing, s.file)
+	k.mu.Unlock()
+	k.writer.Detach(s.file) // its error is the file's, which Close returns
+	if early := s.file.Early(); early > 0 {
+		k.log.Warn("packets from before the announcement's end were refused", "call_id", s.file.ID(), "packets", early)
+	}
+	return s.file.Close(reason)
+}
+
+// Finalize queues a call's spool.
+func (k *Keeper) Finalize(id string) { k.pool.Submit(k.spoolPath(id)) }
+
+func (k *Keeper) spoolPath(id string) string {
+	return filepath.Join(k.store.SpoolDirectory(), id+spool.Extension)
+}
+
+// job says what to make of a spool: the pool's.
+func (k *Keeper) job(name string) finalize.Job {
+	id, _ := spool.ID(name)
+	job := finalize.Job{Spool: name, Out: k.out, Name: id, Formats: k.cfg.Formats}
+	row, err := k.store.Get(id)
+	if err != nil {
+		return job // done reports it: a recording without a row is not kept
+	}
+	job.Expires = row.Expires
+	if day, err := k.store.RecordingDirectory(row.Began); err == nil {
+		job.Name = path.Join(day, id)
+	} else {
+		k.log.Error("recording's directory not made", "call_id", id, "error", err)
+	}
+	return job
+}
+
+// done puts a recording's row in order and removes its spool: the pool's. Until the
+// row says that the files are there, the spool stays.
+func (k *Keeper) done(name string, result finalize.Result, failed error) {
+	id, _ := spool.ID(name)
+	row, err := k.store.Update(id, func(r *store.Row) error {
+		if failed != nil {
+			r.State, r.Reason = store.StateFailed, "finalize"
+			return nil
+		}
+		return keep(r, result)
+	})
+	if err != nil || failed != nil {
+		k.log.Error("recording not made", "call_id", id, "error", errors.Join(failed, err))
+		k.metrics.recordings.WithLabelValues(row.Purpose, string(store.StateFailed)).Inc()
+		return
+	}
+	for _, skipped := range result.Skipped {
+		k.log.Warn("format left out", "call_id", id, "error", skipped)
+	}
+	k.metrics.recordings.WithLabelValues(row.Purpose, string(row.State)).Inc()
+	k.metrics.expected.Add(2 * row.Recording.ExpectedSeconds)
+	k.metrics.captured.Add(row.Recording.CapturedSeconds)
+	if err := k.store.RemoveSpool(id); err != nil {
+		k.log.Error("spool not removed", "call_id", id, "error", err)
+	}
+}
+
+// keep makes a row say what was recorded.
+func keep(r *store.Row, result finalize.Result) error {
+	r.State = store.StateKept
+	recording := store.Recording{Began: result.Began, Ended: result.Ended, ExpectedSeconds: result.Ended.Sub(result.Began).Seconds(), Torn: result.Torn}
+	for _, leg := range result.Legs {
+		recording.CapturedSeconds += leg.Seconds
+		recording.Lost += leg.Lost
+		recording.Dropped += leg.Dropped
+	}
+	r.Recording, r.Files = &recording, nil
+	for _, f := range result.Files {
+		r.Files = append(r.Files, store.File{Path: f.Path, Format: f.Format, Bytes: f.Bytes, Seconds: f.Seconds, SHA256: f.SHA256})
+	}
+	return nil
+}
+
+// Resume finishes what an earlier run left: calls that were going on are closed as
+// interrupted, and their spools finalized. It returns how many recordings it queued.
+func (k *Keeper) Resume() (queued int, err error) {
+	rows, err := k.store.Unfinished()
+	if err != nil {
+		return 0, fmt.Errorf("resume: %w", err)
+	}
+	var errs []error
+	for _, row := range rows {
+		if err := k.resume(row, &queued); err != nil {
+			errs = append(errs, fmt.Errorf("resume %s: %w", row.ID, err))
+		}
+	}
+	return queued, errors.Join(errs...)
+}
+
+func (k *Keeper) resume(row store.Row, queued *int) error {
+	captured, err := k.inspect(row.ID)
+	switch {
+	case err == nil:
+	case errors.Is(err, os.ErrNotExist) && row.State == store.StateCalling:
+		return k.interrupt(row, store.StateNotRecorded, row.Began)
+	case errors.Is(err, os.ErrNotExist):
+		return k.interrupt(row, store.StateFailed, row.Began)
+	default:
+		return errors.Join(err, k.interrupt(row, store.StateFailed, row.Began))
+	}
+	if row.State == store.StateCalling { // the spool was made, and the row not told yet
+		if row, err = k.store.Update(row.ID, func(r *store.Row) error { r.State = store.StateRecording; return nil }); err != nil {
+			return err
+		}
+	}
+	if err := k.interrupt(row, store.StateFinalizing, captured); err != nil {
+		return err
+	}
+	k.Finalize(row.ID)
+	*queued++
+	return nil
+}
+
+// inspect returns the last instant that a spool holds.
+func (k *Keeper) inspect(id string) (last time.Time, err error) {
+	in, err := spool.Open(k.spoolPath(id))
+	if err != nil {
+		return last, err
+	}
+	defer in.Close()
+	last = in.Header.Began
+	for {
+		frame, err := in.Next()
+		if err != nil { // its end, or what the crash tore
+			return last, nil
+		}
+		switch frame := frame.(type) {
+		case spool.End:
+			return frame.At, nil
+		case spool.Batch:
+			for packets := frame.Packets; len(packets) > 0; {
+				at, _, rest, err := rtp.NextCaptured(packets)
+				if err != nil {
+					break
+				}
+				last, packets = time.Unix(0, at).UTC(), rest
+			}
+		}
+	}
+}
+
+// interrupt closes the row of a call that the daemon did not live to see the end of.
+// The end, from which its retention counts, is the last instant that is known.
+func (k *Keeper) interrupt(row store.Row, state store.State, end time.Time) error {
+	_, err := k.store.Update(row.ID, func(r *store.Row) error {
+		if r.Ended.IsZero() {
+			r.Ended, r.Outcome, r.Cause = end.UTC(), string(OutcomeInterrupted), "daemon_died"
+		}
+		if state != store.StateFinalizing {
+			r.Reason = "daemon_died"
+		} else if r.State != store.StateFinalizing || r.Expires.IsZero() {
+			retention, err := policy.ParsePeriod(r.Retention)
+			if err != nil {
+				return err
+			}
+			r.Expires = retention.After(r.Ended)
+		}
+		r.State = state
+		return nil
+	})
+	return err
+}

@@ -1,0 +1,55 @@
+package call
+
+import (
+	"net/netip"
+
+	"github.com/bewaard/bewaard/media"
+	"github.com/bewaard/bewaard/media/rtp"
+)
+
+// Media opens what a call needs of the real-time half.
+type Media interface {
+	// Open takes ports; known is the address by which each leg's peer knows us.
+	Open(known [2]netip.Addr) (Session, error)
+}
+
+// Session is one call's media: see media.Session.
+type Session interface {
+	Local(rtp.Leg) netip.AddrPort
+	Connect(rtp.Leg, media.Remote) error
+	Relay(from rtp.Leg, on bool)
+	Play(rtp.Leg, media.Frames) (Playback, error)
+	Capture(*media.Tap)
+	Keys() <-chan media.Key
+	Close() media.Stats
+}
+
+// Playback is a prompt on its way: see media.Playback.
+type Playback interface {
+	Done() <-chan struct{}
+	Stop()
+	Result() media.Played
+}
+
+// Engine makes a media.Engine the Media of a manager.
+func Engine(e *media.Engine) Media { return engine{e} }
+
+type engine struct{ *media.Engine }
+
+func (e engine) Open(known [2]netip.Addr) (Session, error) {
+	s, err := e.Engine.Open(known)
+	if err != nil {
+		return nil, err
+	}
+	return session{s}, nil
+}
+
+type session struct{ *media.Session }
+
+func (s session) Play(leg rtp.Leg, frames media.Frames) (Playback, error) {
+	p, err := s.Session.Play(leg, frames)
+	if err != nil {
+		return nil, err
+	}
+	return p, nil
+}

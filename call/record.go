@@ -1,0 +1,95 @@
+package call
+
+import (
+	"time"
+
+	"github.com/bewaard/bewaard/media"
+	"github.com/bewaard/bewaard/media/rtp"
+	"github.com/bewaard/bewaard/media/spool"
+	"github.com/bewaard/bewaard/store"
+)
+
+// tapBytes holds more than three seconds of a leg's G.711: the time that the disk
+// may stand still before packets are dropped.
+const tapBytes = 32 << 10
+
+// Recorder begins recordings and makes files of them. It never waits for a disk.
+type Recorder interface {
+	// Record begins to write what the tap brings to a spool of the grant's own.
+	Record(g spool.Grant, h spool.Header, tap *media.Tap) Recording
+	// Finalize makes the files of a call whose spool and row are closed.
+	Finalize(id string)
+}
+
+// Recording is one call's spool while it is written.
+type Recording interface {
+	// Failed is closed when the spool cannot be written any more.
+	Failed() <-chan struct{}
+	// Stop ends the recording's time now; it does not wait either.
+	Stop()
+	// Close writes what is left and ends the spool. It waits for the disk.
+	Close(reason string) error
+}
+
+// capture begins the recording: if and only if the far party was told, or the rule
+// says in writing why he need not be.
+func (c *Call) capture() *End {
+	if c.silent != "" {
+		return nil
+	}
+	terms := spool.Terms{
+		Recording: c.id, Purpose: c.decision.Purpose, Basis: string(c.decision.Basis),
+		Retention: c.decision.Retention.String(), Rule: c.decision.Rule, Policy: c.decision.Policy,
+	}
+	if c.told != nil {
+		terms.NotBefore = c.told.played.LastAt
+	} else {
+		terms.Exempt = c.decision.Exempt
+	}
+	grant, err := spool.NewGrant(terms)
+	if err != nil { // nobody was told, and there is no reason not to
+		c.log.Error("no grant", "call_id", c.id, "error", err)
+		return c.cannotRecord("no_grant")
+	}
+	c.started = time.Now()
+	c.tap = media.NewTap(tapBytes)
+	c.recording = c.manager.parts.Recorder.Record(grant, spool.Header{Began: c.started, Legs: c.spoolLegs()}, c.tap)
+	c.media.Capture(c.tap)
+	c.row.Recording = &store.Recording{Began: c.started.UTC()}
+	c.update(store.StateRecording)
+	return nil
+}
+
+// spoolLegs says which leg is which channel: the external party left, ours right.
+func (c *Call) spoolLegs() (legs [2]spool.Leg) {
+	for _, leg := range []rtp.Leg{rtp.Caller, rtp.Callee} {
+		side := c.manager.cfg.Trunks[c.trunks[leg]].Side
+		channel := 0
+		if side == Internal {
+			channel = 1
+		}
+		legs[leg] = spool.Leg{Channel: channel, Side: string(side), Codecs: c.codecs[leg]}
+	}
+	if legs[0].Channel == legs[1].Channel { // both trunks on one side: the caller is left
+		legs[rtp.Caller].Channel, legs[rtp.Callee].Channel = 0, 1
+	}
+	return legs
+}
+
+// recordingLost takes the news that the spool cannot be written. What is captured
+// up to here is kept; the row says that the rest is missing.
+func (c *Call) recordingLost() *End {
+	c.media.Capture(nil)
+	c.recording.Stop()
+	c.log.Error("recording broken off", "call_id", c.id)
+	return c.cannotRecord("disk")
+}
+
+// recordingFailed is closed when the recording that goes on, if any, has failed; it
+// is told once.
+func (c *Call) recordingFailed() <-chan struct{} {
+	if c.recording == nil || c.silent != "" {
+		return nil
+	}
+	return c.recording.Failed()
+}

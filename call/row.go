@@ -1,0 +1,234 @@
+package call
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/bewaard/bewaard/media"
+	"github.com/bewaard/bewaard/media/rtp"
+	"github.com/bewaard/bewaard/store"
+)
+
+// rowPatience is how long a call waits for its row. Without a row on disk it is not
+// recorded, but it goes on: a call never waits for the recorder.
+const rowPatience = time.Second
+
+var errRowLate = errors.New("the store took longer than " + rowPatience.String())
+
+// begin has the call's row written, with all that is known when the INVITE is in.
+func (c *Call) begin() error {
+	caller := c.legs[rtp.Caller]
+	d := c.decision
+	c.row = store.Row{
+		ID: c.id, State: store.StateCalling, Began: c.began,
+		Direction: string(c.direction), CallerTrunk: c.trunks[rtp.Caller], CalleeTrunk: c.trunks[rtp.Callee],
+		Caller: c.manager.Policy().Number(caller.From().User), Callee: c.manager.Policy().Number(caller.Called()), CallerCallID: caller.CallID(),
+		Rule: d.Rule, Policy: d.Policy, Expires: d.KeepRow.After(c.began),
+	}
+	if d.Record {
+		c.row.Purpose, c.row.Basis, c.row.Retention = d.Purpose, string(d.Basis), d.Retention.String()
+	}
+	if d.Exempt != "" {
+		c.row.Announcement = &store.Announcement{Exempt: d.Exempt}
+	}
+	row := c.row
+	var failed error
+	done := c.write("begin", func() error { failed = c.manager.parts.Rows.Begin(row); return failed })
+	patience := time.NewTimer(rowPatience)
+	defer patience.Stop()
+	select {
+	case <-done:
+		return failed
+	case <-patience.C:
+		return errRowLate
+	}
+}
+
+// write has the store do something for this call, after what it was given before,
+// without waiting for it. The channel is closed when it is done.
+func (c *Call) write(doing string, do func() error) <-chan struct{} {
+	before, done := c.written, make(chan struct{})
+	c.written = done
+	c.manager.calls.Go(func() { // Manager.Close waits for it
+		defer close(done)
+		if before != nil {
+			<-before
+		}
+		if err := do(); err != nil {
+			c.manager.metrics.rowErrors.Inc()
+			c.log.Error("row not written", "call_id", c.id, "doing", doing, "error", err)
+		}
+	})
+	return done
+}
+
+// update has the row in the store become what it is now, in that state.
+func (c *Call) update(state store.State) {
+	c.row.State = state
+	row := c.row
+	c.write(string(state), func() error { return c.put(row) })
+}
+
+func (c *Call) put(row store.Row) error {
+	_, err := c.manager.parts.Rows.Update(row.ID, func(r *store.Row) error { *r = row; return nil })
+	return err
+}
+
+// evidence notes what was played to whom: the proof of the announcement.
+func (c *Call) evidence(leg rtp.Leg, codec rtp.Codec, voice Prompt, p media.Played) {
+	c.row.Announcement = &store.Announcement{
+		Prompt: voice.ID, Language: c.decision.Announce.Language, Text: voice.Text, SHA256: voice.SHA256,
+		Leg: leg.String(), Codec: codec.Name, Packets: p.Packets, Total: p.Total,
+		FirstSequence: p.FirstSequence, LastSequence: p.LastSequence, FirstAt: p.FirstAt, LastAt: p.LastAt,
+		Complete: p.Complete, Interruptions: p.Interruptions, Level: string(levelSent),
+	}
+}
+
+// level grades the proof that an announcement was heard.
+type level string
+
+const (
+	levelSent      level = "sent"       // every packet left us
+	levelPathAlive level = "path_alive" // and packets came back from the peer since
+	levelConfirmed level = "confirmed"  // and a receiver report of his covers the last one
+)
+
+// grade adds what was learned of an announcement's arrival until the call ended.
+func (c *Call) grade(stats media.Stats) {
+	if c.row.Announcement == nil || c.row.Announcement.Leg == "" {
+		return
+	}
+	a := *c.row.Announcement
+	result := "interrupted"
+	if a.Complete {
+		result = "complete"
+		heard := stats.Legs[rtp.Caller]
+		if a.Leg == rtp.Callee.String() {
+			heard = stats.Legs[rtp.Callee]
+		}
+		if heard.HeardSince {
+			a.Level = string(levelPathAlive)
+		}
+		if heard.Acknowledged {
+			a.Level = string(levelConfirmed)
+			a.AcknowledgedSequence, a.AcknowledgedLoss = heard.AcknowledgedSequence, heard.AcknowledgedLoss
+		}
+	}
+	c.row.Announcement = &a
+	c.manager.metrics.announcements.WithLabelValues(result, a.Level).Inc()
+}
+
+// release ends what live left, from whatever state: it hangs up or rejects each leg,
+// closes the media, ends the recording, closes the row, counts, and logs once.
+func (c *Call) release(end *End) {
+	c.row.Ended = time.Now().UTC()
+	c.quiet()
+	code, reason := end.status()
+	c.hangup(end, code, reason)
+	recording := c.recording
+	if recording != nil {
+		c.media.Capture(nil)
+		recording.Stop()
+	}
+	if c.media != nil {
+		c.grade(c.media.Close())
+	}
+	c.closeRow(end, code)
+	c.finish(recording, end)
+	c.report(end)
+}
+
+func (c *Call) hangup(end *End, code int, reason string) {
+	for leg, l := range c.legs {
+		switch {
+		case l == nil:
+		case c.isAnswered[leg] && end.Cause == HungUp:
+			l.Hangup(0, "") // the normal end has no cause to tell
+		default:
+			l.Hangup(code, reason)
+		}
+	}
+}
+
+// closeRow fills in the row's end. A recording that is still to be finalized gives
+// it its last state and expiry then.
+func (c *Call) closeRow(end *End, code int) {
+	c.row.Outcome = string(end.outcome(!c.bridged.IsZero()))
+	c.row.Cause, c.row.EndedBy = string(end.Cause), end.Leg.String()
+	if end.Cause == ShuttingDown {
+		c.row.EndedBy = "us"
+	}
+	switch {
+	case !c.isAnswered[rtp.Caller]:
+		c.row.SIPStatus = code
+	default:
+		c.row.SIPStatus = 200
+	}
+	c.row.Answered = c.bridged
+	if l := c.legs[rtp.Callee]; l != nil {
+		c.row.CalleeCallID = l.CallID()
+	}
+	c.row.Expires = c.decision.KeepRow.After(c.row.Ended)
+}
+
+// finish closes the spool, the row, and hands the recording on, in that order and
+// off the call's goroutine: all of it waits for the disk.
+func (c *Call) finish(recording Recording, end *End) {
+	if recording == nil {
+		c.row.Reason = c.silent
+		if c.silent == "" {
+			c.row.Reason = "not_connected"
+		}
+		state := store.StateNotRecorded
+		if failures[c.silent] {
+			state = store.StateFailed
+		}
+		c.update(state)
+		if c.decision.Record {
+			c.manager.metrics.recordings.WithLabelValues(c.decision.Purpose, string(state)).Inc()
+		}
+		return
+	}
+	c.row.Reason = c.silent // a recording that broke off says so
+	c.row.State = store.StateFinalizing
+	c.row.Expires = c.decision.Retention.After(c.row.Ended)
+	r := *c.row.Recording
+	r.Ended = c.row.Ended
+	c.row.Recording = &r
+	row := c.row
+	c.write("finalize", func() error {
+		closed := recording.Close(string(end.Cause))
+		if closed != nil {
+			closed = fmt.Errorf("close spool: %w", closed)
+		}
+		if err := c.put(row); err != nil {
+			return errors.Join(closed, err)
+		}
+		c.manager.parts.Recorder.Finalize(c.id)
+		return closed
+	})
+}
+
+// failures are the reasons for which there should be a recording and is none.
+var failures = map[string]bool{"row_not_written": true, "announcement_failed": true, "no_grant": true, "disk": true}
+
+// report counts the call and logs it, once.
+func (c *Call) report(end *End) {
+	m := c.manager.metrics
+	m.calls.WithLabelValues(string(c.direction), c.row.Outcome).Inc()
+	if !c.bridged.IsZero() {
+		m.setup.Observe(c.bridged.Sub(c.began).Seconds())
+	}
+	attrs := []any{
+		"call_id", c.id, "direction", c.direction, "outcome", c.row.Outcome, "cause", end.Cause, "leg", c.row.EndedBy,
+		"rule", c.row.Rule, "recorded", c.row.Recording != nil, "seconds", c.row.Ended.Sub(c.began).Seconds(),
+	}
+	if c.silent != "" {
+		attrs = append(attrs, "reason", c.silent)
+	}
+	if end.Err != nil {
+		attrs = append(attrs, "error", end.Err)
+	}
+	c.log.Info("call over", attrs...)
+}

@@ -1,0 +1,248 @@
+package call
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"math"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/bewaard/bewaard/cmd/callsim/sim"
+	"github.com/bewaard/bewaard/media"
+	"github.com/bewaard/bewaard/media/prompt"
+	"github.com/bewaard/bewaard/media/wav"
+	"github.com/bewaard/bewaard/policy"
+	"github.com/bewaard/bewaard/sip"
+	"github.com/bewaard/bewaard/store"
+)
+
+// Tones by which the tests know who is heard.
+const (
+	promptHz = 700
+	pbxHz    = 440
+	farHz    = 1000
+)
+
+// promptWAV is a prompt of so many milliseconds: a tone that nobody else has.
+func promptWAV(t testing.TB, ms int) []byte {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "prompt.wav")
+	f, err := os.Create(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, err := wav.NewWriter(f, 8000, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	samples := make([]int16, 8*ms)
+	for i := range samples {
+		samples[i] = sim.Tone(promptHz)(i)
+	}
+	if err := w.Write(samples); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+	b, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func testPrompts(t testing.TB, ms int) Prompts {
+	t.Helper()
+	p, err := prompt.Load("recorded", bytes.NewReader(promptWAV(t, ms)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Prompts{"recorded": {"en": {Prompt: p, Text: "This call is recorded."}}}
+}
+
+// testPolicy records inbound calls after an early announcement, outbound ones after
+// an announcement once they are answered, and none that begin with +3188.
+func testPolicy(t testing.TB, change func(*policy.Config)) *policy.Policy {
+	t.Helper()
+	retention, err := policy.ParsePeriod("P14D")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := policy.Config{
+		Purposes: map[string]policy.Purpose{"quality": {Text: map[string]string{"en": "Training"}, Basis: policy.Consent, Consent: "by key", Retention: retention}},
+		Announcements: map[string]policy.Announcement{"recorded": {
+			Text: map[string]string{"en": "This call is recorded."}, Files: map[string]string{"en": "recorded.wav"},
+		}},
+		Rules: []policy.Rule{
+			{Name: "private", Match: policy.Match{To: []string{"+3188*"}}},
+			{Name: "in", Match: policy.Match{Direction: policy.Inbound}, Record: &policy.Record{Purpose: "quality"}, Announce: &policy.Announce{Prompt: "recorded", When: policy.Early, OptOut: "9"}},
+			{Name: "out", Match: policy.Match{Direction: policy.Outbound}, Record: &policy.Record{Purpose: "quality"}, Announce: &policy.Announce{Prompt: "recorded", When: policy.Answered}},
+		},
+	}
+	if change != nil {
+		change(&cfg)
+	}
+	p, err := policy.Compile(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// world is a manager with real sockets, media and store, between two phones.
+type world struct {
+	*testing.T
+	manager *Manager
+	keeper  *Keeper
+	store   *store.Store
+	pbx     *sim.Phone
+	carrier *sim.Phone
+	dir     string
+}
+
+type options struct {
+	policy   func(*policy.Config)
+	pbx      sim.Config
+	carrier  sim.Config
+	noEarly  bool // the carrier carries no early media
+	media    media.Config
+	promptMS int
+}
+
+func newWorld(t *testing.T, o options) *world {
+	t.Helper()
+	w := &world{T: t, dir: t.TempDir()}
+	phone := func(cfg sim.Config, hz float64) *sim.Phone {
+		cfg.Listen = netip.MustParseAddrPort("127.0.0.1:0")
+		if cfg.Voice == nil {
+			cfg.Voice = sim.Tone(hz)
+		}
+		p, err := sim.New(context.Background(), cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	w.pbx, w.carrier = phone(o.pbx, pbxHz), phone(o.carrier, farHz)
+	log := slog.New(slog.NewTextHandler(t.Output(), nil))
+	var err error
+	if w.store, err = store.Open(store.Config{Directory: w.dir}, nil, log); err != nil {
+		t.Fatal(err)
+	}
+	metrics := NewMetrics(nil)
+	if w.keeper, err = NewKeeper(RecordingConfig{Formats: []string{"wav"}}, w.store, metrics, log, nil); err != nil {
+		t.Fatal(err)
+	}
+	engine, err := media.New(o.media, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if o.promptMS == 0 {
+		o.promptMS = 500
+	}
+	early := !o.noEarly
+	w.manager = New(Config{
+		Trunks: map[string]Trunk{
+			"pbx":     {Side: Internal, Peers: []PeerURI{peerOf(w.pbx)}},
+			"carrier": {Side: External, Peers: []PeerURI{peerOf(w.carrier)}, EarlyMedia: &early},
+		},
+		SIP: sip.Config{Listen: []sip.Listen{{Transport: "udp", Addr: netip.MustParseAddrPort("127.0.0.1:0")}}},
+	}, Parts{
+		Policy: testPolicy(t, o.policy), Prompts: testPrompts(t, o.promptMS), Media: Engine(engine),
+		Recorder: w.keeper, Rows: w.store, Metrics: metrics, Log: log,
+	})
+	if err := w.manager.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	us := w.manager.Addrs()[0].Addr
+	w.pbx.SetPeer(us)
+	w.carrier.SetPeer(us)
+	t.Cleanup(func() {
+		w.pbx.Close()
+		w.carrier.Close()
+		w.end()
+		engine.Close()
+		w.store.Close()
+	})
+	return w
+}
+
+// end waits until every call and recording is finished.
+func (w *world) end() {
+	if w.manager == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	if err := w.manager.Close(ctx); err != nil {
+		w.Errorf("close manager: %v", err)
+	}
+	if err := w.keeper.Close(); err != nil {
+		w.Errorf("close keeper: %v", err)
+	}
+	w.manager = nil
+}
+
+func peerOf(p *sim.Phone) PeerURI {
+	return PeerURI{Host: p.Addr().Addr().String(), Port: p.Addr().Port(), Transport: "udp"}
+}
+
+// only returns the only row that there is.
+func (w *world) only() store.Row {
+	w.Helper()
+	rows, _, err := w.store.List(w.Context(), store.Query{})
+	if err != nil {
+		w.Fatal(err)
+	}
+	if len(rows) != 1 {
+		w.Fatalf("got %d rows, want 1", len(rows))
+	}
+	return rows[0]
+}
+
+// channels reads a row's WAV: left and right.
+func (w *world) channels(row store.Row) (left, right []int16) {
+	w.Helper()
+	if len(row.Files) != 1 {
+		w.Fatalf("got files %v of a row that is %s %s, want one", row.Files, row.State, row.Reason)
+	}
+	f, err := w.store.OpenFile(row.Files[0])
+	if err != nil {
+		w.Fatal(err)
+	}
+	defer f.Close()
+	r, err := wav.NewReader(f)
+	if err != nil {
+		w.Fatal(err)
+	}
+	b := make([]int16, 2*8000)
+	for {
+		n, err := r.Read(b)
+		for i := 0; i+1 < n; i += 2 {
+			left, right = append(left, b[i]), append(right, b[i+1])
+		}
+		if err != nil {
+			return left, right
+		}
+	}
+}
+
+// share returns how much of the power of samples lies at a frequency (Goertzel).
+func share(samples []int16, hz float64) float64 {
+	var s1, s2, power float64
+	k := 2 * math.Cos(2*math.Pi*hz/8000)
+	for _, v := range samples {
+		s1, s2 = float64(v)+k*s1-s2, s1
+		power += float64(v) * float64(v)
+	}
+	if power == 0 {
+		return 0
+	}
+	return 2 * (s1*s1 + s2*s2 - k*s1*s2) / (power * float64(len(samples)))
+}
