@@ -1,0 +1,140 @@
+// Package api is how people and machines outside ask the daemon: metrics and health
+// over HTTP, and over a Unix socket beside the store the rows and recordings, for
+// the command line, while the daemon holds the database.
+//
+// It knows nothing of SIP or RTP.
+//
+//	Prometheus ─ http.listen ─▶ /metrics /healthz /readyz
+//	bewaard … ─ bewaard.sock ─▶ the same, and /api/v1/…
+//
+// Who may open the socket decides who may ask: it has the mode 0600. Rows name
+// people, so they are not served where nobody is asked who he is.
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/bewaard/bewaard/store"
+)
+
+// SocketName is the Unix socket's name in the store's directory.
+const SocketName = "bewaard.sock"
+
+// Config is the file's http section.
+type Config struct {
+	// Listen is where metrics and health are served. Default: 127.0.0.1:8080.
+	Listen netip.AddrPort `yaml:"listen"`
+}
+
+func (c Config) withDefaults() Config {
+	if !c.Listen.IsValid() {
+		c.Listen = netip.MustParseAddrPort("127.0.0.1:8080")
+	}
+	return c
+}
+
+// Parts are what the server tells of.
+type Parts struct {
+	Store    *store.Store
+	Sweeper  *store.Sweeper
+	Gatherer prometheus.Gatherer
+	Ready    func() error // nil while calls are taken, else why not
+	Log      *slog.Logger
+}
+
+// Server answers over HTTP and over the socket.
+type Server struct {
+	parts    Parts
+	public   *http.Server
+	private  *http.Server
+	addr     net.Addr
+	serving  sync.WaitGroup
+	listener net.Listener
+	socket   net.Listener
+}
+
+// New opens the listener and the socket; Serve answers on them.
+func New(cfg Config, parts Parts) (*Server, error) {
+	cfg = cfg.withDefaults()
+	s := &Server{parts: parts}
+	public := http.NewServeMux()
+	public.Handle("GET /metrics", promhttp.HandlerFor(parts.Gatherer, promhttp.HandlerOpts{}))
+	public.HandleFunc("GET /healthz", s.health)
+	public.HandleFunc("GET /readyz", s.ready)
+	private := http.NewServeMux()
+	private.Handle("/", public)
+	private.HandleFunc("GET /api/v1/calls", s.listCalls)
+	private.HandleFunc("GET /api/v1/calls/{id}", s.showCall)
+	private.HandleFunc("GET /api/v1/recordings/{id}/{format}", s.exportRecording)
+	private.HandleFunc("GET /api/v1/sweep", s.forecastSweep)
+	private.HandleFunc("POST /api/v1/sweep", s.sweep)
+	private.HandleFunc("POST /api/v1/sweep/confirm", s.confirmClock)
+	s.public, s.private = newHTTP(public), newHTTP(private)
+	return s, s.listen(cfg)
+}
+
+func newHTTP(h http.Handler) *http.Server {
+	return &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10}
+}
+
+func (s *Server) listen(cfg Config) (err error) {
+	if s.listener, err = net.Listen("tcp", cfg.Listen.String()); err != nil {
+		return fmt.Errorf("listen for metrics: %w", err)
+	}
+	name := filepath.Join(s.parts.Store.Directory(), SocketName)
+	// The store's lock is ours, so a socket that is there is a dead daemon's.
+	if err := os.Remove(name); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return errors.Join(fmt.Errorf("remove old socket: %w", err), s.listener.Close())
+	}
+	if s.socket, err = net.Listen("unix", name); err == nil {
+		err = os.Chmod(name, 0o600) // the directory is 0700, so nobody was let in before
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("listen on %s: %w", name, err), s.listener.Close())
+	}
+	return nil
+}
+
+// Addr returns where HTTP is served.
+func (s *Server) Addr() net.Addr { return s.listener.Addr() }
+
+// Serve answers until Close.
+func (s *Server) Serve() {
+	for server, listener := range map[*http.Server]net.Listener{s.public: s.listener, s.private: s.socket} {
+		s.serving.Go(func() { // ends at Close
+			if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+				s.parts.Log.Error("http server stopped", "addr", listener.Addr(), "error", err)
+			}
+		})
+	}
+}
+
+// Close lets answers that are being given end, for as long as the context lasts.
+func (s *Server) Close(ctx context.Context) error {
+	err := errors.Join(s.public.Shutdown(ctx), s.private.Shutdown(ctx))
+	s.serving.Wait()
+	return err
+}
+
+func (s *Server) health(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") }
+
+func (s *Server) ready(w http.ResponseWriter, _ *http.Request) {
+	if err := s.parts.Ready(); err != nil {
+		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+		return
+	}
+	fmt.Fprintln(w, "ready")
+}

@@ -1,0 +1,97 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"net/url"
+	"path/filepath"
+	"syscall"
+
+	"github.com/bewaard/bewaard/store"
+)
+
+// Client asks a running daemon over its socket.
+type Client struct {
+	http   http.Client
+	socket string
+}
+
+// ErrNoDaemon is wrapped when nobody listens on the socket.
+var ErrNoDaemon = errors.New("no daemon is running there")
+
+// Dial makes a client for the daemon that has that store. It connects when asked.
+func Dial(directory string) *Client {
+	c := &Client{socket: filepath.Join(directory, SocketName)}
+	c.http.Transport = &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		var d net.Dialer
+		return d.DialContext(ctx, "unix", c.socket)
+	}}
+	return c
+}
+
+// Calls returns a page of rows.
+func (c *Client) Calls(ctx context.Context, q store.Query) (page Page, err error) {
+	return page, c.decode(ctx, http.MethodGet, "calls?"+EncodeQuery(q).Encode(), &page)
+}
+
+// Call returns one row.
+func (c *Client) Call(ctx context.Context, id string) (row store.Row, err error) {
+	return row, c.decode(ctx, http.MethodGet, "calls/"+url.PathEscape(id), &row)
+}
+
+// Forecast tells what a sweep would destroy now.
+func (c *Client) Forecast(ctx context.Context) (f store.Forecast, err error) {
+	return f, c.decode(ctx, http.MethodGet, "sweep", &f)
+}
+
+// Sweep destroys what is due now.
+func (c *Client) Sweep(ctx context.Context) (r store.SweepResult, err error) {
+	return r, c.decode(ctx, http.MethodPost, "sweep", &r)
+}
+
+// ConfirmClock says that the clock is right and that what is due may go.
+func (c *Client) ConfirmClock(ctx context.Context) error {
+	return c.decode(ctx, http.MethodPost, "sweep/confirm", &struct{}{})
+}
+
+func (c *Client) decode(ctx context.Context, method, path string, v any) error {
+	body, err := c.do(ctx, method, path)
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	return json.NewDecoder(body).Decode(v)
+}
+
+// Recording returns the file of that format, to be read and closed.
+func (c *Client) Recording(ctx context.Context, id, format string) (io.ReadCloser, error) {
+	return c.do(ctx, http.MethodGet, "recordings/"+url.PathEscape(id)+"/"+format)
+}
+
+func (c *Client) do(ctx context.Context, method, path string) (io.ReadCloser, error) {
+	req, err := http.NewRequestWithContext(ctx, method, "http://bewaard/api/v1/"+path, nil)
+	if err != nil {
+		return nil, err
+	}
+	res, err := c.http.Do(req)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED):
+		return nil, fmt.Errorf("ask %s: %w", c.socket, ErrNoDaemon)
+	case err != nil:
+		return nil, fmt.Errorf("ask %s: %w", c.socket, err)
+	case res.StatusCode == http.StatusOK:
+		return res.Body, nil
+	}
+	defer res.Body.Close()
+	var p Problem
+	if err := json.NewDecoder(res.Body).Decode(&p); err != nil || p.Error == "" {
+		return nil, fmt.Errorf("ask %s: %s", c.socket, res.Status)
+	}
+	return nil, errors.New(p.Error)
+}

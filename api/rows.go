@@ -1,0 +1,157 @@
+package api
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"path"
+	"strconv"
+	"time"
+
+	"github.com/bewaard/bewaard/store"
+)
+
+// Page is a page of rows, the newest first.
+type Page struct {
+	Rows []store.Row `json:"rows"`
+	Next string      `json:"next,omitempty"` // for the after of the next page; none on the last
+}
+
+// Problem is an error as it is answered.
+type Problem struct {
+	Error string `json:"error"`
+}
+
+// EncodeQuery writes a query as the parameters that listCalls reads.
+func EncodeQuery(q store.Query) url.Values {
+	v := url.Values{}
+	set := func(name, value string) {
+		if value != "" {
+			v.Set(name, value)
+		}
+	}
+	set("number", q.Number)
+	set("purpose", q.Purpose)
+	set("outcome", q.Outcome)
+	set("state", string(q.State))
+	set("direction", q.Direction)
+	set("after", q.After)
+	for name, t := range instants(&q) {
+		if !t.IsZero() {
+			v.Set(name, t.UTC().Format(time.RFC3339Nano))
+		}
+	}
+	if q.Limit != 0 {
+		v.Set("limit", strconv.Itoa(q.Limit))
+	}
+	if q.Recorded {
+		v.Set("recorded", "true")
+	}
+	return v
+}
+
+func decodeQuery(v url.Values) (store.Query, error) {
+	q := store.Query{
+		Number: v.Get("number"), Purpose: v.Get("purpose"), Outcome: v.Get("outcome"),
+		State: store.State(v.Get("state")), Direction: v.Get("direction"), After: v.Get("after"),
+		Recorded: v.Get("recorded") == "true",
+	}
+	for name, t := range instants(&q) {
+		if text := v.Get(name); text != "" {
+			var err error
+			if *t, err = time.Parse(time.RFC3339, text); err != nil {
+				return q, fmt.Errorf("%s: %q is not an instant such as 2026-11-24T09:00:00Z", name, text)
+			}
+		}
+	}
+	if text := v.Get("limit"); text != "" {
+		limit, err := strconv.Atoi(text)
+		if err != nil || limit < 1 {
+			return q, fmt.Errorf("limit: %q is not a number from 1", text)
+		}
+		q.Limit = limit
+	}
+	return q, nil
+}
+
+func instants(q *store.Query) map[string]*time.Time {
+	return map[string]*time.Time{"from": &q.From, "to": &q.To, "expires_after": &q.ExpiresAfter, "expires_before": &q.ExpiresBefore}
+}
+
+func (s *Server) listCalls(w http.ResponseWriter, r *http.Request) {
+	q, err := decodeQuery(r.URL.Query())
+	if err != nil {
+		s.problem(w, http.StatusBadRequest, err)
+		return
+	}
+	rows, next, err := s.parts.Store.List(r.Context(), q)
+	if err != nil {
+		s.fail(w, err)
+		return
+	}
+	s.answer(w, Page{Rows: rows, Next: next})
+}
+
+func (s *Server) showCall(w http.ResponseWriter, r *http.Request) {
+	row, err := s.parts.Store.Get(r.PathValue("id"))
+	if err != nil {
+		s.fail(w, err)
+		return
+	}
+	s.answer(w, row)
+}
+
+// contentTypes of the formats: RFC 7845 §9, RFC 2361 for want of a registered one.
+var contentTypes = map[string]string{"opus": "audio/ogg", "wav": "audio/wav"}
+
+func (s *Server) exportRecording(w http.ResponseWriter, r *http.Request) {
+	row, err := s.parts.Store.Get(r.PathValue("id"))
+	if err != nil {
+		s.fail(w, err)
+		return
+	}
+	for _, f := range row.Files {
+		if f.Format != r.PathValue("format") {
+			continue
+		}
+		file, err := s.parts.Store.OpenFile(f)
+		if err != nil {
+			s.fail(w, err)
+			return
+		}
+		defer file.Close()
+		s.parts.Log.Info("recording exported", "call_id", row.ID, "format", f.Format)
+		w.Header().Set("Content-Type", contentTypes[f.Format])
+		w.Header().Set("Content-Length", strconv.FormatInt(f.Bytes, 10))
+		w.Header().Set("Content-Disposition", fmt.Sprintf("attachment; filename=%q", path.Base(f.Path)))
+		if _, err := io.Copy(w, file); err != nil {
+			s.parts.Log.Warn("recording not wholly sent", "call_id", row.ID, "error", err)
+		}
+		return
+	}
+	s.problem(w, http.StatusNotFound, fmt.Errorf("call %s is %s and has no %s file", row.ID, row.State, r.PathValue("format")))
+}
+
+func (s *Server) fail(w http.ResponseWriter, err error) {
+	status := http.StatusInternalServerError
+	if errors.Is(err, store.ErrNotFound) {
+		status = http.StatusNotFound
+	}
+	s.problem(w, status, err)
+}
+
+func (s *Server) problem(w http.ResponseWriter, status int, err error) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	json.NewEncoder(w).Encode(Problem{err.Error()})
+}
+
+func (s *Server) answer(w http.ResponseWriter, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	if err := json.NewEncoder(w).Encode(v); err != nil {
+		s.parts.Log.Debug("answer not sent", "error", err)
+	}
+}

@@ -1,0 +1,149 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/bewaard/bewaard/api"
+	"github.com/bewaard/bewaard/call"
+	"github.com/bewaard/bewaard/config"
+	"github.com/bewaard/bewaard/media"
+	"github.com/bewaard/bewaard/media/spool"
+	"github.com/bewaard/bewaard/policy"
+	"github.com/bewaard/bewaard/store"
+)
+
+// daemon is what serve runs. start builds it from the store up; close takes it down
+// from the sockets on.
+type daemon struct {
+	log      *slog.Logger
+	store    *store.Store
+	keeper   *call.Keeper
+	engine   *media.Engine
+	calls    *call.Manager
+	api      *api.Server
+	sweeping sync.WaitGroup
+	closers  []func(context.Context) error
+}
+
+func start(ctx context.Context, cfg *config.Config, log *slog.Logger) (d *daemon, err error) {
+	d = &daemon{log: log}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, d.close(ctx))
+		}
+	}()
+	rules, err := policy.Compile(cfg.Policy)
+	if err != nil {
+		return d, err
+	}
+	prompts, err := loadPrompts(cfg)
+	if err != nil {
+		return d, err
+	}
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	if d.store, err = store.Open(cfg.Store, registry, log); err != nil {
+		return d, err
+	}
+	d.closeLater(func(context.Context) error { return d.store.Close() })
+	if err := d.reconcile(ctx); err != nil {
+		return d, err
+	}
+	metrics := call.NewMetrics(registry)
+	if d.keeper, err = call.NewKeeper(cfg.Recording, d.store, metrics, log, registry); err != nil {
+		return d, err
+	}
+	d.closeLater(func(context.Context) error { return d.keeper.Close() })
+	d.resume()
+	if d.engine, err = media.New(cfg.Media, registry); err != nil {
+		return d, err
+	}
+	d.closeLater(func(context.Context) error { return d.engine.Close() })
+	sweeper := d.sweep(cfg.Store)
+	d.calls = call.New(call.Config{Trunks: cfg.Trunks, SIP: cfg.SIP}, call.Parts{
+		Policy: rules, Prompts: prompts, Media: call.Engine(d.engine), Recorder: d.keeper, Rows: d.store,
+		Metrics: metrics, Log: log, Registry: registry,
+	})
+	if d.api, err = api.New(cfg.HTTP, api.Parts{Store: d.store, Sweeper: sweeper, Gatherer: registry, Ready: d.ready, Log: log}); err != nil {
+		return d, err
+	}
+	d.api.Serve()
+	d.closeLater(d.api.Close)
+	if err := d.calls.Start(ctx); err != nil {
+		return d, err
+	}
+	d.closeLater(d.calls.Close)
+	log.Info("serving", "sip", fmt.Sprint(d.calls.Addrs()), "http", d.api.Addr().String(), "store", d.store.Directory(), "policy", rules.Version())
+	return d, nil
+}
+
+func (d *daemon) closeLater(f func(context.Context) error) { d.closers = append(d.closers, f) }
+
+// close ends what start began, the last first. Calls may go on until the context ends.
+func (d *daemon) close(ctx context.Context) error {
+	var errs []error
+	for i := len(d.closers) - 1; i >= 0; i-- {
+		errs = append(errs, d.closers[i](ctx))
+	}
+	return errors.Join(errs...)
+}
+
+func (d *daemon) ready() error {
+	if !d.calls.Ready() {
+		return errors.New("draining: no new calls are taken")
+	}
+	return nil
+}
+
+// reconcile reports files and rows that do not belong together, and removes spools of
+// recordings that are kept.
+func (d *daemon) reconcile(ctx context.Context) error {
+	report, err := d.store.Reconcile(ctx)
+	if err != nil {
+		return err
+	}
+	for what, found := range map[string][]string{
+		"file without a row": report.FilesWithoutRow, "row without its file": report.RowsWithoutFile, "file of another size than its row says": report.FilesOfOtherSize,
+		"not readable": report.Unreadable, "left by a killed job, removed": report.PartFiles, "file of a call that is destroyed or not recorded, removed": report.Outlived,
+	} {
+		for _, name := range found {
+			d.log.Warn("store and files disagree", "what", what, "name", name)
+		}
+	}
+	for _, name := range report.SpoolsLeft {
+		if id, ok := spool.ID(name); ok {
+			if err := d.store.RemoveSpool(id); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// resume finishes what an earlier run left. What cannot be finished is logged and
+// stands in its row: it keeps nobody from calling.
+func (d *daemon) resume() {
+	queued, err := d.keeper.Resume()
+	if err != nil {
+		d.log.Error("left from an earlier run", "error", err)
+	}
+	if queued > 0 {
+		d.log.Info("recordings left from an earlier run are finalized", "recordings", queued)
+	}
+}
+
+// sweep destroys what has expired, from now until its closer.
+func (d *daemon) sweep(cfg store.Config) *store.Sweeper {
+	ctx, stop := context.WithCancel(context.Background())
+	sweeper := store.NewSweeper(d.store, cfg.Sweep)
+	d.sweeping.Go(func() { sweeper.Run(ctx) }) // ends with its closer
+	d.closeLater(func(context.Context) error { stop(); d.sweeping.Wait(); return nil })
+	return sweeper
+}

@@ -1,0 +1,56 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/bewaard/bewaard/config"
+)
+
+// serve runs the daemon.
+type serve struct {
+	Config string        `short:"c" required:"" type:"path" placeholder:"FILE" help:"The configuration, such as /etc/bewaard/bewaard.yaml."`
+	Drain  time.Duration `default:"5m" help:"How long calls may go on after SIGTERM; a second SIGTERM ends them at once."`
+}
+
+func (s *serve) Run(ctx context.Context) error {
+	cfg, err := config.Load(s.Config)
+	if err != nil {
+		return err
+	}
+	log := cfg.Log.Logger(os.Stderr)
+	slog.SetDefault(log)
+	d, err := start(ctx, cfg, log)
+	if err != nil {
+		return err
+	}
+	<-ctx.Done()
+	log.Info("draining", "calls", d.calls.Active(), "at_most", s.Drain.String())
+	drain, cancel := context.WithTimeout(context.Background(), s.Drain)
+	defer cancel()
+	drain, stop := signal.NotifyContext(drain, syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	return d.close(drain)
+}
+
+// check reads a configuration as serve would.
+type check struct {
+	Config string `short:"c" required:"" type:"path" placeholder:"FILE" help:"The configuration to check."`
+}
+
+func (c *check) Run() error {
+	cfg, err := config.Load(c.Config)
+	if err != nil {
+		return err
+	}
+	if _, err := loadPrompts(cfg); err != nil {
+		return err
+	}
+	fmt.Printf("%s: good: %d trunks, %d purposes, %d rules\n", c.Config, len(cfg.Trunks), len(cfg.Policy.Purposes), len(cfg.Policy.Rules))
+	return nil
+}

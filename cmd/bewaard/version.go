@@ -1,0 +1,30 @@
+package main
+
+import (
+	"fmt"
+	"runtime/debug"
+
+	"github.com/bewaard/bewaard/media/opus"
+)
+
+// version prints which build this is.
+type version struct{}
+
+func (version) Run() error {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return fmt.Errorf("no build information in this binary")
+	}
+	revision := "unknown revision"
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" {
+			revision = s.Value
+		}
+	}
+	codec := "with Opus"
+	if !opus.Available {
+		codec = "without Opus: recordings are WAV"
+	}
+	fmt.Printf("bewaard %s (%s), %s, %s\n", info.Main.Version, revision, info.GoVersion, codec)
+	return nil
+}

@@ -1,0 +1,199 @@
+// Package config reads the configuration file, strictly: it knows every key, reports
+// every fault at once with its line and column, and fills in nothing silently that is
+// not a documented default.
+//
+//	file ─ parse ─ decode into sections ─ each section's Validate ─ sort ─▶ *Config or Faults
+//	       syntax  unknown keys, types    what does not make sense
+//
+// It gathers the sections that other packages own and knows nothing of how they work.
+// It is the door to goccy/go-yaml: others carry yaml tags and TextUnmarshalers only.
+package config
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/bewaard/bewaard/api"
+	"github.com/bewaard/bewaard/call"
+	"github.com/bewaard/bewaard/media"
+	"github.com/bewaard/bewaard/policy"
+	"github.com/bewaard/bewaard/prompts"
+	"github.com/bewaard/bewaard/sip"
+	"github.com/bewaard/bewaard/store"
+)
+
+// Config is the whole file. See example.yaml for every key.
+type Config struct {
+	Organisation Organisation          `yaml:"organisation"`
+	SIP          sip.Config            `yaml:"sip"`
+	Trunks       map[string]call.Trunk `yaml:"trunks"`
+	Media        media.Config          `yaml:"media"`
+	Policy       policy.Config         `yaml:",inline"`
+	Recording    call.RecordingConfig  `yaml:"recording"`
+	Store        store.Config          `yaml:"store"`
+	HTTP         api.Config            `yaml:"http"`
+	Log          Log                   `yaml:"log"`
+
+	file string
+	at   positions
+}
+
+// maxBytes is the longest file that is read: whatever is longer is not a configuration.
+const maxBytes = 1 << 20
+
+// Load reads a file. Its error is Faults, if the file can be read at all.
+func Load(file string) (*Config, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, fmt.Errorf("read configuration: %w", err)
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, maxBytes+1))
+	if err != nil {
+		return nil, fmt.Errorf("read configuration: %w", err)
+	}
+	return Parse(file, text)
+}
+
+// Parse reads a file's text; the name is what faults and relative paths are told by.
+// Its error is Faults.
+func Parse(file string, text []byte) (*Config, error) {
+	c := &Config{file: file}
+	d := decoder{file: file, at: positions{}, bad: map[string]bool{}}
+	d.document(text, c)
+	c.at = d.at
+	if !d.broken {
+		for _, fault := range c.validate() {
+			if !d.covered(fault.Path) {
+				d.faults = append(d.faults, c.Fault(fault.Path, fault.Message))
+			}
+		}
+	}
+	if len(d.faults) > 0 {
+		slices.SortStableFunc(d.faults, func(a, b Fault) int {
+			return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column), strings.Compare(a.Path, b.Path))
+		})
+		return nil, d.faults
+	}
+	return c, nil
+}
+
+// validate gathers the faults of all sections, and of what one says of another.
+func (c *Config) validate() []policy.Fault {
+	faults := c.Policy.Validate()
+	for _, section := range []struct {
+		key    string
+		faults []error
+	}{
+		{"organisation", c.Organisation.Validate()},
+		{"sip", c.SIP.Validate()},
+		{"trunks", call.ValidateTrunks(c.Trunks)},
+		{"media", c.Media.Validate()},
+		{"recording", c.Recording.Validate()},
+		{"store", c.Store.Validate()},
+		{"log", c.Log.Validate()},
+	} {
+		for _, fault := range section.faults {
+			key, message, _ := strings.Cut(fault.Error(), ": ")
+			faults = append(faults, policy.Fault{Path: section.key + "." + key, Message: message})
+		}
+	}
+	if len(c.Trunks) == 0 {
+		faults = append(faults, policy.Fault{Path: "trunks", Message: "missing: the PBX and the carrier are one each"})
+	}
+	for i, rule := range c.Policy.Rules {
+		for j, name := range rule.Match.Trunk {
+			if _, ok := c.Trunks[name]; !ok && name != "" {
+				path := fmt.Sprintf("rules[%d].match.trunk[%d]", i, j)
+				faults = append(faults, policy.Fault{Path: path, Message: fmt.Sprintf("there is no trunk %.40q", name)})
+			}
+		}
+	}
+	for name, announcement := range c.Policy.Announcements {
+		for language, file := range announcement.Files {
+			if builtIn, ok := strings.CutPrefix(file, embedded); ok && !slices.Contains(prompts.Languages(), builtIn) {
+				path := "announcements." + name + ".files." + language
+				faults = append(faults, policy.Fault{Path: path, Message: fmt.Sprintf("%.40q is not built in; there is embedded:%s", file, strings.Join(prompts.Languages(), ", embedded:"))})
+			}
+		}
+	}
+	return faults
+}
+
+// Fault makes a fault of something that was found wrong with a key's value after the
+// file was read, such as a prompt that cannot be played.
+func (c *Config) Fault(path, message string) Fault {
+	line, column := c.at.of(path)
+	return Fault{File: c.file, Line: line, Column: column, Path: path, Message: message}
+}
+
+// embedded begins the name of a prompt that is built in.
+const embedded = "embedded:"
+
+// PromptFile says where a prompt is that announcements.*.files names: the language of
+// a built-in one, or the path of a file, relative ones to the configuration's.
+func (c *Config) PromptFile(name string) (path, builtIn string) {
+	if language, ok := strings.CutPrefix(name, embedded); ok {
+		return "", language
+	}
+	if filepath.IsAbs(name) {
+		return name, ""
+	}
+	return filepath.Join(filepath.Dir(c.file), name), ""
+}
+
+// Organisation is who records: the controller (AVG/GDPR article 4(7)).
+type Organisation struct {
+	Name    string `yaml:"name"`
+	Contact string `yaml:"contact"` // where people turn to with questions about their data
+}
+
+// Validate reports every fault of the section, each with the key below organisation.
+func (o Organisation) Validate() []error {
+	var faults []error
+	if strings.TrimSpace(o.Name) == "" {
+		faults = append(faults, errors.New("name: missing: who records has to be known (AVG art. 13(1)(a))"))
+	}
+	if strings.TrimSpace(o.Contact) == "" {
+		faults = append(faults, errors.New("contact: missing: where people turn to with questions about their data"))
+	}
+	return faults
+}
+
+// Log says what is logged, and how it is written.
+type Log struct {
+	Level  string `yaml:"level"`  // debug, info, warn or error. Default: info
+	Format string `yaml:"format"` // text or json. Default: text
+}
+
+// Validate reports every fault of the section, each with the key below log.
+func (l Log) Validate() []error {
+	var faults []error
+	if !slices.Contains([]string{"", "debug", "info", "warn", "error"}, l.Level) {
+		faults = append(faults, fmt.Errorf("level: %.40q is none of debug, info, warn, error", l.Level))
+	}
+	if !slices.Contains([]string{"", "text", "json"}, l.Format) {
+		faults = append(faults, fmt.Errorf("format: %.40q is neither text nor json", l.Format))
+	}
+	return faults
+}
+
+// Logger returns a logger as configured. The section must be valid.
+func (l Log) Logger(w io.Writer) *slog.Logger {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(cmp.Or(l.Level, "info"))); err != nil {
+		panic(err) // Validate saw to it
+	}
+	options := &slog.HandlerOptions{Level: level}
+	if l.Format == "json" {
+		return slog.New(slog.NewJSONHandler(w, options))
+	}
+	return slog.New(slog.NewTextHandler(w, options))
+}

@@ -1,0 +1,330 @@
+package config
+
+import (
+	"bytes"
+	"errors"
+	"flag"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/rogpeppe/go-internal/txtar"
+
+	"github.com/bewaard/bewaard/call"
+	"github.com/bewaard/bewaard/media"
+	"github.com/bewaard/bewaard/policy"
+)
+
+var update = flag.Bool("update", false, "rewrite what testdata expects")
+
+// base is a valid section of every name that a file must have.
+var base = []struct{ key, text string }{
+	{"organisation", "organisation: {name: Voorbeeld BV, contact: privacy@voorbeeld.example}\n"},
+	{"trunks", "trunks:\n  pbx: {side: internal, peers: [sip:10.0.0.5]}\n  carrier: {side: external, peers: [sip:10.0.0.1]}\n"},
+	{"purposes", "purposes:\n  quality: {text: {nl: Kwaliteit}, basis: contract, retention: P14D}\n"},
+	{"announcements", "announcements:\n  recorded: {text: {nl: Opgenomen}, files: {nl: embedded:nl}}\n"},
+}
+
+// complete appends the sections of base that a text has not; its lines stay where they are.
+func complete(text string) string {
+	for _, section := range base {
+		if !strings.Contains("\n"+text, "\n"+section.key+":") {
+			text += section.text
+		}
+	}
+	return text
+}
+
+// Every fault is reported at once, by line, with column and key. What a case leaves
+// out of a file is valid.
+func TestFaults(t *testing.T) {
+	files, err := filepath.Glob(filepath.Join("testdata", "*.txtar"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("got %d files, %v", len(files), err)
+	}
+	for _, path := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(path), ".txtar"), func(t *testing.T) {
+			cases, err := txtar.ParseFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i := 0; i+1 < len(cases.Files); i += 2 {
+				text, report := cases.Files[i], &cases.Files[i+1]
+				got := "good\n"
+				if _, err := Parse("bewaard.yaml", []byte(complete(string(text.Data)))); err != nil {
+					got = err.Error() + "\n"
+				}
+				if !strings.Contains(path, "syntax") {
+					crlf := strings.ReplaceAll(complete(string(text.Data)), "\n", "\r\n")
+					if _, err := Parse("bewaard.yaml", []byte(crlf)); err != nil && err.Error()+"\n" != got {
+						t.Errorf("%s: got another report with CRLF:\n%v\nwant\n%s", text.Name, err, got)
+					}
+				}
+				if *update {
+					report.Data = []byte(got)
+				} else if diff := cmp.Diff(string(report.Data), got); diff != "" {
+					t.Errorf("%s: got another report than wanted (-want +got):\n%s", text.Name, diff)
+				}
+			}
+			if *update {
+				if err := os.WriteFile(path, txtar.Format(cases), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// The example is valid, and has every key that there is.
+func TestExample(t *testing.T) {
+	c, err := Load("example.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := policy.Compile(c.Policy); err != nil {
+		t.Errorf("compile: %v", err)
+	}
+	documented(t, c.at, reflect.TypeFor[Config](), "", []string{""})
+}
+
+// documented reports the keys of a type that are at none of the paths.
+func documented(t *testing.T, at positions, typ reflect.Type, name string, paths []string) {
+	for typ.Kind() == reflect.Pointer {
+		typ = typ.Elem()
+	}
+	switch typ.Kind() {
+	case reflect.Map, reflect.Slice:
+		var items []string
+		for path := range at {
+			for _, above := range paths {
+				if rest, ok := strings.CutPrefix(path, above); ok && rest != "" && strings.LastIndexAny(rest, ".[") == 0 {
+					items = append(items, path)
+				}
+			}
+		}
+		if len(items) == 0 {
+			t.Errorf("%s: got nothing in the example, want an item", name)
+		}
+		documented(t, at, typ.Elem(), name, items)
+	case reflect.Struct:
+		for i := range typ.NumField() {
+			field := typ.Field(i)
+			key, options, _ := strings.Cut(field.Tag.Get("yaml"), ",")
+			if options == "inline" {
+				documented(t, at, field.Type, name, paths)
+			}
+			if key == "" || key == "-" {
+				continue
+			}
+			below := strings.TrimPrefix(name+"."+key, ".")
+			var found []string
+			for _, path := range paths {
+				path = strings.TrimPrefix(path+"."+key, ".")
+				if _, ok := at[path]; ok {
+					found = append(found, path)
+				}
+			}
+			if len(found) == 0 {
+				t.Errorf("%s: got nothing in the example, want the key explained", below)
+				continue
+			}
+			documented(t, at, field.Type, below, found)
+		}
+	}
+}
+
+// What the file says arrives in the sections.
+func TestParse(t *testing.T) {
+	c, err := Load("example.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := c.SIP.Advertise, netip.MustParseAddr("192.0.2.10"); got != want {
+		t.Errorf("got sip.advertise %v, want %v", got, want)
+	}
+	if got := c.SIP.TryTimeout; got != 8*time.Second {
+		t.Errorf("got sip.try_timeout %v, want 8s", got)
+	}
+	carrier := c.Trunks["carrier"]
+	if want := []call.PeerURI{{Host: "trunk.carrier.example", Port: 5060, Transport: "tcp"}, {Host: "198.51.100.7", Port: 5060, Transport: "udp"}}; !cmp.Equal(carrier.Peers, want) {
+		t.Errorf("got peers %v, want %v", carrier.Peers, want)
+	}
+	if carrier.EarlyMedia == nil || !*carrier.EarlyMedia || c.Trunks["pbx"].EarlyMedia != nil {
+		t.Errorf("got early_media %v and %v, want true and nothing", carrier.EarlyMedia, c.Trunks["pbx"].EarlyMedia)
+	}
+	if want := (media.Ports{First: 20000, Last: 29999}); c.Media.Ports != want {
+		t.Errorf("got media.ports %v, want %v", c.Media.Ports, want)
+	}
+	if got, want := c.Policy.Purposes["interviews"].Retention, (policy.Period{Years: 1, Months: 6}); got != want {
+		t.Errorf("got retention %v, want %v", got, want)
+	}
+	if got, want := c.Policy.Purposes["quality"].Balancing.On, (policy.Date{Year: 2026, Month: 11, Day: 1}); got != want {
+		t.Errorf("got balancing.on %v, want %v", got, want)
+	}
+	if got := c.Policy.Rules[0].Record; got == nil || !got.None {
+		t.Errorf("got record %+v, want none", got)
+	}
+	if got := c.Policy.Rules[2].Announce.OptOut; got != "9" {
+		t.Errorf("got opt_out %q, want 9", got)
+	}
+	if got := c.Store.Sweep.MaxShare; got != 0.5 {
+		t.Errorf("got max_share %v, want 0.5", got)
+	}
+}
+
+// The smallest file that the design promises to work works.
+func TestSmallest(t *testing.T) {
+	const text = `organisation: {name: Voorbeeld BV, contact: privacy@voorbeeld.example}
+sip:
+  listen: [udp://0.0.0.0:5060, tcp://0.0.0.0:5060]
+trunks:
+  pbx:     {side: internal, peers: [sip:10.0.0.5:5060]}
+  carrier: {side: external, peers: [sip:trunk.carrier.example], early_media: true}
+purposes:
+  quality:
+    text: {nl: "Training en kwaliteit", en: "Training and quality"}
+    basis: legitimate_interest
+    balancing: {by: "privacy officer", on: 2026-11-01, review: 2027-11-01, outcome: "Training outweighs; opt-out offered"}
+    retention: P14D
+announcements:
+  recorded: {text: {nl: "…", en: "…"}, files: {nl: prompts/nl.wav, en: prompts/en.wav}}
+rules:
+  - {name: customers, match: {direction: inbound}, record: {purpose: quality}, announce: {prompt: recorded, when: early, opt_out: "9"}}
+store: {directory: /var/lib/bewaard}
+http:  {listen: 127.0.0.1:8080}
+`
+	if _, err := Parse("bewaard.yaml", []byte(text)); err != nil {
+		t.Error(err)
+	}
+	if _, err := Parse("bewaard.yaml", []byte("\ufeff"+strings.ReplaceAll(text, "\n", "\r\n"))); err != nil {
+		t.Errorf("with a byte order mark and CRLF: %v", err)
+	}
+}
+
+// The same file in another place is the same policy; its prompts are looked for there.
+func TestPlace(t *testing.T) {
+	text := []byte(complete(""))
+	here, err := Parse("/etc/bewaard/bewaard.yaml", text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	there, err := Parse("bewaard.yaml", text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !cmp.Equal(here.Policy, there.Policy) {
+		t.Errorf("got another policy: %s", cmp.Diff(here.Policy, there.Policy))
+	}
+	for _, c := range []struct {
+		config              *Config
+		name, path, builtIn string
+	}{
+		{here, "prompts/nl.wav", "/etc/bewaard/prompts/nl.wav", ""},
+		{there, "prompts/nl.wav", "prompts/nl.wav", ""},
+		{there, "/srv/nl.wav", "/srv/nl.wav", ""},
+		{here, "embedded:nl", "", "nl"},
+	} {
+		if path, builtIn := c.config.PromptFile(c.name); path != c.path || builtIn != c.builtIn {
+			t.Errorf("%s: got %q, %q, want %q, %q", c.name, path, builtIn, c.path, c.builtIn)
+		}
+	}
+}
+
+// What is found wrong later is told by line and column too.
+func TestLaterFault(t *testing.T) {
+	c, err := Parse("bewaard.yaml", []byte(complete("announcements:\n  recorded:\n    text: {nl: x}\n    files:\n      nl: nl.wav\n")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := c.Fault("announcements.recorded.files.nl", "nl.wav is silent").Error()
+	if want := "bewaard.yaml:5:7: announcements.recorded.files.nl: nl.wav is silent"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+// A file that cannot be read is no Faults.
+func TestLoadNothing(t *testing.T) {
+	_, err := Load(filepath.Join(t.TempDir(), "bewaard.yaml"))
+	if _, ok := errors.AsType[Faults](err); ok || !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("got %v, want that it does not exist", err)
+	}
+}
+
+// What is no mapping is no configuration, and nothing is said of what it lacks.
+func TestNoMapping(t *testing.T) {
+	for text, want := range map[string]string{
+		"- country: NL": `bewaard.yaml:1:1: got a list, want a mapping of keys to values`,
+		"bewaard":       `bewaard.yaml:1:1: got "bewaard", want a mapping of keys to values`,
+		"&a {}":         `bewaard.yaml:1:1: anchors, aliases, tags and directives are not understood here`,
+	} {
+		if _, err := Parse("bewaard.yaml", []byte(text)); err == nil || err.Error() != want {
+			t.Errorf("%s: got %v, want %s", text, err, want)
+		}
+	}
+}
+
+// A file without end is not read to its end.
+func TestTooLong(t *testing.T) {
+	_, err := Parse("bewaard.yaml", bytes.Repeat([]byte{'#'}, maxBytes+1))
+	if err == nil || err.Error() != "bewaard.yaml:1:1: the file is longer than 1 MiB" {
+		t.Errorf("got %v, want that it is too long", err)
+	}
+}
+
+// The zero section logs as documented: info and above, as text.
+func TestLogger(t *testing.T) {
+	var plain bytes.Buffer
+	Log{}.Logger(&plain).Debug("x")
+	Log{}.Logger(&plain).Info("call over")
+	if got := plain.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, `msg="call over"`) {
+		t.Errorf("got %s, want one line of text", got)
+	}
+	var out bytes.Buffer
+	log := Log{Level: "warn", Format: "json"}.Logger(&out)
+	log.Info("call over")
+	log.Warn("disk full")
+	if got := out.String(); strings.Count(got, "\n") != 1 || !strings.HasPrefix(got, `{"time":`) || !strings.Contains(got, `"msg":"disk full"`) {
+		t.Errorf("got %s, want the warning alone, as JSON", got)
+	}
+}
+
+// Whatever the file says, it is read or refused with faults that have their place, one
+// a line, in order.
+func FuzzParse(f *testing.F) {
+	for _, section := range base {
+		f.Add([]byte(section.text))
+	}
+	f.Add([]byte(complete("")))
+	for _, text := range []string{"", "a: &x 1\nb: *x", "? a\n: b", "- 1", "a: [1", "%YAML 1.2\n---\na: 1\n---\n", "a: |\n b\n", "<<: {}", "\"\\x", "a: !!binary x"} {
+		f.Add([]byte(text))
+	}
+	if example, err := os.ReadFile("example.yaml"); err != nil {
+		f.Fatal(err)
+	} else {
+		f.Add(example)
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		c, err := Parse("bewaard.yaml", text)
+		if err == nil {
+			if _, err := policy.Compile(c.Policy); err != nil {
+				t.Errorf("got a good file, and from its policy %v", err)
+			}
+			return
+		}
+		faults, ok := errors.AsType[Faults](err)
+		if !ok || len(faults) == 0 || strings.Count(err.Error(), "\n") != len(faults)-1 {
+			t.Fatalf("got %T %v, want faults, one a line", err, err)
+		}
+		lines := bytes.Count(text, []byte{'\n'}) + bytes.Count(text, []byte{'\r'}) + 1
+		for i, fault := range faults {
+			if fault.Line < 1 || fault.Line > lines || fault.Column < 1 || fault.Message == "" || i > 0 && fault.Line < faults[i-1].Line {
+				t.Errorf("got fault %v of a file of %d lines", fault, lines)
+			}
+		}
+	})
+}
