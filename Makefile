@@ -1,0 +1,61 @@
+# bewaard: make prints what there is to make.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+
+# Opus needs cgo and libopus; without them recordings are WAV only.
+packages := gcc libopus-dev libopusfile-dev pkg-config
+testing := sip-tester
+FUZZTIME ?= 20s
+
+.PHONY: help demo build test race fuzz golden bench lint prompts clean opus sipp
+
+help: ## print this
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: opus ## show the whole life of recordings on this machine, in half a minute
+	@$(go) run ./cmd/bewaard demo $(ARGS)
+
+build: opus ## build bin/bewaard and bin/callsim
+	@mkdir -p bin
+	$(go) build -trimpath -o bin ./cmd/...
+
+test: opus sipp ## run the tests
+	$(go) test $(TESTFLAGS) ./...
+
+race: opus sipp ## run the tests as CI does, with the race detector and in any order
+	$(go) test -race -shuffle=on $(TESTFLAGS) ./...
+
+fuzz: opus ## run every fuzz target for FUZZTIME (20s)
+	@set -e; grep -rl --include=*_test.go '^func Fuzz' . | while read -r file; do \
+		for target in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\).*/\1/p' $$file); do \
+			echo "$$target in $$(dirname $$file)"; \
+			$(go) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$(dirname $$file); \
+		done; \
+	done
+
+golden: opus ## write the golden files anew; the difference is reviewed like code
+	$(go) test ./media/finalize -update
+
+bench: opus ## run the benchmarks
+	$(go) test -run '^$$' -bench . ./...
+
+lint: opus ## gofmt, vet, staticcheck, and go.mod as it should be
+	@test -z "$$(gofmt -l .)" || { gofmt -l .; exit 1; }
+	$(go) vet ./...
+	$(go) tool staticcheck ./...
+	go mod tidy -diff
+
+prompts: ## make the placeholder announcements anew (espeak-ng, flite, sox)
+	prompts/make.sh
+
+clean: ## remove what was built
+	rm -rf bin
+
+# The Go command, with Opus where it can be had.
+go = $(if $(shell pkg-config --exists opus opusfile 2>/dev/null && command -v gcc),,CGO_ENABLED=0 )go
+
+opus:
+	@./.ci/need $(packages) || echo "Opus is left out: recordings are WAV only."
+
+sipp:
+	@./.ci/need $(testing) || echo "sipp is missing: the tests that need it are skipped."
