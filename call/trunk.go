@@ -58,30 +58,38 @@ type PeerURI struct {
 
 // UnmarshalText reads sip:host[:port][;transport=udp|tcp].
 func (p *PeerURI) UnmarshalText(text []byte) error {
+	fault := func(why string) error { return fmt.Errorf("peer %.60q: %s", text, why) }
 	rest, ok := strings.CutPrefix(string(text), "sip:")
 	if !ok {
-		return fmt.Errorf("%q is not sip:host:port", text)
+		return fault("not a URI such as sip:10.0.0.5:5060")
 	}
+	peer := PeerURI{Port: 5060, Transport: "udp"}
 	hostport, params, _ := strings.Cut(rest, ";")
-	*p = PeerURI{Host: hostport, Port: 5060, Transport: "udp"}
 	if params != "" {
-		transport, ok := strings.CutPrefix(params, "transport=")
-		if !ok || transport != "udp" && transport != "tcp" {
-			return fmt.Errorf("%q: %q is not transport=udp or transport=tcp", text, params)
+		name, transport, _ := strings.Cut(params, "=")
+		if !strings.EqualFold(name, "transport") {
+			return fault("the only parameter there is is transport")
 		}
-		p.Transport = transport
+		if peer.Transport = strings.ToLower(transport); peer.Transport != "udp" && peer.Transport != "tcp" {
+			return fault("transport is udp or tcp")
+		}
 	}
+	peer.Host = hostport
 	if host, port, err := net.SplitHostPort(hostport); err == nil {
 		number, err := strconv.ParseUint(port, 10, 16)
 		if err != nil || number == 0 {
-			return fmt.Errorf("%q: %q is not a port", text, port)
+			return fault("the port is a number from 1 to 65535")
 		}
-		p.Host, p.Port = host, uint16(number)
+		peer.Host, peer.Port = host, uint16(number)
+	} else if inner, ok := strings.CutPrefix(hostport, "["); ok {
+		peer.Host = strings.TrimSuffix(inner, "]")
 	}
-	p.Host = strings.Trim(p.Host, "[]")
-	if p.Host == "" || strings.ContainsAny(p.Host, "@/ <>") {
-		return fmt.Errorf("%q has no host", text)
+	addr, err := netip.ParseAddr(peer.Host)
+	bare6 := err == nil && addr.Is6() && !strings.HasPrefix(hostport, "[")
+	if peer.Host == "" || bare6 || err != nil && strings.ContainsAny(peer.Host, "@/ <>[]:") {
+		return fault("the host is a name or an address, IPv6 in brackets")
 	}
+	*p = peer
 	return nil
 }
 
@@ -96,30 +104,50 @@ func (p PeerURI) String() string {
 	return s
 }
 
+// trunkNames is what names of trunks are made of: they are labels of metrics.
+const trunkNames = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_"
+
 // ValidateTrunks reports every fault of the trunks section, each with its key.
 func ValidateTrunks(trunks map[string]Trunk) []error {
 	var faults []error
-	sides := map[Side][]string{}
+	owner := map[PeerURI]string{}
+	sides := map[Side]int{}
 	for _, name := range slices.Sorted(maps.Keys(trunks)) {
 		t := trunks[name]
-		sides[t.Side] = append(sides[t.Side], name)
-		if t.Side != Internal && t.Side != External {
-			faults = append(faults, fmt.Errorf("%s.side: is %q, neither internal nor external", name, t.Side))
+		sides[t.Side]++
+		if name == "" || len(name) > 64 || strings.Trim(name, trunkNames) != "" {
+			faults = append(faults, fmt.Errorf("%s: the name is to be made of letters, digits, - and _, 64 at most", name))
+		}
+		switch t.Side {
+		case Internal, External:
+		case "":
+			faults = append(faults, fmt.Errorf("%s.side: missing: internal for a PBX, external for a carrier", name))
+		default:
+			faults = append(faults, fmt.Errorf("%s.side: %.40q is neither internal nor external", name, t.Side))
 		}
 		if len(t.Peers) == 0 {
-			faults = append(faults, fmt.Errorf("%s.peers: a trunk needs at least one, such as sip:10.0.0.5:5060", name))
+			faults = append(faults, fmt.Errorf("%s.peers: missing: at least one, such as sip:10.0.0.5:5060", name))
+		}
+		for i, peer := range t.Peers {
+			if other, taken := owner[peer]; taken && peer != (PeerURI{}) {
+				faults = append(faults, fmt.Errorf("%s.peers[%d]: %v is trunk %s's already", name, i, peer, other))
+			}
+			owner[peer] = name
 		}
 		if _, ok := trunks[t.Route]; t.Route != "" && !ok {
-			faults = append(faults, fmt.Errorf("%s.route: there is no trunk %q", name, t.Route))
+			faults = append(faults, fmt.Errorf("%s.route: there is no trunk %.40q", name, t.Route))
 		}
 		if t.Route == name {
 			faults = append(faults, fmt.Errorf("%s.route: leads back to the trunk itself", name))
 		}
 	}
+	if sides[Internal]+sides[External] < len(trunks) {
+		return faults // where calls go is not to be told before every side is
+	}
 	for _, name := range slices.Sorted(maps.Keys(trunks)) {
 		t := trunks[name]
-		if others := sides[t.Side.Other()]; t.Route == "" && len(others) != 1 && (t.Side == Internal || t.Side == External) {
-			faults = append(faults, fmt.Errorf("%s.route: which of the %s trunks do calls go to? there are %d", name, t.Side.Other(), len(others)))
+		if n := sides[t.Side.Other()]; t.Route == "" && n != 1 {
+			faults = append(faults, fmt.Errorf("%s.route: missing: there are %d %s trunks for its calls to go to", name, n, t.Side.Other()))
 		}
 	}
 	return faults
