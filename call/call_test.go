@@ -7,7 +7,10 @@ import (
 	"time"
 
 	"github.com/bewaard/bewaard/cmd/callsim/sim"
+	"github.com/bewaard/bewaard/media"
 	"github.com/bewaard/bewaard/media/rtp"
+	"github.com/bewaard/bewaard/media/spool"
+	"github.com/bewaard/bewaard/policy"
 	"github.com/bewaard/bewaard/store"
 )
 
@@ -137,5 +140,170 @@ func TestCancelledDuringPrompt(t *testing.T) {
 	}
 	if row.Announcement == nil || row.Announcement.Complete {
 		t.Errorf("got announcement %+v, want one that is not complete", row.Announcement)
+	}
+}
+
+const offerHead = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n"
+
+// An offer that cannot become a call is refused with what is wrong with it, and the row
+// says so.
+func TestBadOffers(t *testing.T) {
+	refuse := func(c *policy.Config) {
+		p := c.Purposes["quality"]
+		p.OnFailure = policy.Refuse
+		c.Purposes["quality"] = p
+	}
+	for name, test := range map[string]struct {
+		body   string
+		policy func(*policy.Config)
+		code   int
+		cause  Cause
+	}{
+		"not a description": {"hello\r\n", nil, 400, BadOffer},
+		"no audio":          {offerHead + "m=image 4000 udptl t38\r\n", nil, 488, NoAudio},
+		"audio refused":     {offerHead + "m=audio 0 RTP/AVP 8\r\n", nil, 488, NoAudio},
+		"encrypted audio":   {offerHead + "m=audio 4000 RTP/SAVP 8\r\n", nil, 488, NoAudio},
+		"no address":        {"v=0\r\nm=audio 4000 RTP/AVP 8\r\n", nil, 400, BadOffer},
+		"a host name":       {"v=0\r\nc=IN IP4 phone.example\r\nm=audio 4000 RTP/AVP 8\r\n", nil, 400, BadOffer},
+		"no codec to record, and a purpose that insists": {offerHead + "m=audio 4000 RTP/AVP 18\r\n", refuse, 488, NoCodec},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, options{policy: test.policy})
+			code, err := w.raw.offer(bounded(t), test.body)
+			if err != nil || code != test.code {
+				t.Errorf("got %d, %v, want %d", code, err, test.code)
+			}
+			w.end()
+			row := w.only()
+			if row.Cause != string(test.cause) || row.SIPStatus != test.code || row.Outcome != string(OutcomeRefused) {
+				t.Errorf("got row with cause %q, status %d, outcome %q, want %q, %d", row.Cause, row.SIPStatus, row.Outcome, test.cause, test.code)
+			}
+		})
+	}
+}
+
+// An offer without a codec that can be recorded passes unrecorded where the purpose does
+// not insist: the PBX of this test knows PCMA only and says 488 itself.
+func TestCodecThatCannotBeRecorded(t *testing.T) {
+	w := newWorld(t, options{})
+	if code, err := w.raw.offer(bounded(t), offerHead+"m=audio 4000 RTP/AVP 18\r\n"); err != nil || code != 488 {
+		t.Errorf("got %d, %v, want the PBX's 488", code, err)
+	}
+	w.end()
+	if row := w.only(); row.Cause != string(Rejected) || row.Reason != "codec" || row.State != store.StateNotRecorded || row.Announcement != nil {
+		t.Errorf("got row %s %q, cause %q, announcement %v", row.State, row.Reason, row.Cause, row.Announcement)
+	}
+}
+
+// Without free ports the caller gets a 503, and the row says why.
+func TestPortsExhausted(t *testing.T) {
+	w := newWorld(t, options{media: media.Config{Ports: media.Ports{First: 24000, Last: 24003}}, promptMS: 3000})
+	ctx := bounded(t)
+	first := make(chan error, 1)
+	go func() { // ends with the call
+		line, err := w.carrier.Call(ctx, "+31201234567", "+31209876543")
+		if err == nil {
+			line.Hangup()
+		}
+		first <- err
+	}()
+	for w.manager.Active() == 0 {
+		select {
+		case <-time.After(10 * time.Millisecond):
+		case <-ctx.Done():
+			t.Fatal("the first call did not begin")
+		}
+	}
+	if code, err := w.raw.offer(ctx, offerHead+"m=audio 4000 RTP/AVP 8\r\n"); err != nil || code != 503 {
+		t.Errorf("got %d, %v, want 503", code, err)
+	}
+	if err := <-first; err != nil {
+		t.Errorf("the first call: %v", err)
+	}
+	w.end()
+	rows, _, err := w.store.List(t.Context(), store.Query{Outcome: string(OutcomeFailed)})
+	if err != nil || len(rows) != 1 || rows[0].Cause != string(NoPorts) {
+		t.Errorf("got rows %+v, %v, want one that failed for want of ports", rows, err)
+	}
+}
+
+// The key that refuses, pressed during the prompt: the call goes on and is not recorded.
+func TestOptOut(t *testing.T) {
+	w := newWorld(t, options{promptMS: 4000, carrier: sim.Config{Press: "9"}})
+	_, _, row := w.talk(bounded(t), w.carrier, w.pbx, "+31201234567", "+31209876543")
+	if row.State != store.StateNotRecorded || row.Reason != "opted_out" || row.Outcome != "answered" || row.Announcement.Complete {
+		t.Errorf("got row %s %q %q, announcement %+v", row.State, row.Reason, row.Outcome, row.Announcement)
+	}
+}
+
+// brokenRecorder cannot write anything.
+type brokenRecorder struct{ failed chan struct{} }
+
+func (b brokenRecorder) Record(spool.Grant, spool.Header, *media.Tap) Recording { return b }
+func (b brokenRecorder) Finalize(string)                                        {}
+func (b brokenRecorder) Failed() <-chan struct{}                                { return b.failed }
+func (b brokenRecorder) Stop()                                                  {}
+func (b brokenRecorder) Close(string) error                                     { return errors.New("no space left on device") }
+
+// A disk that fails costs the recording, not the call, unless the purpose insists.
+func TestDiskFails(t *testing.T) {
+	broken := brokenRecorder{make(chan struct{})}
+	close(broken.failed)
+	t.Run("continue", func(t *testing.T) {
+		w := newWorld(t, options{recorder: broken})
+		_, _, row := w.talk(bounded(t), w.carrier, w.pbx, "+31201234567", "+31209876543")
+		if row.Outcome != "answered" || row.Reason != "disk" {
+			t.Errorf("got row %s, reason %q, outcome %q", row.State, row.Reason, row.Outcome)
+		}
+	})
+	t.Run("refuse", func(t *testing.T) {
+		w := newWorld(t, options{recorder: broken, policy: func(c *policy.Config) {
+			p := c.Purposes["quality"]
+			p.OnFailure = policy.Refuse
+			c.Purposes["quality"] = p
+		}})
+		ctx := bounded(t)
+		line, err := w.carrier.Call(ctx, "+31201234567", "+31209876543")
+		if err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case <-line.Over():
+		case <-ctx.Done():
+			t.Fatal("the call went on")
+		}
+		w.end()
+		if row := w.only(); row.Cause != string(RecordingRefused) || row.Reason != "disk" {
+			t.Errorf("got row %s, cause %q, reason %q", row.State, row.Cause, row.Reason)
+		}
+	})
+}
+
+// stuckRows never finishes a write before it is let go.
+type stuckRows struct {
+	Rows
+	letGo chan struct{}
+}
+
+func (s stuckRows) Begin(r store.Row) error {
+	<-s.letGo
+	return s.Rows.Begin(r)
+}
+
+// A store that does not answer costs the recording, not the call; the row is written
+// when it does.
+func TestStoreIsStuck(t *testing.T) {
+	rows := &stuckRows{letGo: make(chan struct{})}
+	w := newWorld(t, options{rows: rows})
+	rows.Rows = w.store
+	line, err := w.carrier.Call(bounded(t), "+31201234567", "+31209876543")
+	if err != nil {
+		t.Fatal(err)
+	}
+	line.Hangup()
+	close(rows.letGo)
+	w.end()
+	if row := w.only(); row.Outcome != "answered" || row.Reason != "row_not_written" || row.State != store.StateFailed {
+		t.Errorf("got row %s, reason %q, outcome %q", row.State, row.Reason, row.Outcome)
 	}
 }

@@ -103,6 +103,7 @@ type world struct {
 	store   *store.Store
 	pbx     *sim.Phone
 	carrier *sim.Phone
+	raw     *rawPeer // of the carrier's trunk, too
 	dir     string
 }
 
@@ -112,6 +113,8 @@ type options struct {
 	carrier  sim.Config
 	noEarly  bool // the carrier carries no early media
 	media    media.Config
+	recorder Recorder // in place of the keeper
+	rows     Rows     // in place of the store
 	promptMS int
 }
 
@@ -147,20 +150,30 @@ func newWorld(t *testing.T, o options) *world {
 		o.promptMS = 500
 	}
 	early := !o.noEarly
+	var recorder Recorder = w.keeper
+	if o.recorder != nil {
+		recorder = o.recorder
+	}
+	var rows Rows = w.store
+	if o.rows != nil {
+		rows = o.rows
+	}
+	w.raw = newRawPeer(t)
 	w.manager = New(Config{
 		Trunks: map[string]Trunk{
-			"pbx":     {Side: Internal, Peers: []PeerURI{peerOf(w.pbx)}},
-			"carrier": {Side: External, Peers: []PeerURI{peerOf(w.carrier)}, EarlyMedia: &early},
+			"pbx":     {Side: Internal, Peers: []PeerURI{peerOf(w.pbx.Addr())}},
+			"carrier": {Side: External, Peers: []PeerURI{peerOf(w.carrier.Addr()), peerOf(w.raw.addr())}, EarlyMedia: &early},
 		},
 		SIP: sip.Config{Listen: []sip.Listen{{Transport: "udp", Addr: netip.MustParseAddrPort("127.0.0.1:0")}}},
 	}, Parts{
 		Policy: testPolicy(t, o.policy), Prompts: testPrompts(t, o.promptMS), Media: Engine(engine),
-		Recorder: w.keeper, Rows: w.store, Metrics: metrics, Log: log,
+		Recorder: recorder, Rows: rows, Metrics: metrics, Log: log,
 	})
 	if err := w.manager.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	us := w.manager.Addrs()[0].Addr
+	w.raw.to = us
 	w.pbx.SetPeer(us)
 	w.carrier.SetPeer(us)
 	t.Cleanup(func() {
@@ -189,8 +202,57 @@ func (w *world) end() {
 	w.manager = nil
 }
 
-func peerOf(p *sim.Phone) PeerURI {
-	return PeerURI{Host: p.Addr().Addr().String(), Port: p.Addr().Port(), Transport: "udp"}
+func peerOf(a netip.AddrPort) PeerURI {
+	return PeerURI{Host: a.Addr().String(), Port: a.Port(), Transport: "udp"}
+}
+
+// rawPeer is a peer of the carrier's that offers what the test makes it offer.
+type rawPeer struct {
+	ua *sip.UA
+	to netip.AddrPort
+}
+
+func newRawPeer(t *testing.T) *rawPeer {
+	p := &rawPeer{}
+	p.ua = sip.New(sip.Config{Listen: []sip.Listen{{Transport: "udp", Addr: netip.MustParseAddrPort("127.0.0.1:0")}}}, p, slog.New(slog.DiscardHandler), nil)
+	if err := p.ua.Listen(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { p.ua.Close() })
+	return p
+}
+
+func (p *rawPeer) addr() netip.AddrPort                { return p.ua.Addrs()[0].Addr }
+func (p *rawPeer) Trunk(netip.AddrPort) (string, bool) { return "us", true }
+func (p *rawPeer) Invite(l *sip.Leg)                   { l.Hangup(486, "Busy Here") }
+func (p *rawPeer) Ready() bool                         { return true }
+
+// offer sends an INVITE with that body and returns the first final response's status.
+func (p *rawPeer) offer(ctx context.Context, body string) (int, error) {
+	leg, err := p.ua.Invite(sip.Invite{
+		Peer: sip.Peer{Transport: "udp", Host: p.to.Addr().String(), Addr: p.to}, Trunk: "us",
+		Called: "+31205550100", From: sip.Party{User: "+31612345678"}, MaxForwards: 70, Body: []byte(body),
+	})
+	if err != nil {
+		return 0, err
+	}
+	for {
+		select {
+		case e := <-leg.Events():
+			switch e.Kind {
+			case sip.Answered:
+				leg.Hangup(0, "")
+				return e.Code, nil
+			case sip.Rejected:
+				return e.Code, nil
+			case sip.Failed:
+				return 0, e.Err
+			}
+		case <-ctx.Done():
+			leg.Hangup(487, "")
+			return 0, ctx.Err()
+		}
+	}
 }
 
 // only returns the only row that there is.

@@ -209,7 +209,7 @@ func (l *Leg) acknowledgeAgain(res *stack.Response) {
 	}
 	branch.learn(tag, res.Contact(), reversed(res.GetHeaders("Record-Route")))
 	branch.acknowledge(res)
-	l.ua.send(branch.request(stack.BYE))
+	l.ua.send(branch.request(stack.BYE), func() {})
 }
 
 // cancel sends the CANCEL of our INVITE (RFC 3261 §9.1). The INVITE itself ends
@@ -228,7 +228,7 @@ func (l *Leg) cancel() {
 	req.SetDestination(l.invite.Destination())
 	req.Laddr = l.invite.Laddr
 	req.SetBody(nil)
-	l.ua.send(req)
+	l.ua.send(req, func() {})
 }
 
 // context ends with the user agent.

@@ -120,6 +120,10 @@ func (l *Leg) handle(req *stack.Request, tx *stack.ServerTx) {
 		l.confirm()
 		return
 	}
+	if req.Method != stack.BYE && l.isOver() {
+		l.ua.respond(tx, req, 481, "Call/Transaction Does Not Exist")
+		return
+	}
 	if !l.inOrder(req.CSeq().SeqNo) {
 		l.ua.respond(tx, req, 500, "CSeq Out Of Order")
 		return
@@ -154,6 +158,12 @@ func (l *Leg) inOrder(seq uint32) bool {
 	}
 	l.remoteSeq = seq
 	return true
+}
+
+func (l *Leg) isOver() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.state == over
 }
 
 // end moves the leg to over and reports whether this call did.
@@ -197,15 +207,15 @@ func (l *Leg) Hangup(code int, reason string) {
 	}
 }
 
-// bye sends our BYE and forgets the leg. Nobody waits for the answer.
+// bye sends our BYE. The leg is forgotten when it is answered, so that a BYE of the
+// peer's that crosses ours is still answered; nobody waits for it.
 func (l *Leg) bye(code int, reason string) {
-	l.forget()
 	req := l.request(stack.BYE)
 	if code >= 300 {
 		// Why the call ended, for the peer's records: RFC 3326.
 		req.AppendHeader(stack.NewHeader("Reason", fmt.Sprintf("SIP;cause=%d;text=%q", code, reason)))
 	}
-	l.ua.send(req)
+	l.ua.send(req, l.forget)
 }
 
 // request makes a request in the dialog (RFC 3261 §12.2.1.1).
@@ -296,9 +306,10 @@ func (ua *UA) address(req *stack.Request, p Peer, bound, known netip.AddrPort) {
 	}
 }
 
-// send sends a request whose response changes nothing.
-func (ua *UA) send(req *stack.Request) {
+// send sends a request whose response changes nothing, and then does what is left.
+func (ua *UA) send(req *stack.Request, then func()) {
 	ua.running.Go(func() { // ends with its transaction, 64·T1 at most
+		defer then()
 		tx, err := ua.transactions.Request(ua.context(), req)
 		if err != nil {
 			ua.log.Debug("request not sent", "method", req.Method, "error", err)

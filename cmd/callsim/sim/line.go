@@ -47,7 +47,7 @@ func newLine(cfg Config, leg *sip.Leg) (*Line, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &Line{cfg: cfg, leg: leg, conn: conn, hangup: make(chan struct{}), over: make(chan struct{}), ssrc: rand.Uint32(), more: make(chan struct{}, 1)}
+	l := &Line{cfg: cfg, leg: leg, conn: conn, hangup: make(chan struct{}), over: make(chan struct{}), ssrc: rand.Uint32(), keys: []byte(cfg.Press), more: make(chan struct{}, 1)}
 	l.busy.Go(l.listen) // ends when close closes the socket
 	return l, nil
 }

@@ -26,6 +26,8 @@ type Config struct {
 	Ring   time.Duration  // before a call that comes in is answered
 	// Reject answers calls that come in with that status instead, e.g. 486.
 	Reject int
+	// Press is keys that are pressed as soon as something is heard.
+	Press string
 	// Early sends ringing as 183 with audio, as carriers do.
 	Early bool
 	Log   *slog.Logger

@@ -1,0 +1,314 @@
+package call
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/bewaard/bewaard/media"
+	"github.com/bewaard/bewaard/media/rtp"
+	"github.com/bewaard/bewaard/media/spool"
+	"github.com/bewaard/bewaard/sip/siptest"
+	"github.com/bewaard/bewaard/store"
+)
+
+// journal is what a call did to media, recorder and rows, in order. Rows are written
+// beside the call, so they have a journal of their own.
+type journal struct {
+	mu            sync.Mutex
+	effects, rows []string
+}
+
+func (j *journal) note(format string, args ...any) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.effects = append(j.effects, fmt.Sprintf(format, args...))
+}
+
+// Begin and Update are Rows.
+func (j *journal) Begin(r store.Row) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.rows = append(j.rows, string(r.State))
+	return nil
+}
+
+func (j *journal) Update(id string, change func(*store.Row) error) (store.Row, error) {
+	var r store.Row
+	err := change(&r)
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.rows = append(j.rows, strings.TrimSpace(fmt.Sprintf("%s %s %s", r.State, r.Outcome, r.Reason)))
+	return r, err
+}
+
+// Record and Finalize are Recorder.
+func (j *journal) Record(g spool.Grant, h spool.Header, _ *media.Tap) Recording {
+	j.note("record %s by %s, caller's channel %d", g.Terms().Purpose, g.Terms().Rule, h.Legs[rtp.Caller].Channel)
+	return fakeRecording{j}
+}
+func (j *journal) Finalize(string) { j.note("finalize") }
+
+type fakeRecording struct{ *journal }
+
+func (r fakeRecording) Failed() <-chan struct{} { return nil }
+func (r fakeRecording) Stop()                   { r.note("stop recording") }
+func (r fakeRecording) Close(string) error      { r.note("close spool"); return nil }
+
+// Open is Media.
+func (j *journal) Open([2]netip.Addr) (Session, error) { return &fakeSession{journal: j}, nil }
+
+type fakeSession struct {
+	*journal
+	playing *fakePlayback
+}
+
+func (s *fakeSession) Local(leg rtp.Leg) netip.AddrPort {
+	return netip.AddrPortFrom(netip.MustParseAddr("192.0.2.1"), 20000+2*uint16(leg))
+}
+func (s *fakeSession) Connect(leg rtp.Leg, r media.Remote) error {
+	s.note("connect %v to %v", leg, r.RTP)
+	return nil
+}
+func (s *fakeSession) Relay(from rtp.Leg, on bool) { s.note("relay %v %v", from, on) }
+func (s *fakeSession) Capture(t *media.Tap)        { s.note("capture %v", t != nil) }
+func (s *fakeSession) Keys() <-chan media.Key      { return nil }
+func (s *fakeSession) Close() media.Stats          { s.note("close media"); return media.Stats{} }
+func (s *fakeSession) Play(leg rtp.Leg, f media.Frames) (Playback, error) {
+	s.note("play %d frames to %v", len(f.Payloads), leg)
+	p := &fakePlayback{journal: s.journal, done: make(chan struct{}), total: len(f.Payloads)}
+	p.end = time.AfterFunc(time.Duration(p.total)*20*time.Millisecond, func() { close(p.done) })
+	return p, nil
+}
+
+// fakePlayback takes as long as a real one.
+type fakePlayback struct {
+	*journal
+	done  chan struct{}
+	end   *time.Timer
+	total int
+}
+
+func (p *fakePlayback) Done() <-chan struct{} { return p.done }
+func (p *fakePlayback) Stop() {
+	if p.end.Stop() {
+		p.note("interrupt")
+		p.total = -1
+		close(p.done)
+	}
+}
+func (p *fakePlayback) Result() media.Played {
+	return media.Played{Complete: p.total >= 0, Packets: max(p.total, 0), LastAt: time.Now()}
+}
+
+// bubble is a manager in a bubble of its own time, between a PBX and a carrier that say
+// what the test makes them say.
+type bubble struct {
+	*testing.T
+	*journal
+	manager      *Manager
+	pbx, carrier *siptest.Peer
+}
+
+const (
+	usAt      = "192.0.2.1:5060"
+	carrierAt = "203.0.113.3:5060"
+	pbxAt     = "10.0.0.5:5060"
+)
+
+func description(host string, port int) string {
+	return fmt.Sprintf("v=0\r\no=- 1 1 IN IP4 %s\r\ns=-\r\nc=IN IP4 %s\r\nt=0 0\r\nm=audio %d RTP/AVP 8\r\na=rtpmap:8 PCMA/8000\r\n", host, host, port)
+}
+
+var offered, answeredWith = description("203.0.113.3", 4000), description("10.0.0.5", 6000)
+
+func inBubble(t *testing.T, test func(b *bubble)) {
+	t.Helper()
+	prompts := testPrompts(t, 500)
+	rules := testPolicy(t, nil)
+	synctest.Test(t, func(t *testing.T) {
+		b := &bubble{T: t, journal: &journal{}}
+		network := siptest.NewNetwork()
+		b.manager = New(Config{Trunks: map[string]Trunk{
+			"pbx":     {Side: Internal, Peers: []PeerURI{{Host: "10.0.0.5", Port: 5060, Transport: "udp"}}},
+			"carrier": {Side: External, Peers: []PeerURI{{Host: "203.0.113.3", Port: 5060, Transport: "udp"}}},
+		}}, Parts{
+			Policy: rules, Prompts: prompts, Media: b.journal, Recorder: b.journal, Rows: b.journal,
+			Metrics: NewMetrics(nil), Log: slog.New(slog.DiscardHandler),
+		})
+		b.manager.directory.refresh(t.Context())
+		b.manager.ua.ServePacket(network.Listen(usAt))
+		b.pbx, b.carrier = siptest.NewPeer(t, network, pbxAt, usAt), siptest.NewPeer(t, network, carrierAt, usAt)
+		test(b)
+		if err := b.manager.Close(context.Background()); err != nil {
+			t.Errorf("close: %v", err)
+		}
+	})
+}
+
+// did holds the journal against what is wanted since the last look.
+func (b *bubble) did(want ...string) {
+	b.Helper()
+	synctest.Wait()
+	b.mu.Lock()
+	got := b.effects
+	b.effects = nil
+	b.mu.Unlock()
+	if diff := cmp.Diff(want, got); diff != "" {
+		b.Errorf("effects (-want +got):\n%s", diff)
+	}
+}
+
+func (b *bubble) wrote(want ...string) {
+	b.Helper()
+	synctest.Wait()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if diff := cmp.Diff(want, b.rows); diff != "" {
+		b.Errorf("rows (-want +got):\n%s", diff)
+	}
+}
+
+// inbound brings a call of the carrier's to where the prompt plays.
+func (b *bubble) inbound() siptest.Message {
+	b.Helper()
+	invite := b.carrier.Invite("+31205550100", offered, "")
+	b.carrier.Expect("SIP/2.0 100")
+	progress := b.carrier.Expect("SIP/2.0 183")
+	if !strings.Contains(progress.Body(), "m=audio 20000 RTP/AVP 8\r\n") {
+		b.Errorf("got early media %q", progress.Body())
+	}
+	b.did("connect caller to 203.0.113.3:4000", "connect caller to 203.0.113.3:4000", "play 25 frames to caller")
+	return invite
+}
+
+// An inbound call from its INVITE to its end: the PBX rings when the prompt is over,
+// and the capture begins when both are connected, not before.
+func TestEffectsOfInboundCall(t *testing.T) {
+	inBubble(t, func(b *bubble) {
+		began := time.Now()
+		invite := b.inbound()
+		toPBX := b.pbx.Expect("INVITE sip:+31205550100@10.0.0.5")
+		if waited := toPBX.At.Sub(began); waited != 500*time.Millisecond {
+			t.Errorf("got the PBX's INVITE after %v, want it at the end of the prompt", waited)
+		}
+		if !strings.Contains(toPBX.Body(), "c=IN IP4 192.0.2.1\r\n") || !strings.Contains(toPBX.Body(), "m=audio 20002 RTP/AVP 8\r\n") {
+			t.Errorf("got offer %q, want it with our address", toPBX.Body())
+		}
+		b.did()
+		b.pbx.Reply(toPBX, "180 Ringing", "")
+		b.carrier.Expect("SIP/2.0 180")
+		b.did("play 250 frames to caller")
+		answer := b.pbx.Reply(toPBX, "200 OK", answeredWith)
+		b.pbx.Expect("ACK ")
+		answered := b.carrier.Expect("SIP/2.0 200")
+		b.did("interrupt", "connect callee to 10.0.0.5:6000", "relay caller true", "relay callee true", "record quality by in, caller's channel 0", "capture true")
+		b.carrier.InDialog("ACK", invite, answered, 1)
+		b.pbx.DialogRequest("BYE", toPBX, answer, 1)
+		b.pbx.Expect("SIP/2.0 200")
+		bye := b.carrier.Expect("BYE ")
+		b.carrier.Reply(bye, "200 OK", "")
+		b.did("capture false", "stop recording", "close media", "close spool", "finalize")
+		b.wrote("calling", "recording", "finalizing answered")
+	})
+}
+
+// Early media of the PBX goes to the caller before the answer, and is not captured.
+func TestEffectsOfEarlyMedia(t *testing.T) {
+	inBubble(t, func(b *bubble) {
+		invite := b.inbound()
+		toPBX := b.pbx.Expect("INVITE ")
+		b.pbx.Reply(toPBX, "183 Session Progress", answeredWith)
+		b.carrier.Expect("SIP/2.0 183")
+		b.did("connect callee to 10.0.0.5:6000", "relay callee true")
+		b.carrier.Transaction("CANCEL", invite, invite.Header("To"))
+		b.carrier.Expect("SIP/2.0 200")
+		terminated := b.carrier.Expect("SIP/2.0 487")
+		b.carrier.Transaction("ACK", invite, terminated.Header("To"))
+		cancel := b.pbx.Expect("CANCEL ")
+		b.pbx.Reply(cancel, "200 OK", "")
+		b.pbx.Reply(toPBX, "487 Request Terminated", "")
+		b.pbx.Expect("ACK ")
+		b.did("close media")
+		b.wrote("calling", "not_recorded cancelled not_connected")
+	})
+}
+
+// A caller who gives up in the last packet of the prompt was not told.
+func TestEffectsOfCancelInPrompt(t *testing.T) {
+	inBubble(t, func(b *bubble) {
+		invite := b.inbound()
+		time.Sleep(499 * time.Millisecond) // of the bubble's
+		b.carrier.Transaction("CANCEL", invite, invite.Header("To"))
+		b.carrier.Expect("SIP/2.0 200")
+		terminated := b.carrier.Expect("SIP/2.0 487")
+		b.carrier.Transaction("ACK", invite, terminated.Header("To"))
+		b.did("interrupt", "close media")
+		b.pbx.Silent(time.Minute)
+		b.wrote("calling", "not_recorded cancelled not_connected")
+	})
+}
+
+// A PBX that rings and rings: after 200 s the caller gets a 480, the PBX a CANCEL.
+func TestEffectsOfNoAnswer(t *testing.T) {
+	inBubble(t, func(b *bubble) {
+		invite := b.inbound()
+		toPBX := b.pbx.Expect("INVITE ")
+		b.pbx.Reply(toPBX, "180 Ringing", "")
+		b.carrier.Expect("SIP/2.0 180")
+		time.Sleep(ringTimeout - time.Second) // of the bubble's
+		b.pbx.Silent(500 * time.Millisecond)
+		cancel := b.pbx.Expect("CANCEL ")
+		b.pbx.Reply(cancel, "200 OK", "")
+		b.pbx.Reply(toPBX, "487 Request Terminated", "")
+		b.pbx.Expect("ACK ")
+		refused := b.carrier.Expect("SIP/2.0 480")
+		b.carrier.Transaction("ACK", invite, refused.Header("To"))
+		b.wrote("calling", "not_recorded no_answer not_connected")
+	})
+}
+
+// Both hang up at once: each BYE is answered, and the call ends once.
+func TestEffectsOfByeGlare(t *testing.T) {
+	inBubble(t, func(b *bubble) {
+		invite := b.inbound()
+		toPBX := b.pbx.Expect("INVITE ")
+		answer := b.pbx.Reply(toPBX, "200 OK", answeredWith)
+		b.pbx.Expect("ACK ")
+		answered := b.carrier.Expect("SIP/2.0 200")
+		b.carrier.InDialog("ACK", invite, answered, 1)
+		b.did("connect callee to 10.0.0.5:6000", "relay caller true", "relay callee true", "record quality by in, caller's channel 0", "capture true")
+		b.pbx.DialogRequest("BYE", toPBX, answer, 1)
+		b.pbx.Expect("SIP/2.0 200")
+		bye := b.carrier.Expect("BYE ")
+		b.carrier.InDialog("BYE", invite, answered, 2)
+		b.carrier.Expect("SIP/2.0 200")
+		b.carrier.Reply(bye, "481 Call/Transaction Does Not Exist", "")
+		b.did("capture false", "stop recording", "close media", "close spool", "finalize")
+		b.wrote("calling", "recording", "finalizing answered")
+	})
+}
+
+// The PBX answers with nothing that was offered: it gets a BYE, the caller a 488.
+func TestEffectsOfAnswerWithoutCodec(t *testing.T) {
+	inBubble(t, func(b *bubble) {
+		invite := b.inbound()
+		toPBX := b.pbx.Expect("INVITE ")
+		b.pbx.Reply(toPBX, "200 OK", strings.ReplaceAll(strings.ReplaceAll(answeredWith, "AVP 8", "AVP 18"), "8 PCMA", "18 G729"))
+		b.pbx.Expect("ACK ")
+		bye := b.pbx.Expect("BYE ")
+		b.pbx.Reply(bye, "200 OK", "")
+		refused := b.carrier.Expect("SIP/2.0 488")
+		b.carrier.Transaction("ACK", invite, refused.Header("To"))
+		b.did("connect callee to 10.0.0.5:6000", "close media")
+		b.wrote("calling", "not_recorded refused not_connected")
+	})
+}
