@@ -13,6 +13,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/bewaard/bewaard/sip"
@@ -36,6 +37,7 @@ type Config struct {
 // Phone is one party. Calls that come in are answered by themselves.
 type Phone struct {
 	cfg   Config
+	peer  atomic.Pointer[netip.AddrPort]
 	ua    *sip.UA
 	lines chan *Line
 	busy  sync.WaitGroup
@@ -52,6 +54,7 @@ func New(ctx context.Context, cfg Config) (*Phone, error) {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	p := &Phone{cfg: cfg, lines: make(chan *Line, 64)}
+	p.SetPeer(cfg.Peer)
 	p.ctx, p.stop = context.WithCancel(ctx)
 	p.ua = sip.New(sip.Config{Listen: []sip.Listen{{Transport: "udp", Addr: cfg.Listen}}, UserAgent: "callsim"}, p, cfg.Log, nil)
 	if err := p.ua.Listen(ctx); err != nil {
@@ -63,9 +66,8 @@ func New(ctx context.Context, cfg Config) (*Phone, error) {
 // Addr returns where the phone takes calls.
 func (p *Phone) Addr() netip.AddrPort { return p.ua.Addrs()[0].Addr }
 
-// SetPeer says who the phone calls, where New could not know it yet. It is to be
-// called before the first call.
-func (p *Phone) SetPeer(peer netip.AddrPort) { p.cfg.Peer = peer }
+// SetPeer says who the phone calls, where New could not know it yet.
+func (p *Phone) SetPeer(peer netip.AddrPort) { p.peer.Store(&peer) }
 
 // Close hangs up and closes the socket.
 func (p *Phone) Close() error {
@@ -144,8 +146,9 @@ func (p *Phone) Call(ctx context.Context, from, called string) (*Line, error) {
 	if err != nil {
 		return nil, err
 	}
+	peer := *p.peer.Load()
 	leg, err := p.ua.Invite(sip.Invite{
-		Peer: sip.Peer{Transport: "udp", Host: p.cfg.Peer.Addr().String(), Addr: p.cfg.Peer}, Trunk: "peer",
+		Peer: sip.Peer{Transport: "udp", Host: peer.Addr().String(), Addr: peer}, Trunk: "peer",
 		Called: called, From: sip.Party{User: from}, MaxForwards: 70, Body: line.description(),
 	})
 	if err != nil {
