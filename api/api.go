@@ -60,7 +60,6 @@ type Server struct {
 	parts    Parts
 	public   *http.Server
 	private  *http.Server
-	addr     net.Addr
 	serving  sync.WaitGroup
 	listener net.Listener
 	socket   net.Listener

@@ -68,7 +68,6 @@ func (j *journal) Open([2]netip.Addr) (Session, error) { return &fakeSession{jou
 
 type fakeSession struct {
 	*journal
-	playing *fakePlayback
 }
 
 func (s *fakeSession) Local(leg rtp.Leg) netip.AddrPort {

@@ -110,7 +110,7 @@ func (ua *UA) ServePacket(conn net.PacketConn) {
 func (ua *UA) serveStream(conn net.Listener) {
 	ua.add("tcp", conn.Addr(), conn.Close)
 	ua.running.Go(func() { // ends when Close closes the socket
-		if err := ua.transport.ServeTCP(conn); err != nil && !errors.Is(err, net.ErrClosed) {
+		if err := ua.transport.ServeTCP(conn); !errors.Is(err, net.ErrClosed) { // it ends with an error only
 			ua.log.Error("sip listener stopped", "transport", "tcp", "error", err)
 		}
 	})

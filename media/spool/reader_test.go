@@ -239,22 +239,22 @@ func FuzzReader(f *testing.F) {
 	f.Add(flipped)
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, file []byte) {
-		read := func(in io.Reader) ([]Frame, error, int) {
+		read := func(in io.Reader) (frames []Frame, damaged int, err error) {
 			r, err := NewReader(in)
 			if err != nil {
-				return nil, err, 0
+				return nil, 0, err
 			}
-			frames, err := readAll(r)
+			frames, err = readAll(r)
 			if err != io.EOF && err != ErrTorn {
 				t.Fatalf("got %v at the end, want io.EOF or %v", err, ErrTorn)
 			}
-			return frames, nil, r.Damaged()
+			return frames, r.Damaged(), nil
 		}
-		frames, err, damaged := read(bytes.NewReader(file))
+		frames, damaged, err := read(bytes.NewReader(file))
 		if n := (len(frames) + damaged) * frameHeaderBytes; n > len(file) && damaged == 0 {
 			t.Errorf("got %d frames in %d bytes", len(frames), len(file))
 		}
-		again, err2, damaged2 := read(iotest.OneByteReader(bytes.NewReader(file)))
+		again, damaged2, err2 := read(iotest.OneByteReader(bytes.NewReader(file)))
 		if !reflect.DeepEqual(frames, again) || (err == nil) != (err2 == nil) || damaged != damaged2 {
 			t.Errorf("got %d frames, %d damaged, %v read whole; %d, %d, %v read by the byte", len(frames), damaged, err, len(again), damaged2, err2)
 		}

@@ -1,0 +1,235 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/bewaard/bewaard/store"
+)
+
+// daemon is a server with a store of two rows: an answered call with a recording and a
+// rejected one.
+type daemon struct {
+	*testing.T
+	directory string
+	server    *Server
+	client    *Client
+	kept      store.Row
+	ready     error
+}
+
+func newDaemon(t *testing.T) *daemon {
+	t.Helper()
+	// A socket's path is short: not every temporary directory's is.
+	directory, err := os.MkdirTemp("/tmp", "bw")
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := slog.New(slog.DiscardHandler)
+	s, err := store.Open(store.Config{Directory: directory}, nil, log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &daemon{T: t, directory: directory}
+	d.server, err = New(Config{Listen: netip.MustParseAddrPort("127.0.0.1:0")}, Parts{
+		Store: s, Sweeper: store.NewSweeper(s, store.SweepConfig{}), Gatherer: prometheus.NewRegistry(),
+		Ready: func() error { return d.ready }, Log: log,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.server.Serve()
+	t.Cleanup(func() {
+		if err := d.server.Close(context.Background()); err != nil {
+			t.Errorf("close: %v", err)
+		}
+		s.Close()
+		os.RemoveAll(directory)
+	})
+	d.client = Dial(directory)
+	d.fill(s)
+	return d
+}
+
+func (d *daemon) fill(s *store.Store) {
+	d.Helper()
+	now := time.Now().UTC()
+	begin := func(change func(*store.Row)) store.Row {
+		r := store.Row{ID: store.NewID(), State: store.StateCalling, Began: now, Caller: "+31612345678", Callee: "+31205550100", Expires: now.AddDate(0, 0, 90)}
+		change(&r)
+		if err := s.Begin(r); err != nil {
+			d.Fatal(err)
+		}
+		return r
+	}
+	d.kept = begin(func(r *store.Row) { r.Purpose, r.Basis, r.Retention = "quality", "contract", "P14D" })
+	directory, err := s.RecordingDirectory(now)
+	if err != nil {
+		d.Fatal(err)
+	}
+	name := directory + "/" + d.kept.ID + ".wav"
+	if err := os.WriteFile(filepath.Join(d.directory, name), []byte("RIFF"), 0o600); err != nil {
+		d.Fatal(err)
+	}
+	for _, state := range []store.State{store.StateRecording, store.StateFinalizing, store.StateKept} {
+		_, err := s.Update(d.kept.ID, func(r *store.Row) error {
+			r.State, r.Files = state, []store.File{{Path: name, Format: "wav", Bytes: 4}}
+			return nil
+		})
+		if err != nil {
+			d.Fatal(err)
+		}
+	}
+	rejected := begin(func(r *store.Row) { r.Caller = "+31301234567" })
+	if _, err := s.Update(rejected.ID, func(r *store.Row) error { r.State = store.StateNotRecorded; return nil }); err != nil {
+		d.Fatal(err)
+	}
+}
+
+// Rows are listed by what is asked, page by page, and shown one by one.
+func TestCalls(t *testing.T) {
+	d := newDaemon(t)
+	for name, test := range map[string]struct {
+		q    store.Query
+		want int
+	}{
+		"all":           {store.Query{}, 2},
+		"recorded":      {store.Query{Recorded: true}, 1},
+		"by number":     {store.Query{Number: "+31301234567"}, 1},
+		"by purpose":    {store.Query{Purpose: "quality"}, 1},
+		"by state":      {store.Query{State: store.StateNotRecorded}, 1},
+		"in the future": {store.Query{From: time.Now().Add(time.Hour)}, 0},
+		"expiring":      {store.Query{ExpiresAfter: time.Now(), ExpiresBefore: time.Now().AddDate(1, 0, 0)}, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			page, err := d.client.Calls(t.Context(), test.q)
+			if err != nil || len(page.Rows) != test.want {
+				t.Errorf("got %d rows, %v, want %d", len(page.Rows), err, test.want)
+			}
+		})
+	}
+	first, err := d.client.Calls(t.Context(), store.Query{Limit: 1})
+	if err != nil || len(first.Rows) != 1 || first.Next == "" {
+		t.Fatalf("got %+v, %v, want one row and more to come", first, err)
+	}
+	second, err := d.client.Calls(t.Context(), store.Query{Limit: 1, After: first.Next})
+	if err != nil || len(second.Rows) != 1 || second.Rows[0].ID == first.Rows[0].ID {
+		t.Errorf("got %+v, %v, want the other row", second, err)
+	}
+	row, err := d.client.Call(t.Context(), d.kept.ID)
+	if err != nil || row.Purpose != "quality" {
+		t.Errorf("got %+v, %v", row, err)
+	}
+	if _, err := d.client.Call(t.Context(), store.NewID()); err == nil || !strings.Contains(err.Error(), "no such row") {
+		t.Errorf("got %v, want no such row", err)
+	}
+}
+
+// A recording's file is handed out as it is; a format that is not there is said.
+func TestRecording(t *testing.T) {
+	d := newDaemon(t)
+	file, err := d.client.Recording(t.Context(), d.kept.ID, "wav")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	if b, err := io.ReadAll(file); string(b) != "RIFF" || err != nil {
+		t.Errorf("got %q, %v", b, err)
+	}
+	if _, err := d.client.Recording(t.Context(), d.kept.ID, "opus"); err == nil || !strings.Contains(err.Error(), "has no opus file") {
+		t.Errorf("got %v, want that there is no opus file", err)
+	}
+}
+
+// Nothing is due; a sweep destroys nothing.
+func TestSweep(t *testing.T) {
+	d := newDaemon(t)
+	f, err := d.client.Forecast(t.Context())
+	if err != nil || f.Due != 0 || f.Of != 2 {
+		t.Errorf("got %+v, %v, want none of 2 due", f, err)
+	}
+	if r, err := d.client.Sweep(t.Context()); err != nil || r != (store.SweepResult{}) {
+		t.Errorf("got %+v, %v, want nothing done", r, err)
+	}
+	if err := d.client.ConfirmClock(t.Context()); err != nil {
+		t.Errorf("confirm: %v", err)
+	}
+}
+
+// Over HTTP there are metrics and health, and no rows.
+func TestPublic(t *testing.T) {
+	d := newDaemon(t)
+	get := func(path string) int {
+		res, err := http.Get("http://" + d.server.Addr().String() + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Body.Close()
+		return res.StatusCode
+	}
+	for path, want := range map[string]int{"/metrics": 200, "/healthz": 200, "/readyz": 200, "/api/v1/calls": 404, "/api/v1/recordings/x/wav": 404, "/": 404} {
+		if got := get(path); got != want {
+			t.Errorf("%s: got %d, want %d", path, got, want)
+		}
+	}
+	d.ready = errors.New("draining")
+	if got := get("/readyz"); got != 503 {
+		t.Errorf("/readyz: got %d while draining, want 503", got)
+	}
+}
+
+// The socket is the owner's alone, and a question that makes no sense is said to.
+func TestSocket(t *testing.T) {
+	d := newDaemon(t)
+	info, err := os.Stat(filepath.Join(d.directory, SocketName))
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("got %v, %v, want mode 0600", info.Mode(), err)
+	}
+	for _, query := range []string{"limit=none", "limit=0", "from=yesterday"} {
+		body, err := d.client.do(t.Context(), http.MethodGet, "calls?"+query)
+		if err == nil {
+			body.Close()
+			t.Errorf("%s: got an answer", query)
+		}
+	}
+	if _, err := Dial(t.TempDir()).Calls(t.Context(), store.Query{}); !errors.Is(err, ErrNoDaemon) {
+		t.Errorf("got %v, want ErrNoDaemon", err)
+	}
+}
+
+// A query survives its way as parameters.
+func FuzzQuery(f *testing.F) {
+	f.Add("number=%2B31&recorded=true&limit=5&from=2026-11-24T09:00:00Z")
+	f.Fuzz(func(t *testing.T, text string) {
+		r, err := http.NewRequest(http.MethodGet, "http://x/?", nil)
+		if err != nil {
+			return
+		}
+		r.URL.RawQuery = text
+		q, err := decodeQuery(r.URL.Query())
+		if err != nil {
+			return
+		}
+		again, err := decodeQuery(EncodeQuery(q))
+		if err != nil {
+			t.Fatalf("got error %v for %q", err, EncodeQuery(q).Encode())
+		}
+		a, _ := json.Marshal(q)
+		b, _ := json.Marshal(again)
+		if string(a) != string(b) {
+			t.Errorf("got %s, want %s", b, a)
+		}
+	})
+}
