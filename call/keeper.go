@@ -226,6 +226,10 @@ func (k *Keeper) done(name string, result finalize.Result, failed error) {
 		k.log.Warn("format left out", "call_id", id, "error", skipped)
 	}
 	k.metrics.recordings.WithLabelValues(row.Purpose, string(row.State)).Inc()
+	if a := row.Announcement; a == nil || !a.Complete && a.Exempt == "" || a.Complete && result.Began.Before(a.LastAt) {
+		k.log.Error("recorded without an announcement", "call_id", id)
+		k.metrics.unannounced.Inc()
+	}
 	k.metrics.expected.Add(2 * row.Recording.ExpectedSeconds)
 	k.metrics.captured.Add(row.Recording.CapturedSeconds)
 	if err := k.store.RemoveSpool(id); err != nil {

@@ -340,8 +340,8 @@ func TestPorts(t *testing.T) {
 	if _, err := e.Open(loopback); !errors.Is(err, ErrNoPorts) {
 		t.Errorf("got %v, want ErrNoPorts", err)
 	}
-	if n := e.ports.inUse(); n != 2 {
-		t.Errorf("got %d pairs in use after a failed opening, want 2", n)
+	if used, exhausted := e.ports.counts(); used != 2 || exhausted != 1 {
+		t.Errorf("got %d pairs in use and %d times none after a failed opening, want 2 and 1", used, exhausted)
 	}
 	first := s.Close()
 	if second := s.Close(); first != second {
@@ -350,8 +350,8 @@ func TestPorts(t *testing.T) {
 	if _, err := e.Open(loopback); !errors.Is(err, ErrNoPorts) {
 		t.Errorf("got %v for ports that rest, want ErrNoPorts", err)
 	}
-	if n := e.ports.inUse(); n != 0 {
-		t.Errorf("got %d pairs in use, want 0", n)
+	if used, _ := e.ports.counts(); used != 0 {
+		t.Errorf("got %d pairs in use, want 0", used)
 	}
 }
 

@@ -10,6 +10,7 @@ type metrics struct {
 	dropped *prometheus.Desc
 	keys    *prometheus.Desc
 	ports   *prometheus.Desc
+	none    *prometheus.Desc
 	jitter  prometheus.Histogram
 }
 
@@ -20,6 +21,7 @@ func newMetrics(e *Engine, registry prometheus.Registerer) *metrics {
 		dropped: prometheus.NewDesc("bewaard_tap_dropped_packets_total", "Packets not recorded since their tap was full: the disk did not keep up.", nil, nil),
 		keys:    prometheus.NewDesc("bewaard_media_keys_dropped_total", "Keys pressed that their call did not take in time.", nil, nil),
 		ports:   prometheus.NewDesc("bewaard_media_port_pairs", "Pairs of RTP and RTCP ports, by whether they are in use.", []string{"state"}, nil),
+		none:    prometheus.NewDesc("bewaard_media_ports_exhausted_total", "Times that a call found no free pair of ports.", nil, nil),
 		jitter: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "bewaard_rtp_jitter_seconds", Help: "Interarrival jitter of each leg (RFC 3550 §6.4.1) when its call ended.",
 			Buckets: []float64{.0005, .001, .002, .005, .01, .02, .05, .1, .2},
@@ -58,7 +60,8 @@ func (m *metrics) Collect(out chan<- prometheus.Metric) {
 	count(sum.Errors, m.packets, "out", "error")
 	count(sum.Dropped, m.dropped)
 	count(m.engine.keysDropped.Load(), m.keys)
-	used := m.engine.ports.inUse()
+	used, exhausted := m.engine.ports.counts()
+	count(exhausted, m.none)
 	gauge := func(n int, state string) {
 		out <- prometheus.MustNewConstMetric(m.ports, prometheus.GaugeValue, float64(n), state)
 	}

@@ -18,6 +18,8 @@ type ports struct {
 	head int
 	n    int
 	used int
+
+	exhausted uint64 // times that there was none
 }
 
 type pair struct {
@@ -40,6 +42,7 @@ func (r *ports) take() (uint16, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.n == 0 || time.Now().Before(r.free[r.head].resting) {
+		r.exhausted++
 		return 0, false
 	}
 	p := r.free[r.head]
@@ -58,10 +61,10 @@ func (r *ports) giveBack(port uint16) {
 	r.used--
 }
 
-func (r *ports) inUse() int {
+func (r *ports) counts() (used int, exhausted uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.used
+	return r.used, r.exhausted
 }
 
 func (r *ports) size() int { return len(r.free) }

@@ -2,7 +2,9 @@ package sip
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net"
 	"time"
 
 	stack "github.com/emiago/sipgo/sip"
@@ -21,8 +23,8 @@ type Invite struct {
 	Body        []byte // the offer
 }
 
-// Invite sends an INVITE and returns its leg. The error is one of sending; what the
-// peer says comes as events.
+// Invite sends an INVITE and returns its leg. The error is that we have no socket for
+// the peer; whatever else goes wrong, and what the peer says, comes as events.
 func (ua *UA) Invite(in Invite) (*Leg, error) {
 	bound, known, err := ua.local(in.Peer)
 	if err != nil {
@@ -41,20 +43,50 @@ func (ua *UA) Invite(in Invite) (*Leg, error) {
 		l.target.UriParams = stack.HeaderParams{{K: "transport", V: in.Peer.Transport}}
 	}
 	l.invite = l.newInvite(in)
-	tx, err := ua.transactions.NewClientTransaction(ua.context(), l.invite)
-	if err != nil {
-		return nil, fmt.Errorf("invite %v: %w", in.Peer, err)
-	}
-	l.client = tx
-	tx.OnRetransmission(l.acknowledgeAgain)
 	ua.register(l)
+	ua.running.Go(l.dial) // ends with the transaction
+	return l, nil
+}
+
+// dial sends our INVITE and follows it to its end. Over TCP it may have to connect
+// first: the call does not wait for that.
+func (l *Leg) dial() {
+	ctx, cancel := context.WithTimeout(l.ua.context(), l.ua.cfg.TryTimeout)
+	tx, err := l.ua.transactions.NewClientTransaction(ctx, l.invite)
+	cancel()
+	if err != nil {
+		l.fail(notSent(err))
+		return
+	}
+	l.mu.Lock()
+	l.client = tx
+	given := l.state != proceeding
+	l.mu.Unlock()
+	if given { // up, before it was sent
+		tx.Terminate()
+		l.end()
+		return
+	}
+	tx.OnRetransmission(l.acknowledgeAgain)
 	if err := tx.Init(); err != nil {
 		tx.Terminate()
-		l.forget()
-		return nil, fmt.Errorf("invite %v: %w", in.Peer, err)
+		l.fail(notSent(err))
+		return
 	}
-	ua.running.Go(l.watch) // ends with the transaction
-	return l, nil
+	l.watch()
+}
+
+// ErrNotSent is wrapped by a Failed event's error when the INVITE did not leave us.
+var ErrNotSent = errors.New("not sent")
+
+// notSent keeps of sipgo's error what the network said: the rest quotes the request,
+// and numbers must not be logged.
+func notSent(err error) error {
+	var op *net.OpError
+	if errors.As(err, &op) {
+		return fmt.Errorf("%w: %w", ErrNotSent, op)
+	}
+	return ErrNotSent
 }
 
 func (l *Leg) newInvite(in Invite) *stack.Request {

@@ -29,12 +29,12 @@ type Leg struct {
 	localTag string
 	invite   *stack.Request  // theirs on a caller leg, ours on a callee leg
 	server   *stack.ServerTx // of a caller leg
-	client   *stack.ClientTx // of a callee leg
 	events   chan Event
 
 	mu        sync.Mutex
 	state     legState
-	hangUp    *hangup // asked for while the peer's ACK is awaited
+	client    *stack.ClientTx // of a callee leg, once it is sent
+	hangUp    *hangup         // asked for while the peer's ACK is awaited
 	remoteTag string
 	target    stack.Uri // the peer's Contact
 	routes    []stack.Uri
@@ -312,7 +312,7 @@ func (ua *UA) send(req *stack.Request, then func()) {
 		defer then()
 		tx, err := ua.transactions.Request(ua.context(), req)
 		if err != nil {
-			ua.log.Debug("request not sent", "method", req.Method, "error", err)
+			ua.log.Debug("request not sent", "method", req.Method, "error", notSent(err))
 			return
 		}
 		for {

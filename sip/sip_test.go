@@ -420,3 +420,33 @@ func TestCancelUnanswered(t *testing.T) {
 		time.Sleep(2 * confirmTimeout) // of the bubble's
 	})
 }
+
+// Whatever a trunk's peer sends, the user agent goes on, and leaves nothing behind.
+func FuzzDatagram(f *testing.F) {
+	request := func(start, more string) []byte {
+		return []byte(strings.ReplaceAll(start+" SIP/2.0\nVia: SIP/2.0/UDP 192.0.2.5:5060;branch=z9hG4bKx;rport\nFrom: <sip:a@192.0.2.5>;tag=a\nTo: <sip:b@192.0.2.1>\nCall-ID: x\nCSeq: 1 INVITE\nContact: <sip:a@192.0.2.5>\n"+more+"\n", "\n", "\r\n"))
+	}
+	f.Add(request("INVITE sip:100@192.0.2.1", "Content-Type: application/sdp\nContent-Length: 5\n\nv=0\n"))
+	f.Add(request("INVITE sip:100@192.0.2.1", "Max-Forwards: 0\n"))
+	f.Add(request("BYE sip:100@192.0.2.1", "To: <sip:b@192.0.2.1>;tag=nobody\n"))
+	f.Add([]byte("SIP/2.0 200 OK\r\nVia: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bKx\r\nCSeq: 1 INVITE\r\n\r\n"))
+	f.Add([]byte("INVITE sip:100@192.0.2.1 SIP/2.0\r\n\r\n"))
+	f.Add([]byte("\r\n\r\n"))
+	f.Fuzz(func(t *testing.T, datagram []byte) {
+		inBubble(t, func(w *world) {
+			w.pbx.Send(string(datagram))
+			synctest.Wait()
+			select {
+			case leg := <-w.legs:
+				leg.From()
+				leg.Called()
+				leg.Passed()
+				leg.Forwarded()
+				leg.MaxForwards()
+				leg.Hangup(503, "Service Unavailable")
+			default:
+			}
+			time.Sleep(2 * confirmTimeout) // of the bubble's: every transaction is over
+		})
+	})
+}
