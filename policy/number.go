@@ -135,6 +135,7 @@ func dialledDigits(user string) (string, bool) {
 	if len(user) > 64 {
 		return "", false
 	}
+	user = strings.TrimSpace(user)
 	if strings.HasPrefix(user, "+") || strings.HasPrefix(user, "00") {
 		user = strings.Replace(user, "(0)", "", 1)
 	}
