@@ -311,3 +311,27 @@ func TestEffectsOfAnswerWithoutCodec(t *testing.T) {
 		b.wrote("calling", "not_recorded refused not_connected")
 	})
 }
+
+// An outbound call whose callee sends a new offer during the prompt: the prompt is
+// interrupted, so the call goes on and is not recorded.
+func TestEffectsOfInterruptedPrompt(t *testing.T) {
+	inBubble(t, func(b *bubble) {
+		invite := b.pbx.Invite("+31612345678", answeredWith, "")
+		b.pbx.Expect("SIP/2.0 100")
+		toCarrier := b.carrier.Expect("INVITE sip:+31612345678@203.0.113.3")
+		answer := b.carrier.Reply(toCarrier, "200 OK", offered)
+		b.carrier.Expect("ACK ")
+		b.did("connect caller to 10.0.0.5:6000", "connect callee to 203.0.113.3:4000", "relay callee false", "play 25 frames to callee")
+		b.carrier.DialogRequest("INVITE", toCarrier, answer, 1)
+		refused := b.carrier.Expect("SIP/2.0 488")
+		b.carrier.Transaction("ACK", siptest.Message{Text: "INVITE sip:x SIP/2.0\r\nVia: " + refused.Header("Via") + "\r\nFrom: " + refused.Header("From") + "\r\nCall-ID: " + refused.Header("Call-ID") + "\r\n\r\n"}, refused.Header("To"))
+		answered := b.pbx.Expect("SIP/2.0 200")
+		b.did("interrupt", "relay caller true", "relay callee true")
+		b.pbx.InDialog("ACK", invite, answered, 1)
+		b.pbx.InDialog("BYE", invite, answered, 2)
+		b.pbx.Expect("SIP/2.0 200")
+		b.carrier.Reply(b.carrier.Expect("BYE "), "200 OK", "")
+		b.did("close media")
+		b.wrote("calling", "not_recorded answered announcement_interrupted")
+	})
+}
