@@ -51,14 +51,14 @@ func TestInboundIsAnnouncedEarly(t *testing.T) {
 	if a := row.Announcement; !a.Complete || a.Packets != 25 || a.Leg != rtp.Caller.String() || a.Codec != "PCMA" {
 		t.Errorf("got announcement %+v, want 25 packets to the caller, complete", a)
 	}
-	if got := share(near.Heard()[:4000], promptHz); got < 0.95 {
+	if got := sim.Share(near.Heard()[:4000], promptHz); got < 0.95 {
 		t.Errorf("got %.2f of the first half second at the prompt's frequency, want all", got)
 	}
 	left, right := w.channels(row)
-	if got := share(left, farHz); got < 0.9 {
+	if got := sim.Share(left, farHz); got < 0.9 {
 		t.Errorf("got %.2f of the left channel at the carrier's frequency, want nearly all", got)
 	}
-	if got := share(right, pbxHz); got < 0.9 {
+	if got := sim.Share(right, pbxHz); got < 0.9 {
 		t.Errorf("got %.2f of the right channel at the PBX's frequency, want nearly all", got)
 	}
 	if !row.Recording.Began.After(row.Announcement.LastAt) {
@@ -76,7 +76,7 @@ func TestInboundFallsBackToAnswered(t *testing.T) {
 	if row.State != store.StateKept || !row.Announcement.Complete {
 		t.Fatalf("got row %s %s, announcement %+v", row.State, row.Reason, row.Announcement)
 	}
-	if got := share(near.Heard()[:4000], promptHz); got < 0.95 {
+	if got := sim.Share(near.Heard()[:4000], promptHz); got < 0.95 {
 		t.Errorf("got %.2f of the first half second at the prompt's frequency, want all", got)
 	}
 }
@@ -88,14 +88,14 @@ func TestOutboundIsAnnouncedToCallee(t *testing.T) {
 	if row.State != store.StateKept || row.Announcement.Leg != rtp.Callee.String() {
 		t.Fatalf("got row %s %s, announcement %+v", row.State, row.Reason, row.Announcement)
 	}
-	if got := share(far.Heard()[:4000], promptHz); got < 0.95 {
+	if got := sim.Share(far.Heard()[:4000], promptHz); got < 0.95 {
 		t.Errorf("got %.2f of what the callee heard first at the prompt's frequency, want all", got)
 	}
-	if got := share(near.Heard(), promptHz); got > 0.01 {
+	if got := sim.Share(near.Heard(), promptHz); got > 0.01 {
 		t.Errorf("got %.2f of what the caller heard at the prompt's frequency, want none", got)
 	}
 	left, right := w.channels(row)
-	if l, r := share(left, farHz), share(right, pbxHz); l < 0.9 || r < 0.9 {
+	if l, r := sim.Share(left, farHz), sim.Share(right, pbxHz); l < 0.9 || r < 0.9 {
 		t.Errorf("got %.2f and %.2f of left and right at their parties' frequencies, want nearly all", l, r)
 	}
 }
@@ -107,7 +107,7 @@ func TestNotRecorded(t *testing.T) {
 	if row.State != store.StateNotRecorded || row.Reason != "rule" || row.Rule != "private" || row.Outcome != "answered" {
 		t.Errorf("got row %s, reason %q, rule %q, outcome %q", row.State, row.Reason, row.Rule, row.Outcome)
 	}
-	if got := share(near.Heard(), promptHz); got > 0.01 {
+	if got := sim.Share(near.Heard(), promptHz); got > 0.01 {
 		t.Errorf("got %.2f of what was heard at the prompt's frequency, want none", got)
 	}
 }

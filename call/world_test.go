@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"log/slog"
-	"math"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -293,18 +292,4 @@ func (w *world) channels(row store.Row) (left, right []int16) {
 			return left, right
 		}
 	}
-}
-
-// share returns how much of the power of samples lies at a frequency (Goertzel).
-func share(samples []int16, hz float64) float64 {
-	var s1, s2, power float64
-	k := 2 * math.Cos(2*math.Pi*hz/8000)
-	for _, v := range samples {
-		s1, s2 = float64(v)+k*s1-s2, s1
-		power += float64(v) * float64(v)
-	}
-	if power == 0 {
-		return 0
-	}
-	return 2 * (s1*s1 + s2*s2 - k*s1*s2) / (power * float64(len(samples)))
 }

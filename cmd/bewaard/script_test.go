@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"math"
 	"net/http"
 	"os"
 	"os/exec"
@@ -155,7 +154,7 @@ func tones(ts *testscript.TestScript, _ bool, args []string) {
 		if got := float64(len(channels[i])) / 8000; got < number(ts, args[1]) {
 			ts.Fatalf("%s: %.2f s, want %s s at least", name, got, args[1])
 		}
-		if got := share(channels[i], number(ts, args[2+i])); got < 0.8 {
+		if got := sim.Share(channels[i], number(ts, args[2+i])); got < 0.8 {
 			ts.Fatalf("%s: %.2f of the power at %s Hz, want nearly all", name, got, args[2+i])
 		}
 	}
@@ -165,18 +164,4 @@ func number(ts *testscript.TestScript, text string) float64 {
 	n, err := strconv.ParseFloat(text, 64)
 	ts.Check(err)
 	return n
-}
-
-// share returns how much of the power of samples lies at a frequency (Goertzel).
-func share(samples []int16, hz float64) float64 {
-	var s1, s2, power float64
-	k := 2 * math.Cos(2*math.Pi*hz/8000)
-	for _, v := range samples {
-		s1, s2 = float64(v)+k*s1-s2, s1
-		power += float64(v) * float64(v)
-	}
-	if power == 0 {
-		return 0
-	}
-	return 2 * (s1*s1 + s2*s2 - k*s1*s2) / (power * float64(len(samples)))
 }

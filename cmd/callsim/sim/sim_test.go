@@ -3,7 +3,6 @@ package sim
 import (
 	"context"
 	"errors"
-	"math"
 	"net/netip"
 	"testing"
 	"time"
@@ -44,21 +43,10 @@ func TestPhones(t *testing.T) {
 		heard []int16
 		hz    float64
 	}{{line.Heard(), 440}, {other.Heard(), 1000}} {
-		if got := share(h.heard, h.hz); got < 0.9 {
+		if got := Share(h.heard, h.hz); got < 0.9 {
 			t.Errorf("got %.2f of the power at %v Hz, want nearly all", got, h.hz)
 		}
 	}
-}
-
-// share returns how much of the power lies at one frequency (Goertzel).
-func share(samples []int16, hz float64) float64 {
-	var s1, s2, power float64
-	k := 2 * math.Cos(2*math.Pi*hz/clockHz)
-	for _, v := range samples {
-		s1, s2 = float64(v)+k*s1-s2, s1
-		power += float64(v) * float64(v)
-	}
-	return 2 * (s1*s1 + s2*s2 - k*s1*s2) / (power * float64(len(samples)))
 }
 
 // A phone that rejects says with what.

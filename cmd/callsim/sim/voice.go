@@ -39,3 +39,18 @@ func Babble(pitchHz float64) Voice {
 }
 
 func sq(x float64) float64 { return x * x }
+
+// Share returns how much of the power of samples lies at a frequency, 0–1 (Goertzel):
+// by it a tone is told from others.
+func Share(samples []int16, hz float64) float64 {
+	var s1, s2, power float64
+	k := 2 * math.Cos(2*math.Pi*hz/clockHz)
+	for _, v := range samples {
+		s1, s2 = float64(v)+k*s1-s2, s1
+		power += float64(v) * float64(v)
+	}
+	if power == 0 {
+		return 0
+	}
+	return 2 * (s1*s1 + s2*s2 - k*s1*s2) / (power * float64(len(samples)))
+}
