@@ -147,7 +147,7 @@ func (c *Call) connect(leg rtp.Leg, d *sdp.Description, m *sdp.Media) *End {
 
 // origin is the o= line of a description of ours towards a leg.
 func (c *Call) origin(leg rtp.Leg) sdp.Origin {
-	return sdp.Origin{ID: c.session[leg], Version: 1, Address: c.media.Local(leg).Addr()}
+	return sdp.Origin{ID: c.session[leg], Version: c.version[leg], Address: c.media.Local(leg).Addr()}
 }
 
 // newSession makes the number of a session description (RFC 8866 §5.2).

@@ -60,8 +60,8 @@ func (c *Call) forewarn(ctx context.Context) *End {
 	if end := c.connect(rtp.Caller, c.offer, c.audio); end != nil {
 		return end
 	}
-	c.answer, c.greeted = answer.Bytes(), true
-	if err := c.legs[rtp.Caller].Progress(183, "Session Progress", c.answer); err != nil {
+	c.ours[rtp.Caller], c.greeted = answer.Bytes(), true
+	if err := c.legs[rtp.Caller].Progress(183, "Session Progress", c.ours[rtp.Caller]); err != nil {
 		return &End{Cause: SignallingFailed, Leg: rtp.Caller, Err: err}
 	}
 	return c.tell(ctx, rtp.Caller)
@@ -84,8 +84,11 @@ func (c *Call) announce(ctx context.Context) *End {
 		if end != nil {
 			return end
 		}
-		if h.kind == acknowledged {
+		switch h.kind {
+		case acknowledged:
 			return c.tell(ctx, rtp.Caller)
+		case reoffered:
+			c.legs[h.leg].RejectReoffer(491, "Request Pending")
 		}
 	}
 }
@@ -126,7 +129,10 @@ func (c *Call) tell(ctx context.Context, leg rtp.Leg) *End {
 			return nil
 		case h.kind == reoffered && h.leg == leg:
 			c.evidence(leg, codec, voice, c.quiet())
+			c.legs[leg].RejectReoffer(491, "Request Pending") // it comes again when both are connected
 			return c.cannotRecord("announcement_interrupted")
+		case h.kind == reoffered:
+			c.legs[h.leg].RejectReoffer(491, "Request Pending")
 		}
 	}
 }

@@ -51,10 +51,11 @@ type Call struct {
 	audio   *sdp.Media       // its stream that is relayed
 	wanted  func(sdp.Codec) bool
 	codecs  [2][]rtp.Codec // what each leg may send
-	session [2]uint64      // numbers of our descriptions towards each leg, and
-	version uint64         // the version of the caller's
-	answer  []byte         // our description towards the caller, once there is one
-	greeted bool           // it is from the announcement, and stands
+	session [2]uint64      // numbers of our descriptions towards each leg,
+	version [2]uint64      // their versions,
+	ours    [2][]byte      // and the last of them; nil before the first
+	greeted bool           // the caller's is from the announcement, and stands
+	pending *reoffer       // waits for the other party's answer
 
 	media     Session // nil before admit
 	early     bool    // the callee's early media is relayed
@@ -92,7 +93,7 @@ func (c *Call) live(ctx context.Context) *End {
 type happening struct {
 	kind kind
 	leg  rtp.Leg
-	sip  sip.Event // of progressed, callAnswered
+	sip  sip.Event // of what a leg's peer did
 	key  byte      // of keyPressed
 }
 
@@ -102,7 +103,10 @@ const (
 	progressed   kind = iota + 1 // the callee's 18x
 	callAnswered                 // the callee's 2xx
 	acknowledged                 // the caller's ACK
-	reoffered                    // an offer in a dialog, refused
+	reoffered                    // an INVITE in the dialog, to be answered or rejected
+	reofferAcknowledged
+	reofferAnswered
+	reofferRejected
 	keyPressed
 	played // a prompt or tone has ended, whole or not
 	timeUp
@@ -147,7 +151,13 @@ func (c *Call) heard(leg rtp.Leg, e sip.Event) (happening, *End) {
 	case sip.Confirmed:
 		return happening{kind: acknowledged, leg: leg}, nil
 	case sip.Reoffered:
-		return happening{kind: reoffered, leg: leg}, nil
+		return happening{kind: reoffered, leg: leg, sip: e}, nil
+	case sip.Acknowledged:
+		return happening{kind: reofferAcknowledged, leg: leg, sip: e}, nil
+	case sip.ReofferAnswered:
+		return happening{kind: reofferAnswered, leg: leg, sip: e}, nil
+	case sip.ReofferRejected:
+		return happening{kind: reofferRejected, leg: leg, sip: e}, nil
 	case sip.Rejected:
 		return happening{}, &End{Cause: Rejected, Leg: leg, Code: e.Code, Reason: e.Reason}
 	case sip.Failed:

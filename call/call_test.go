@@ -243,6 +243,7 @@ func (b brokenRecorder) Record(spool.Grant, spool.Header, *media.Tap) Recording 
 func (b brokenRecorder) Finalize(string)                                        {}
 func (b brokenRecorder) Failed() <-chan struct{}                                { return b.failed }
 func (b brokenRecorder) Stop()                                                  {}
+func (b brokenRecorder) Event(spool.Event)                                      {}
 func (b brokenRecorder) Close(string) error                                     { return errors.New("no space left on device") }
 
 // A disk that fails costs the recording, not the call, unless the purpose insists.

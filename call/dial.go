@@ -1,7 +1,6 @@
 package call
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"time"
@@ -33,6 +32,8 @@ func (c *Call) dial(ctx context.Context) *End {
 		case callAnswered:
 			c.quiet()
 			return c.connected(h.sip)
+		case reoffered:
+			c.legs[h.leg].RejectReoffer(491, "Request Pending")
 		case timeUp:
 			return &End{Cause: NoAnswer, Leg: rtp.Callee}
 		}
@@ -53,10 +54,9 @@ func (c *Call) invite() *End {
 	if c.silent == "" {
 		audio.Keep(c.wanted)
 	}
-	offer.Locate(audio, c.origin(rtp.Callee), c.media.Local(rtp.Callee).Port())
 	leg, err := c.manager.ua.Invite(sip.Invite{
 		Peer: c.peer, Trunk: c.trunks[rtp.Callee], Called: caller.Called(), From: caller.From(),
-		Headers: caller.Passed(), MaxForwards: caller.MaxForwards(), Body: offer.Bytes(),
+		Headers: caller.Passed(), MaxForwards: caller.MaxForwards(), Body: c.describeTo(rtp.Callee, offer, audio),
 	})
 	if err != nil {
 		return &End{Cause: Unreachable, Leg: rtp.Callee, Err: err}
@@ -151,21 +151,10 @@ func (c *Call) shared(answer *sdp.Media) bool {
 // describe makes the callee's answer the caller's, unless he has one of ours from
 // the announcement, which then stands: one answer to one offer. It returns it.
 func (c *Call) describe(answer *sdp.Description, audio *sdp.Media) []byte {
-	if c.greeted {
-		return c.answer
+	if !c.greeted {
+		c.describeTo(rtp.Caller, answer, audio)
 	}
-	origin := c.origin(rtp.Caller)
-	origin.Version = c.version
-	answer.Locate(audio, origin, c.media.Local(rtp.Caller).Port())
-	body := answer.Bytes()
-	if c.answer != nil && !bytes.Equal(body, c.answer) {
-		c.version++ // another description than the last one's: RFC 3264 §8
-		origin.Version = c.version
-		answer.Locate(audio, origin, c.media.Local(rtp.Caller).Port())
-		body = answer.Bytes()
-	}
-	c.answer = body
-	return body
+	return c.ours[rtp.Caller]
 }
 
 // answerCaller answers the caller with what he is to know of the callee's answer.
@@ -173,7 +162,7 @@ func (c *Call) answerCaller() *End {
 	if c.isAnswered[rtp.Caller] {
 		return nil
 	}
-	if err := c.legs[rtp.Caller].Answer(c.answer); err != nil {
+	if err := c.legs[rtp.Caller].Answer(c.ours[rtp.Caller]); err != nil {
 		return &End{Cause: SignallingFailed, Leg: rtp.Caller, Err: err}
 	}
 	c.isAnswered[rtp.Caller] = true
@@ -199,10 +188,19 @@ func (c *Call) talk(ctx context.Context) *End {
 		if end != nil {
 			return end
 		}
-		if h.kind == recordingFailed {
+		switch h.kind {
+		case recordingFailed:
 			if end := c.recordingLost(); end != nil {
 				return end
 			}
+		case reoffered:
+			c.passReoffer(h.leg, h.sip.Body)
+		case reofferAcknowledged:
+			c.reofferAcknowledged(h.leg, h.sip.Body)
+		case reofferAnswered:
+			c.reofferAnswered(h.leg, h.sip.Body)
+		case reofferRejected:
+			c.reofferRejected(h.sip)
 		}
 	}
 }

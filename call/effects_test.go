@@ -61,6 +61,7 @@ type fakeRecording struct{ *journal }
 
 func (r fakeRecording) Failed() <-chan struct{} { return nil }
 func (r fakeRecording) Stop()                   { r.note("stop recording") }
+func (r fakeRecording) Event(e spool.Event)     { r.note("%s of the %v", e.Kind, e.Leg) }
 func (r fakeRecording) Close(string) error      { r.note("close spool"); return nil }
 
 // Open is Media.
@@ -322,9 +323,9 @@ func TestEffectsOfInterruptedPrompt(t *testing.T) {
 		answer := b.carrier.Reply(toCarrier, "200 OK", offered)
 		b.carrier.Expect("ACK ")
 		b.did("connect caller to 10.0.0.5:6000", "connect callee to 203.0.113.3:4000", "relay callee false", "play 25 frames to callee")
-		b.carrier.DialogRequest("INVITE", toCarrier, answer, 1)
-		refused := b.carrier.Expect("SIP/2.0 488")
-		b.carrier.Transaction("ACK", siptest.Message{Text: "INVITE sip:x SIP/2.0\r\nVia: " + refused.Header("Via") + "\r\nFrom: " + refused.Header("From") + "\r\nCall-ID: " + refused.Header("Call-ID") + "\r\n\r\n"}, refused.Header("To"))
+		b.carrier.DialogOffer(toCarrier, answer, 1, offered)
+		b.carrier.Expect("SIP/2.0 100")
+		b.carrier.DialogAck(toCarrier, b.carrier.Expect("SIP/2.0 491"))
 		answered := b.pbx.Expect("SIP/2.0 200")
 		b.did("interrupt", "relay caller true", "relay callee true")
 		b.pbx.InDialog("ACK", invite, answered, 1)
@@ -333,5 +334,85 @@ func TestEffectsOfInterruptedPrompt(t *testing.T) {
 		b.carrier.Reply(b.carrier.Expect("BYE "), "200 OK", "")
 		b.did("close media")
 		b.wrote("calling", "not_recorded answered announcement_interrupted")
+	})
+}
+
+// connected brings an inbound call to where both parties talk and are recorded.
+func (b *bubble) connected() (invite, toPBX, answer, answered siptest.Message) {
+	b.Helper()
+	invite = b.inbound()
+	toPBX = b.pbx.Expect("INVITE ")
+	answer = b.pbx.Reply(toPBX, "200 OK", answeredWith)
+	b.pbx.Expect("ACK ")
+	answered = b.carrier.Expect("SIP/2.0 200")
+	b.carrier.InDialog("ACK", invite, answered, 1)
+	b.did("connect callee to 10.0.0.5:6000", "relay caller true", "relay callee true", "record quality by in, caller's channel 0", "capture true")
+	return invite, toPBX, answer, answered
+}
+
+// end has the PBX hang up.
+func (b *bubble) end(toPBX, answer siptest.Message, seq int) {
+	b.Helper()
+	b.pbx.DialogRequest("BYE", toPBX, answer, seq)
+	b.pbx.Expect("SIP/2.0 200")
+	b.carrier.Reply(b.carrier.Expect("BYE "), "200 OK", "")
+	b.did("capture false", "stop recording", "close media", "close spool", "finalize")
+}
+
+// The PBX puts the call on hold: the carrier gets the offer with our address and a new
+// version, and its answer goes back; the recording goes on.
+func TestEffectsOfHold(t *testing.T) {
+	inBubble(t, func(b *bubble) {
+		_, toPBX, answer, _ := b.connected()
+		b.pbx.DialogOffer(toPBX, answer, 1, answeredWith+"a=sendonly\r\n")
+		b.pbx.Expect("SIP/2.0 100")
+		toCarrier := b.carrier.Expect("INVITE sip:peer@203.0.113.3:5060")
+		if body := toCarrier.Body(); !strings.Contains(body, "a=sendonly\r\n") || !strings.Contains(body, "m=audio 20000 RTP/AVP 8\r\n") || !strings.Contains(body, " 2 IN IP4 192.0.2.1\r\n") {
+			t.Errorf("got offer %q, want the hold with our address and version 2", body)
+		}
+		b.did()
+		b.carrier.Reply(toCarrier, "200 OK", strings.Replace(offered, "4000", "4002", 1)+"a=recvonly\r\n")
+		b.carrier.Expect("ACK ")
+		if held := b.pbx.Expect("SIP/2.0 200"); !strings.Contains(held.Body(), "a=recvonly\r\n") || !strings.Contains(held.Body(), "m=audio 20002 RTP/AVP 8\r\n") {
+			t.Errorf("got answer %q", held.Body())
+		}
+		b.pbx.DialogRequest("ACK", toPBX, answer, 1)
+		b.did("connect callee to 10.0.0.5:6000", "connect caller to 203.0.113.3:4002")
+		b.end(toPBX, answer, 2)
+	})
+}
+
+// An offer that the other party refuses is refused with its meaning, and nothing changes.
+func TestEffectsOfRefusedOffer(t *testing.T) {
+	inBubble(t, func(b *bubble) {
+		_, toPBX, answer, _ := b.connected()
+		b.pbx.DialogOffer(toPBX, answer, 1, strings.Replace(answeredWith, "6000", "6002", 1))
+		b.pbx.Expect("SIP/2.0 100")
+		b.carrier.Reply(b.carrier.Expect("INVITE "), "491 Request Pending", "")
+		b.carrier.Expect("ACK ")
+		b.pbx.DialogAck(toPBX, b.pbx.Expect("SIP/2.0 491"))
+		b.did()
+		// Without a codec that the recording can hold, nobody is even asked.
+		b.pbx.DialogOffer(toPBX, answer, 2, strings.ReplaceAll(strings.ReplaceAll(answeredWith, "AVP 8", "AVP 18"), "8 PCMA", "18 G729"))
+		b.pbx.Expect("SIP/2.0 100")
+		b.pbx.DialogAck(toPBX, b.pbx.Expect("SIP/2.0 488"))
+		b.did()
+		b.end(toPBX, answer, 3)
+	})
+}
+
+// An INVITE without an offer, as a session is refreshed, gets our last description; the
+// other party is left in peace.
+func TestEffectsOfRefresh(t *testing.T) {
+	inBubble(t, func(b *bubble) {
+		_, toPBX, answer, _ := b.connected()
+		b.pbx.DialogOffer(toPBX, answer, 1, "")
+		b.pbx.Expect("SIP/2.0 100")
+		if ours := b.pbx.Expect("SIP/2.0 200"); ours.Body() != toPBX.Body() {
+			t.Errorf("got %q, want what it was offered before: %q", ours.Body(), toPBX.Body())
+		}
+		b.pbx.DialogRequest("ACK", toPBX, answer, 1)
+		b.did()
+		b.end(toPBX, answer, 2)
 	})
 }

@@ -149,19 +149,25 @@ func (k *Keeper) fail(f *spool.File, err error) {
 
 func (s *spooling) Failed() <-chan struct{} { return s.failed }
 
-func (s *spooling) Stop() {
-	at := time.Now()
-	stop := func() { s.file.Event(spool.Event{Kind: spool.CaptureStopped, At: at}) }
+func (s *spooling) Stop() { s.Event(spool.Event{Kind: spool.CaptureStopped}) }
+
+func (s *spooling) Event(e spool.Event) {
+	e.At = time.Now()
+	note := func() {
+		if s.file == nil {
+			return
+		}
+		if err := s.file.Event(e); err != nil {
+			s.keeper.log.Debug("event not noted", "call_id", s.file.ID(), "error", err)
+		}
+	}
 	select {
 	case <-s.opened:
-		if s.file != nil {
-			stop()
-		}
+		note()
 	default: // the disk has not made the file yet
 		s.keeper.opening.Go(func() { // ends when the file is made; Keeper.Close waits for it
-			if <-s.opened; s.file != nil {
-				stop()
-			}
+			<-s.opened
+			note()
 		})
 	}
 }

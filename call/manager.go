@@ -128,7 +128,7 @@ func (m *Manager) Invite(leg *sip.Leg) {
 }
 
 func newCall(m *Manager, leg *sip.Leg) *Call {
-	c := &Call{manager: m, id: store.NewID(), began: time.Now().UTC(), log: m.log, version: 1}
+	c := &Call{manager: m, id: store.NewID(), began: time.Now().UTC(), log: m.log, version: [2]uint64{1, 1}}
 	c.legs[rtp.Caller] = leg
 	c.trunks[rtp.Caller] = leg.Trunk()
 	c.session = [2]uint64{newSession(), newSession()}

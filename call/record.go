@@ -25,6 +25,8 @@ type Recorder interface {
 type Recording interface {
 	// Failed is closed when the spool cannot be written any more.
 	Failed() <-chan struct{}
+	// Event notes what changed; it does not wait.
+	Event(spool.Event)
 	// Stop ends the recording's time now; it does not wait either.
 	Stop()
 	// Close writes what is left and ends the spool. It waits for the disk.

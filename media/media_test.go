@@ -175,6 +175,32 @@ func TestLatch(t *testing.T) {
 	}
 }
 
+// A peer on hold with 0.0.0.0 gets nothing, may still send, and gets packets again when
+// it resumes.
+func TestHold(t *testing.T) {
+	s, caller, callee := openSession(t)
+	s.Relay(rtp.Caller, true)
+	s.Relay(rtp.Callee, true)
+	nowhere := netip.AddrPortFrom(netip.IPv4Unspecified(), 4000)
+	if err := s.Connect(rtp.Callee, Remote{RTP: nowhere, RTCP: nowhere}); err != nil {
+		t.Fatal(err)
+	}
+	if to := s.step(rtp.Caller, addr(caller.rtp), 1, caller.packet(8, 1)); to.IsValid() {
+		t.Errorf("got a packet sent to %v, want none to who holds", to)
+	}
+	callee.send(callee.packet(8, 7))
+	if _, payload := caller.receive(); payload[0] != 7 {
+		t.Errorf("got %v from who holds, want his packet", payload)
+	}
+	if err := s.Connect(rtp.Callee, Remote{RTP: addr(callee.rtp), RTCP: addr(callee.rtcp), Events: []uint8{101}}); err != nil {
+		t.Fatal(err)
+	}
+	caller.send(caller.packet(8, 9))
+	if _, payload := callee.receive(); payload[0] != 9 {
+		t.Errorf("got %v after the hold, want the packet", payload)
+	}
+}
+
 // A prompt's packets go out under the stream's own numbers, and relayed packets go on
 // from them; while it plays, nothing is relayed.
 func TestPlay(t *testing.T) {

@@ -94,6 +94,10 @@ func (p *Playback) send(now time.Time) bool {
 	h := l.out.insert(b, p.frames.PayloadType, sent == 0, p.frames.Samples, now.UnixNano())
 	l.out.release()
 	to := l.to.Load()
+	if to == nil { // put on hold meanwhile
+		p.end(true)
+		return false
+	}
 	if err := p.session.sockets.send(p.leg, b, *to); err != nil {
 		l.errors.Add(1)
 		p.end(true)

@@ -57,7 +57,11 @@ func (s *Session) Connect(leg rtp.Leg, remote Remote) error {
 	}
 	remote.Events = slices.Clone(remote.Events)
 	l := &s.legs[leg]
-	if old := l.remote.Load(); old != nil && old.RTP == remote.RTP && old.RTCP == remote.RTCP && old.NAT == remote.NAT &&
+	if remote.RTP.Addr().IsUnspecified() { // on hold as of old (RFC 3264 §8.4): it wants nothing
+		l.to.Store(nil)
+		return nil
+	}
+	if old := l.remote.Load(); old != nil && l.to.Load() != nil && old.RTP == remote.RTP && old.RTCP == remote.RTCP && old.NAT == remote.NAT &&
 		old.ClockHz == remote.ClockHz && slices.Equal(old.Events, remote.Events) {
 		return nil
 	}

@@ -63,7 +63,10 @@ func (l *Leg) Answer(body []byte) error {
 	return nil
 }
 
-var errOver = errors.New("leg is over")
+var (
+	errOver    = errors.New("leg is over")
+	errPending = errors.New("another offer is pending")
+)
 
 // repeatAnswer sends the 2xx again after the interval, then at twice that up to T2,
 // until the ACK stops it or the time is up. The caller holds mu.
@@ -136,7 +139,12 @@ func (l *Leg) respond(code int, reason string, body []byte) error {
 }
 
 func (l *Leg) response(code int, reason string, body []byte) *stack.Response {
-	res := stack.NewResponseFromRequest(l.invite, code, reason, body)
+	return l.responseTo(l.invite, code, reason, body)
+}
+
+// responseTo makes a response to an INVITE of the peer's.
+func (l *Leg) responseTo(invite *stack.Request, code int, reason string, body []byte) *stack.Response {
+	res := stack.NewResponseFromRequest(invite, code, reason, body)
 	l.ua.sign(res)
 	if code < 300 {
 		res.AppendHeader(contactOf(l.contact, l.peer.Transport))

@@ -43,6 +43,8 @@ type Leg struct {
 	repeat    *time.Timer    // our 2xx, until its ACK
 	ack       *stack.Request // ours to their 2xx, sent again when that is
 	provoked  bool           // a provisional response came: a CANCEL may go (RFC 3261 §9.1)
+
+	theirs, ours *reoffer // INVITEs in the dialog that are not done with
 }
 
 type legState uint8
@@ -117,7 +119,7 @@ func (l *Leg) matches(req *stack.Request) bool {
 // handle answers a request in the dialog.
 func (l *Leg) handle(req *stack.Request, tx *stack.ServerTx) {
 	if req.IsAck() {
-		l.confirm()
+		l.acked(req)
 		return
 	}
 	if req.Method != stack.BYE && l.isOver() {
@@ -135,10 +137,7 @@ func (l *Leg) handle(req *stack.Request, tx *stack.ServerTx) {
 			l.post(Event{Kind: Ended, Reason: header(req, "Reason")})
 		}
 	case stack.INVITE:
-		// The session stays as it was (RFC 3261 §14.2).
-		l.ua.respond(tx, req, 488, "Not Acceptable Here")
-		l.post(Event{Kind: Reoffered, Body: req.Body()})
-		l.ua.await(tx, nil)
+		l.handleReoffer(req, tx)
 	case stack.OPTIONS:
 		l.ua.respond(tx, req, 200, "OK", stack.NewHeader("Accept", "application/sdp"))
 	case stack.CANCEL:
@@ -160,6 +159,13 @@ func (l *Leg) inOrder(seq uint32) bool {
 	return true
 }
 
+// acked takes an ACK of one of our 2xx.
+func (l *Leg) acked(ack *stack.Request) {
+	if !l.confirmReoffer(ack) {
+		l.confirm()
+	}
+}
+
 func (l *Leg) isOver() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -173,6 +179,7 @@ func (l *Leg) end() bool {
 	l.state = over
 	l.stopRepeating()
 	l.mu.Unlock()
+	l.RejectReoffer(487, "Request Terminated")
 	l.forget()
 	return was != over
 }
@@ -192,6 +199,7 @@ func (l *Leg) Hangup(code int, reason string) {
 	case was == confirmed:
 		l.state = over
 		l.mu.Unlock()
+		l.RejectReoffer(487, "Request Terminated")
 		l.bye(code, reason)
 	case l.server != nil:
 		l.state = over

@@ -130,8 +130,9 @@ type Handler interface {
 // EventKind says what happened on a leg.
 type EventKind uint8
 
-// What happens on a caller leg is Cancelled, Confirmed, Unconfirmed, Reoffered and
-// Ended; on a callee leg Progressed, Answered, Rejected, Failed, Reoffered and Ended.
+// What happens on a caller leg is Cancelled, Confirmed, Unconfirmed and Ended; on a
+// callee leg Progressed, Answered, Rejected, Failed and Ended. New offers in the dialog
+// go both ways on either.
 const (
 	Progressed  EventKind = iota + 1 // a provisional response other than 100: Code, Reason, Body
 	Answered                         // a 2xx, already acknowledged: Code, Reason, Body
@@ -140,11 +141,16 @@ const (
 	Cancelled                        // the caller gave up; the INVITE is already answered with 487
 	Confirmed                        // our 2xx was acknowledged
 	Unconfirmed                      // our 2xx was repeated for 64·T1 and never acknowledged
-	Reoffered                        // an INVITE in the dialog, refused with 488: the session stays as it was
 	Ended                            // the peer's BYE, already answered
+
+	Reoffered       // the peer's INVITE in the dialog, to be answered or rejected: Body, nil for none
+	Acknowledged    // our answer to it was acknowledged: Body, if ours was the offer
+	ReofferAnswered // our INVITE in the dialog was answered: Body
+	ReofferRejected // or was not: Code, Reason
 )
 
-var kinds = [...]string{"", "progressed", "answered", "rejected", "failed", "cancelled", "confirmed", "unconfirmed", "reoffered", "ended"}
+var kinds = [...]string{"", "progressed", "answered", "rejected", "failed", "cancelled", "confirmed", "unconfirmed", "ended",
+	"reoffered", "acknowledged", "reoffer answered", "reoffer rejected"}
 
 func (k EventKind) String() string { return kinds[k] }
 

@@ -303,20 +303,132 @@ func TestCalleeHangsUp(t *testing.T) {
 	})
 }
 
-// An offer in the dialog is refused; the session stays.
-func TestReofferIsRefused(t *testing.T) {
+// talking sets up a callee leg and returns it with the INVITE and our peer's reply.
+func (w *world) talking() (*Leg, siptest.Message, siptest.Message) {
+	w.Helper()
+	leg, invite := w.outgoing()
+	reply := w.pbx.Reply(invite, "200 OK", someSDP)
+	w.event(leg, Answered)
+	w.pbx.Expect("ACK ")
+	return leg, invite, reply
+}
+
+func (w *world) hangUp(leg *Leg) {
+	w.Helper()
+	leg.Hangup(0, "")
+	w.pbx.Reply(w.pbx.Expect("BYE "), "200 OK", "")
+}
+
+// The peer's offer in the dialog comes to the call; our answer is repeated until its ACK.
+func TestReofferOfThePeer(t *testing.T) {
 	inBubble(t, func(w *world) {
-		leg, invite := w.outgoing()
-		reply := w.pbx.Reply(invite, "200 OK", someSDP)
-		w.event(leg, Answered)
-		w.pbx.Expect("ACK ")
-		w.pbx.DialogRequest("INVITE", invite, reply, 1)
-		refused := w.pbx.Expect("SIP/2.0 488")
+		leg, invite, reply := w.talking()
+		w.pbx.DialogOffer(invite, reply, 1, someSDP)
+		w.pbx.Expect("SIP/2.0 100")
+		if e := w.event(leg, Reoffered); string(e.Body) != someSDP {
+			w.Errorf("got offer %q", e.Body)
+		}
+		w.pbx.DialogOffer(invite, reply, 2, someSDP)
+		w.pbx.DialogAck(invite, w.pbx.Expect("SIP/2.0 500")) // the first is still pending
+		if err := leg.AnswerReoffer([]byte(otherSDP)); err != nil {
+			w.Fatal(err)
+		}
+		first, again := w.pbx.Expect("SIP/2.0 200"), w.pbx.Expect("SIP/2.0 200")
+		if again.At.Sub(first.At) != T1 || again.Body() != otherSDP {
+			w.Errorf("got the 2xx again after %v, want %v", again.At.Sub(first.At), T1)
+		}
+		w.pbx.DialogRequest("ACK", invite, reply, 1)
+		w.event(leg, Acknowledged)
+		w.pbx.Silent(time.Minute)
+		w.hangUp(leg)
+	})
+}
+
+// A peer's offer that the call cannot pass on is rejected; the session stays.
+func TestReofferIsRejected(t *testing.T) {
+	inBubble(t, func(w *world) {
+		leg, invite, reply := w.talking()
+		w.pbx.DialogOffer(invite, reply, 1, someSDP)
+		w.pbx.Expect("SIP/2.0 100")
 		w.event(leg, Reoffered)
-		w.pbx.Transaction("ACK", siptest.Message{Text: "INVITE " + strings.Trim(invite.Header("Contact"), "<>") + " SIP/2.0\r\nVia: " + refused.Header("Via") + "\r\nFrom: " + refused.Header("From") + "\r\nCall-ID: " + refused.Header("Call-ID") + "\r\n\r\n"}, refused.Header("To"))
-		w.pbx.Silent(time.Second)
-		leg.Hangup(0, "")
-		w.pbx.Reply(w.pbx.Expect("BYE "), "200 OK", "")
+		leg.RejectReoffer(488, "Not Acceptable Here")
+		w.pbx.DialogAck(invite, w.pbx.Expect("SIP/2.0 488"))
+		w.pbx.DialogOffer(invite, reply, 2, someSDP) // may try again
+		w.pbx.Expect("SIP/2.0 100")
+		w.event(leg, Reoffered)
+		w.hangUpPending(leg, invite)
+	})
+}
+
+// hangUpPending hangs up while an offer of the peer's is pending: it gets a 487.
+func (w *world) hangUpPending(leg *Leg, invite siptest.Message) {
+	w.Helper()
+	leg.Hangup(0, "")
+	for range 2 {
+		if m := w.pbx.Expect(""); strings.HasPrefix(m.Start(), "BYE") {
+			w.pbx.Reply(m, "200 OK", "")
+		} else if strings.HasPrefix(m.Start(), "SIP/2.0 487") {
+			w.pbx.DialogAck(invite, m)
+		} else {
+			w.Errorf("got %q, want a BYE and a 487", m.Start())
+		}
+	}
+}
+
+// An answer to an offer in the dialog that is never acknowledged ends the call.
+func TestReofferUnacknowledged(t *testing.T) {
+	inBubble(t, func(w *world) {
+		leg, invite, reply := w.talking()
+		w.pbx.DialogOffer(invite, reply, 1, someSDP)
+		w.event(leg, Reoffered)
+		if err := leg.AnswerReoffer([]byte(otherSDP)); err != nil {
+			w.Fatal(err)
+		}
+		w.event(leg, Unconfirmed)
+		w.pbx.Expect("SIP/2.0 100")
+		for range 11 { // as often as any 2xx
+			w.pbx.Expect("SIP/2.0 200")
+		}
+		w.hangUp(leg)
+	})
+}
+
+// Our offer in the dialog is answered and acknowledged, or rejected; meanwhile the
+// peer's own gets a 491.
+func TestOurReoffer(t *testing.T) {
+	inBubble(t, func(w *world) {
+		leg, invite, reply := w.talking()
+		if err := leg.Reoffer([]byte(otherSDP)); err != nil {
+			w.Fatal(err)
+		}
+		offer := w.pbx.Expect("INVITE sip:peer@192.0.2.5:5060")
+		if offer.Header("CSeq") != "2 INVITE" || offer.Body() != otherSDP || !strings.Contains(offer.Header("To"), "tag=peer") {
+			w.Errorf("got %s", offer.Text)
+		}
+		if err := leg.Reoffer(nil); err == nil {
+			w.Error("a second offer was sent while the first is pending")
+		}
+		w.pbx.DialogOffer(invite, reply, 1, someSDP)
+		w.pbx.DialogAck(invite, w.pbx.Expect("SIP/2.0 491"))
+		w.pbx.Reply(offer, "200 OK", someSDP)
+		if e := w.event(leg, ReofferAnswered); string(e.Body) != someSDP {
+			w.Errorf("got answer %q", e.Body)
+		}
+		if ack := w.pbx.Expect("ACK "); ack.Header("CSeq") != "2 ACK" {
+			w.Errorf("got CSeq %q, want 2 ACK", ack.Header("CSeq"))
+		}
+		w.pbx.Reply(offer, "200 OK", someSDP) // our ACK was lost
+		w.pbx.Expect("ACK ")
+
+		if err := leg.Reoffer([]byte(otherSDP)); err != nil {
+			w.Fatal(err)
+		}
+		w.pbx.Reply(w.pbx.Expect("INVITE "), "488 Not Acceptable Here", "")
+		w.pbx.Expect("ACK ")
+		if e := w.event(leg, ReofferRejected); e.Code != 488 {
+			w.Errorf("got %d, want 488", e.Code)
+		}
+		w.hangUp(leg)
 	})
 }
 

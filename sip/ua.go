@@ -264,9 +264,9 @@ func (ua *UA) handleInvite(req *stack.Request, tx *stack.ServerTx) {
 func (ua *UA) await(tx *stack.ServerTx, leg *Leg) {
 	for {
 		select {
-		case <-tx.Acks():
+		case ack := <-tx.Acks():
 			if leg != nil {
-				leg.confirm()
+				leg.acked(ack)
 			}
 		case <-tx.Done():
 			return

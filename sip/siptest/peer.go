@@ -158,3 +158,23 @@ func (p *Peer) DialogRequest(method string, invite, reply Message, seq int) {
 	p.Send(fmt.Sprintf("%s %s SIP/2.0\r\nVia: SIP/2.0/UDP %s;branch=z9hG4bK%s%s%d;rport\r\nMax-Forwards: 70\r\nFrom: %s\r\nTo: %s\r\nCall-ID: %s\r\nCSeq: %d %s\r\nContent-Length: 0\r\n\r\n",
 		method, uri, p.Addr(), p.tag, method, seq, reply.Header("To"), invite.Header("From"), invite.Header("Call-ID"), seq, method))
 }
+
+// DialogOffer sends an INVITE in the dialog of DialogRequest; no offer sends none.
+func (p *Peer) DialogOffer(invite, reply Message, seq int, offer string) {
+	uri := strings.Trim(invite.Header("Contact"), "<>")
+	contentType := ""
+	if offer != "" {
+		contentType = "Content-Type: application/sdp\r\n"
+	}
+	p.Send(fmt.Sprintf("INVITE %s SIP/2.0\r\nVia: SIP/2.0/UDP %s;branch=z9hG4bK%sINVITE%d;rport\r\nMax-Forwards: 70\r\nFrom: %s\r\nTo: %s\r\nCall-ID: %s\r\nCSeq: %d INVITE\r\nContact: <sip:peer@%s>\r\n%sContent-Length: %d\r\n\r\n%s",
+		uri, p.Addr(), p.tag, seq, reply.Header("To"), invite.Header("From"), invite.Header("Call-ID"), seq, p.Addr(), contentType, len(offer), offer))
+}
+
+// DialogAck acknowledges the rejection of an INVITE sent by DialogOffer, in its own
+// transaction (RFC 3261 §17.1.1.3).
+func (p *Peer) DialogAck(invite, rejected Message) {
+	uri := strings.Trim(invite.Header("Contact"), "<>")
+	seq, _, _ := strings.Cut(rejected.Header("CSeq"), " ")
+	p.Send(fmt.Sprintf("ACK %s SIP/2.0\r\nVia: %s\r\nMax-Forwards: 70\r\nFrom: %s\r\nTo: %s\r\nCall-ID: %s\r\nCSeq: %s ACK\r\nContent-Length: 0\r\n\r\n",
+		uri, rejected.Header("Via"), rejected.Header("From"), rejected.Header("To"), rejected.Header("Call-ID"), seq))
+}
