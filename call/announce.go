@@ -38,11 +38,11 @@ func (p *playing) done() <-chan struct{} {
 	return p.Done()
 }
 
-// early reports whether the announcement goes before the answer: the rule says so
-// and the caller's trunk carries early media.
+// announcedEarly reports whether the announcement goes before the answer: the rule says
+// so, the far party is the caller, and his trunk carries early media.
 func (c *Call) announcedEarly() bool {
 	a := c.decision.Announce
-	return c.silent == "" && a != nil && a.When == policy.Early && c.manager.cfg.Trunks[c.trunks[rtp.Caller]].carriesEarlyMedia()
+	return c.silent == "" && a != nil && a.When == policy.Early && c.direction == policy.Inbound && c.manager.cfg.Trunks[c.trunks[rtp.Caller]].carriesEarlyMedia()
 }
 
 // forewarn tells the caller in early media, before the PBX rings: nobody pays for it.
