@@ -198,16 +198,16 @@ func (k *Keeper) spoolPath(id string) string {
 // job says what to make of a spool: the pool's.
 func (k *Keeper) job(name string) finalize.Job {
 	id, _ := spool.ID(name)
-	job := finalize.Job{Spool: name, Out: k.out, Name: id, Formats: k.cfg.Formats}
+	job := finalize.Job{Spool: name, Out: k.out}
 	row, err := k.store.Get(id)
-	if err != nil {
-		return job // done reports it: a recording without a row is not kept
+	if err == nil {
+		var day string
+		day, err = k.store.RecordingDirectory(row.Began)
+		job.Name, job.Formats, job.Expires = path.Join(day, id), k.cfg.Formats, row.Expires
 	}
-	job.Expires = row.Expires
-	if day, err := k.store.RecordingDirectory(row.Began); err == nil {
-		job.Name = path.Join(day, id)
-	} else {
-		k.log.Error("recording's directory not made", "call_id", id, "error", err)
+	if err != nil {
+		job.Formats = nil // nothing is made that no row knows of
+		k.log.Error("recording has no place", "call_id", id, "error", err)
 	}
 	return job
 }
@@ -223,6 +223,12 @@ func (k *Keeper) done(name string, result finalize.Result, failed error) {
 		}
 		return keep(r, result)
 	})
+	var late *store.TransitionError
+	if errors.As(err, &late) { // its time was over while it was being made
+		err = k.store.RemoveFiles(id)
+		k.log.Warn("recording made after its expiry, and destroyed", "call_id", id, "error", err)
+		return
+	}
 	if err != nil || failed != nil {
 		k.log.Error("recording not made", "call_id", id, "error", errors.Join(failed, err))
 		k.metrics.recordings.WithLabelValues(row.Purpose, string(store.StateFailed)).Inc()

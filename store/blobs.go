@@ -135,6 +135,19 @@ func (s *Store) RemoveSpool(id string) error {
 	return nil
 }
 
+// RemoveFiles deletes every file of a row, recordings and spool, for good. It is for
+// files that came to be when the row was destroyed already.
+func (s *Store) RemoveFiles(id string) error {
+	row, err := s.Get(id)
+	if err != nil {
+		return fmt.Errorf("remove files: %w", err)
+	}
+	if err := s.blobs.remove([]Row{row}, everywhere)[id].err; err != nil {
+		return fmt.Errorf("remove files of %s: %w", id, err)
+	}
+	return nil
+}
+
 // removal is what became of a row's files.
 type removal struct {
 	paths []string // deleted

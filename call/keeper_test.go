@@ -1,0 +1,158 @@
+package call
+
+import (
+	"log/slog"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/bewaard/bewaard/media"
+	"github.com/bewaard/bewaard/media/rtp"
+	"github.com/bewaard/bewaard/media/spool"
+	"github.com/bewaard/bewaard/store"
+)
+
+// newKeeper makes a keeper and a store with one row, which is being recorded.
+func newKeeper(t *testing.T) (*Keeper, *store.Store, store.Row) {
+	t.Helper()
+	s, err := store.Open(store.Config{Directory: t.TempDir()}, nil, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	k, err := NewKeeper(RecordingConfig{Formats: []string{"wav"}}, s, NewMetrics(nil), slog.New(slog.DiscardHandler), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	now := time.Now().UTC()
+	row := store.Row{
+		ID: store.NewID(), State: store.StateCalling, Began: now, Expires: now.AddDate(0, 0, 90), Purpose: "quality", Basis: "contract", Retention: "P14D",
+		Announcement: &store.Announcement{Leg: "caller", Complete: true, LastAt: now},
+	}
+	if err := s.Begin(row); err != nil {
+		t.Fatal(err)
+	}
+	return k, s, change(t, s, row.ID, store.StateRecording, time.Time{})
+}
+
+func change(t *testing.T, s *store.Store, id string, state store.State, expires time.Time) store.Row {
+	t.Helper()
+	row, err := s.Update(id, func(r *store.Row) error {
+		r.State = state
+		if !expires.IsZero() {
+			r.Expires = expires
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return row
+}
+
+// record begins the row's recording and stops it at once.
+func record(t *testing.T, k *Keeper, row store.Row) Recording {
+	t.Helper()
+	grant, err := spool.NewGrant(spool.Terms{
+		Recording: row.ID, Purpose: row.Purpose, Basis: row.Basis, Retention: row.Retention, Rule: "all", Policy: "x", NotBefore: row.Announcement.LastAt,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	codecs := []rtp.Codec{{Name: "PCMA", PayloadType: 8, ClockHz: 8000, Channels: 1}}
+	r := k.Record(grant, spool.Header{Began: time.Now(), Legs: [2]spool.Leg{
+		{Channel: 0, Side: "external", Codecs: codecs}, {Channel: 1, Side: "internal", Codecs: codecs},
+	}}, media.NewTap(4096))
+	r.Stop()
+	return r
+}
+
+// recordings returns the files that are under the recordings' directory.
+func recordings(t *testing.T, s *store.Store) []string {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(s.Directory(), "recordings/*/*/*/*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
+
+// A recording that is made when its row is destroyed already does not stay.
+func TestRecordingMadeTooLate(t *testing.T) {
+	k, s, row := newKeeper(t)
+	if err := record(t, k, row).Close("hung_up"); err != nil {
+		t.Fatal(err)
+	}
+	change(t, s, row.ID, store.StateFinalizing, time.Now().Add(-time.Second))
+	kept, err := os.ReadFile(k.spoolPath(row.ID)) // as a job that goes on has it open
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r, err := store.NewSweeper(s, store.SweepConfig{}).Sweep(t.Context()); err != nil || r.Destroyed != 1 {
+		t.Fatalf("got %+v, %v, want one destroyed", r, err)
+	}
+	if err := os.WriteFile(k.spoolPath(row.ID), kept, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	k.Finalize(row.ID)
+	if err := k.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if files := recordings(t, s); len(files) > 0 {
+		t.Errorf("got %v, want nothing", files)
+	}
+	if _, err := os.Stat(k.spoolPath(row.ID)); !os.IsNotExist(err) {
+		t.Errorf("got %v of the spool, want that it is gone", err)
+	}
+}
+
+// Nothing is made of a spool whose row is not there.
+func TestRecordingWithoutRow(t *testing.T) {
+	k, s, row := newKeeper(t)
+	row.ID = store.NewID()
+	if err := record(t, k, row).Close("hung_up"); err != nil {
+		t.Fatal(err)
+	}
+	k.Finalize(row.ID)
+	if err := k.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if files := recordings(t, s); len(files) > 0 {
+		t.Errorf("got %v, want nothing", files)
+	}
+	if loose, _ := filepath.Glob(filepath.Join(s.Directory(), "*.wav*")); len(loose) > 0 {
+		t.Errorf("got %v in the store's directory, want nothing", loose)
+	}
+}
+
+// A call that the daemon did not live to see the end of is closed at the next start: its
+// recording is made, its retention counts from the last packet.
+func TestResume(t *testing.T) {
+	k, s, row := newKeeper(t)
+	record(t, k, row) // never closed
+	if err := k.Close(); err != nil {
+		t.Fatal(err)
+	}
+	before := store.Row{ID: store.NewID(), State: store.StateCalling, Began: row.Began, Expires: row.Expires}
+	if err := s.Begin(before); err != nil {
+		t.Fatal(err)
+	}
+	again, err := NewKeeper(RecordingConfig{Formats: []string{"wav"}}, s, NewMetrics(nil), slog.New(slog.DiscardHandler), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n, err := again.Resume(); n != 1 || err != nil {
+		t.Errorf("got %d, %v, want one recording queued", n, err)
+	}
+	if err := again.Close(); err != nil {
+		t.Fatal(err)
+	}
+	got, err := s.Get(row.ID)
+	if err != nil || got.State != store.StateKept || !got.Recording.Torn || got.Outcome != string(OutcomeInterrupted) || !got.Expires.Equal(got.Ended.AddDate(0, 0, 14)) {
+		t.Errorf("got %+v, %v, want it kept and torn, for 14 days from its end", got, err)
+	}
+	if got, err := s.Get(before.ID); err != nil || got.State != store.StateNotRecorded || got.Reason != "daemon_died" {
+		t.Errorf("got %s %q, %v, want it closed as not recorded", got.State, got.Reason, err)
+	}
+}
