@@ -128,7 +128,9 @@ func (c *Call) connect(leg rtp.Leg, d *sdp.Description, m *sdp.Media) *End {
 	if err != nil {
 		return &End{Cause: BadOffer, Leg: leg, Err: err}
 	}
-	remote := media.Remote{RTP: to, RTCP: control}
+	remote := media.Remote{RTP: to, RTCP: control, NAT: c.manager.cfg.Trunks[c.trunks[leg]].NAT}
+	direction := d.Direction(m)
+	c.listens[leg] = (direction == sdp.SendRecv || direction == sdp.RecvOnly) && !to.Addr().IsUnspecified()
 	c.codecs[leg] = nil
 	for _, codec := range m.Codecs() {
 		if !c.wanted(codec) {

@@ -105,6 +105,9 @@ func (c *Call) tell(ctx context.Context, leg rtp.Leg) *End {
 	if !ok {
 		return c.cannotRecord("announcement_failed")
 	}
+	if !c.listens[leg] { // on hold, or a call set up by a third: what is played is not heard
+		return c.cannotRecord("not_listening")
+	}
 	if err := c.play(leg, framesOf(codec, frames)); err != nil {
 		c.log.Warn("announcement not played", "call_id", c.id, "leg", leg, "error", err)
 		return c.cannotRecord("announcement_failed")

@@ -51,6 +51,7 @@ type Call struct {
 	audio   *sdp.Media       // its stream that is relayed
 	wanted  func(sdp.Codec) bool
 	codecs  [2][]rtp.Codec // what each leg may send
+	listens [2]bool        // each leg's peer wants to hear something
 	session [2]uint64      // numbers of our descriptions towards each leg,
 	version [2]uint64      // their versions,
 	ours    [2][]byte      // and the last of them; nil before the first
@@ -59,6 +60,7 @@ type Call struct {
 
 	media     Session // nil before admit
 	early     bool    // the callee's early media is relayed
+	preview   []byte  // the callee's description in a provisional response
 	playing   *playing
 	told      *told // the announcement that was heard out
 	tap       *media.Tap

@@ -79,13 +79,11 @@ func (c *Call) ring(e sip.Event) *End {
 
 func (c *Call) ringWithMedia(e sip.Event) *End {
 	answer, audio, err := c.parseAnswer(e.Body)
-	if err != nil {
+	if err != nil || c.connect(rtp.Callee, answer, audio) != nil {
 		return c.progress(e.Code, e.Reason, nil) // the answer will tell
 	}
-	if end := c.connect(rtp.Callee, answer, audio); end != nil {
-		return end
-	}
 	c.quiet()
+	c.preview = e.Body
 	c.early = true
 	c.media.Relay(rtp.Callee, true)
 	return c.progress(e.Code, e.Reason, c.describe(answer, audio))
@@ -113,7 +111,11 @@ func (c *Call) ringback() {
 // connected takes the callee's answer.
 func (c *Call) connected(e sip.Event) *End {
 	c.isAnswered[rtp.Callee] = true
-	answer, audio, err := c.parseAnswer(e.Body)
+	body := e.Body
+	if len(body) == 0 {
+		body = c.preview // gateways that answer the offer in the 183 alone
+	}
+	answer, audio, err := c.parseAnswer(body)
 	if err != nil {
 		return &End{Cause: NoAudio, Leg: rtp.Callee, Err: err}
 	}

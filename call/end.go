@@ -69,10 +69,14 @@ func (e *End) status() (code int, reason string) {
 }
 
 // rejection passes a final response on with its meaning. What is meant for us alone
-// is not: a challenge is ours to meet, a redirection ours to follow.
+// is not: a challenge is ours to meet, a redirection ours to follow; and a 503 would say
+// that we are out, not that trunk (RFC 3261 §16.7 step 6).
 func (e *End) rejection() (int, string) {
-	if e.Code < 400 || e.Code == 401 || e.Code == 407 {
+	switch {
+	case e.Code < 400 || e.Code == 401 || e.Code == 407:
 		return 480, "Temporarily Unavailable"
+	case e.Code == 503:
+		return 500, "Server Internal Error"
 	}
 	return e.Code, e.Reason
 }

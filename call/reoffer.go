@@ -15,6 +15,7 @@ type reoffer struct {
 	leg   rtp.Leg // who offered
 	offer *sdp.Description
 	audio *sdp.Media
+	stood []byte // our description towards the other party, should he refuse
 }
 
 // passReoffer takes a new offer in a dialog to the other party: hold and resume, another
@@ -42,11 +43,13 @@ func (c *Call) passReoffer(leg rtp.Leg, body []byte) {
 		from.RejectReoffer(488, "Not Acceptable Here")
 		return
 	}
+	stood := c.ours[leg.Other()]
 	if err := to.Reoffer(c.describeTo(leg.Other(), passed, stream)); err != nil {
+		c.ours[leg.Other()] = stood
 		from.RejectReoffer(491, "Request Pending")
 		return
 	}
-	c.pending = &reoffer{leg, offer, audio}
+	c.pending = &reoffer{leg, offer, audio, stood}
 }
 
 // mayUse says which codecs of a new offer may be passed on: those that can be recorded,
@@ -82,6 +85,7 @@ func (c *Call) reofferAnswered(leg rtp.Leg, body []byte) {
 func (c *Call) reofferRejected(e sip.Event) {
 	if p := c.pending; p != nil {
 		c.pending = nil
+		c.ours[p.leg.Other()] = p.stood // the version stays up: it was said
 		c.legs[p.leg].RejectReoffer(e.Code, e.Reason)
 	}
 }

@@ -90,7 +90,7 @@ type level string
 
 const (
 	levelSent      level = "sent"       // every packet left us
-	levelPathAlive level = "path_alive" // and packets came back from the peer since
+	levelPathAlive level = "path_alive" // and packets came from the peer meanwhile
 	levelConfirmed level = "confirmed"  // and a receiver report of his covers the last one
 )
 
@@ -107,7 +107,7 @@ func (c *Call) grade(stats media.Stats) {
 		if a.Leg == rtp.Callee.String() {
 			heard = stats.Legs[rtp.Callee]
 		}
-		if heard.HeardSince {
+		if heard.HeardDuring {
 			a.Level = string(levelPathAlive)
 		}
 		if heard.Acknowledged {

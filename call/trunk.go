@@ -42,6 +42,9 @@ type Trunk struct {
 	// EarlyMedia says whether the trunk carries audio before the answer. Without,
 	// an announcement waits for the answer. Default: true.
 	EarlyMedia *bool `yaml:"early_media"`
+	// NAT says that the trunk's peers may send audio from another address than their
+	// session descriptions name: the first packet's source is then taken. Default: false.
+	NAT bool `yaml:"nat"`
 	// Route names the trunk that calls from this one go to. It is needed only
 	// where the other side has more than one. Default: the other side's trunk.
 	Route string `yaml:"route"`
@@ -180,6 +183,7 @@ type addresses struct {
 	exact map[netip.AddrPort]string // the trunk of a source
 	host  map[netip.Addr]string     // the trunk of an address, "" where several share it
 	peers map[string]sip.Peer       // a trunk's first peer that has an address
+	found map[PeerURI][]netip.Addr  // what the look-up of each peer gave
 }
 
 // resolveInterval is how often host names of peers are looked up again.
@@ -210,15 +214,18 @@ func (d *directory) run(ctx context.Context) {
 // refresh looks every peer up. A name that cannot be found keeps its trunk out until
 // it can; the error says which.
 func (d *directory) refresh(ctx context.Context) error {
-	next := &addresses{exact: map[netip.AddrPort]string{}, host: map[netip.Addr]string{}, peers: map[string]sip.Peer{}}
+	next := &addresses{exact: map[netip.AddrPort]string{}, host: map[netip.Addr]string{}, peers: map[string]sip.Peer{}, found: map[PeerURI][]netip.Addr{}}
+	before := d.now.Load()
 	var errs []error
 	for _, name := range slices.Sorted(maps.Keys(d.trunks)) {
 		for _, peer := range d.trunks[name].Peers {
 			ips, err := d.lookup(ctx, peer.Host)
 			if err != nil {
+				ips = before.found[peer] // a resolver that fails makes nobody a stranger
 				errs = append(errs, fmt.Errorf("look up %s of trunk %s: %w", peer.Host, name, err))
 				d.log.Warn("trunk's peer not found", "trunk", name, "peer", peer.String(), "error", err)
 			}
+			next.found[peer] = ips
 			for _, ip := range ips {
 				next.add(name, sip.Peer{Transport: peer.Transport, Host: peer.Host, Addr: netip.AddrPortFrom(ip, peer.Port)})
 			}

@@ -42,7 +42,14 @@ func (l *leg) admit(from netip.AddrPort) bool {
 		return false
 	}
 	if l.latchedFor == remote {
-		return from == l.latched
+		if from == l.latched {
+			return true
+		}
+		if from == remote.RTP { // who sends from where he said always takes it back
+			l.latch(remote, from)
+			return true
+		}
+		return false
 	}
 	if !remote.NAT && from.Addr() != remote.RTP.Addr() {
 		return false
@@ -82,9 +89,26 @@ func (l *leg) stats() LegStats {
 		return s
 	}
 	played := p.Result()
-	s.HeardSince = !played.FirstAt.IsZero() && l.heardAt.Load() > played.FirstAt.UnixNano()
-	if r := l.acknowledged.Load(); r != nil && played.Packets > 0 && r.SSRC == played.SSRC && int16(uint16(r.Highest)-played.LastSequence) >= 0 {
+	s.HeardDuring = played.Heard
+	if r := l.acknowledged.Load(); r != nil {
 		s.Acknowledged, s.AcknowledgedSequence, s.AcknowledgedLoss = true, r.Highest, r.Lost
 	}
 	return s
+}
+
+// acknowledgeWithin is how many packets after a playback's last one a report may still
+// be about the playback: ten seconds.
+const acknowledgeWithin = 500
+
+// acknowledge keeps the first report that covers the last playback's end, if it was not
+// made so long after that it tells of other packets.
+func (l *leg) acknowledge(r *rtp.Report) {
+	p := l.playback.Load()
+	if p == nil || r.SSRC != l.out.ssrc || l.acknowledged.Load() != nil {
+		return
+	}
+	played := p.Result()
+	if beyond := int16(uint16(r.Highest) - played.LastSequence); played.Packets == played.Total && beyond >= 0 && beyond <= acknowledgeWithin {
+		l.acknowledged.Store(r)
+	}
 }

@@ -110,6 +110,7 @@ type Played struct {
 	LastAt        time.Time // when the last packet was handed to the socket
 	Complete      bool      // every packet was, uninterrupted
 	Interruptions int       // stops, errors of the socket, delays of over 200 ms
+	Heard         bool      // RTP came from the peer meanwhile
 }
 
 // LegStats is what became of a leg's packets, and what its peer let us know of the
@@ -126,7 +127,7 @@ type LegStats struct {
 	Dropped  uint64 // not copied, for want of room in the tap
 	Jitter   time.Duration
 
-	HeardSince           bool // RTP came from the peer since the playback began
+	HeardDuring          bool // RTP came from the peer while the playback went on
 	Acknowledged         bool // a receiver report covers the playback's last packet
 	AcknowledgedSequence uint32
 	AcknowledgedLoss     float64

@@ -153,13 +153,16 @@ func TestLatch(t *testing.T) {
 	if !l.admit(elsewhere) || *l.to.Load() != elsewhere {
 		t.Error("the peer's other port was not latched")
 	}
-	if l.admit(addr(caller.rtp)) {
-		t.Error("a second port was let in")
+	if l.admit(netip.AddrPortFrom(addr(caller.rtp).Addr(), 10)) {
+		t.Error("a third port was let in")
+	}
+	if !l.admit(addr(caller.rtp)) || l.admit(elsewhere) {
+		t.Error("who sends from where he said did not take the latch back for good")
 	}
 	if err := s.Connect(rtp.Caller, Remote{RTP: addr(caller.rtp), RTCP: addr(caller.rtcp), Events: []uint8{101}}); err != nil {
 		t.Fatal(err)
 	}
-	if l.admit(addr(caller.rtp)) {
+	if l.admit(elsewhere) {
 		t.Error("the same negotiation opened the latch")
 	}
 	if err := s.Connect(rtp.Caller, Remote{RTP: stranger, RTCP: stranger}); err != nil {
@@ -299,32 +302,44 @@ func TestKeys(t *testing.T) {
 	}
 }
 
-// A receiver report that covers the prompt's last packet confirms it; packets from the
-// peer since its beginning show that the path is alive.
+// Packets from the peer during the prompt show that the path is alive; the first receiver
+// report that covers its last packet, and not much more, confirms it.
 func TestEvidence(t *testing.T) {
 	s, caller, _ := openSession(t)
-	p, err := s.Play(rtp.Caller, Frames{PayloadType: 8, Samples: 160, Payloads: [][]byte{{1}, {2}}})
-	if err != nil {
-		t.Fatal(err)
+	play := func() *Playback {
+		p, err := s.Play(rtp.Caller, Frames{PayloadType: 8, Samples: 160, Payloads: [][]byte{{1}, {2}, {3}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		caller.receive()
+		return p
 	}
+	evidence := func() LegStats { return s.Stats().Legs[rtp.Caller] }
+	p := play()
 	<-p.Done()
-	if st := s.Stats().Legs[rtp.Caller]; st.HeardSince || st.Acknowledged {
-		t.Errorf("got %+v before anything came back", st)
+	caller.send(caller.packet(8, 1))
+	for evidence().Received == 0 {
+		runtime.Gosched()
 	}
-	report := func(highest uint16) {
-		s.control(rtp.Caller, addr(caller.rtcp), receiverReport(p.Result().SSRC, 1<<16|uint32(highest), 64))
+	if st := evidence(); st.HeardDuring || st.Acknowledged {
+		t.Errorf("got %+v when a packet came after the prompt", st)
 	}
-	report(p.Result().LastSequence - 1)
-	if s.Stats().Legs[rtp.Caller].Acknowledged {
-		t.Error("a report short of the last packet confirmed it")
+	p = play()
+	caller.send(caller.packet(8, 1))
+	<-p.Done()
+	if st := evidence(); !st.HeardDuring {
+		t.Errorf("got %+v when a packet came during the prompt", st)
 	}
-	report(p.Result().LastSequence)
-	if st := s.Stats().Legs[rtp.Caller]; !st.Acknowledged || st.AcknowledgedLoss != 0.25 {
-		t.Errorf("got %+v, want it acknowledged with a quarter lost", st)
-	}
-	s.step(rtp.Caller, addr(caller.rtp), time.Now().UnixNano(), caller.packet(8, 1))
-	if st := s.Stats().Legs[rtp.Caller]; !st.HeardSince {
-		t.Error("a packet since did not show that the path is alive")
+	last := 1<<16 | uint32(p.Result().LastSequence)
+	for _, r := range []struct {
+		highest uint32
+		lost    byte
+		want    bool
+	}{{last - 1, 0, false}, {last + 501, 0, false}, {last + 40000, 0, false}, {last + 500, 64, true}, {last, 0, true}} {
+		s.control(rtp.Caller, addr(caller.rtcp), receiverReport(p.Result().SSRC, r.highest, r.lost))
+		if st := evidence(); st.Acknowledged != r.want || r.want && st.AcknowledgedLoss != 0.25 {
+			t.Errorf("got %+v after a report %d beyond the prompt, want %v, by the first that covers it", st, int(r.highest)-int(last), r.want)
+		}
 	}
 }
 

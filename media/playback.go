@@ -66,6 +66,7 @@ func (p *Playback) end(interrupted bool) {
 	}
 	p.result.Complete = p.result.Packets == p.result.Total && p.result.Interruptions == 0
 	l := &p.session.legs[p.leg]
+	p.result.Heard = p.result.Packets > 0 && l.heardAt.Load() > p.result.FirstAt.UnixNano()
 	if l.playback.Load() == p {
 		l.out.playing.Store(false)
 	}

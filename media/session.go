@@ -98,6 +98,7 @@ func (s *Session) Play(leg rtp.Leg, frames Frames) (*Playback, error) {
 		before.Stop()
 	}
 	p := newPlayback(s, leg, frames)
+	l.acknowledged.Store(nil)
 	l.playback.Store(p)
 	l.out.playing.Store(true)
 	s.engine.pacer.add(p)
@@ -146,13 +147,13 @@ func (s *Session) Close() Stats {
 // every engine.
 func (s *Session) step(leg rtp.Leg, from netip.AddrPort, at int64, b []byte) (to netip.AddrPort) {
 	l := &s.legs[leg]
-	if !l.admit(from) {
-		l.rejected.Add(1)
-		return
-	}
 	h, err := rtp.Parse(b)
 	if err != nil {
 		l.invalid.Add(1)
+		return
+	}
+	if !l.admit(from) {
+		l.rejected.Add(1)
 		return
 	}
 	l.received.Add(1)
@@ -216,9 +217,7 @@ func (s *Session) control(leg rtp.Leg, from netip.AddrPort, b []byte) (out []byt
 		return nil, to
 	}
 	for i := range reports {
-		if reports[i].SSRC == l.out.ssrc { // set before the sockets were served
-			l.acknowledged.Store(&reports[i])
-		}
+		l.acknowledge(&reports[i])
 	}
 	dest := other.remote.Load()
 	if !l.relay.Load() || dest == nil || other.out.playing.Load() {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"time"
 
 	stack "github.com/emiago/sipgo/sip"
@@ -35,17 +36,27 @@ func (ua *UA) Invite(in Invite) (*Leg, error) {
 		callID: newTag() + "@" + known.Addr().String(), localTag: newTag(),
 		events: make(chan Event, eventsQueue), localSeq: 1,
 	}
-	l.target = stack.Uri{Scheme: "sip", User: in.Called, Host: in.Peer.Host}
-	if port := in.Peer.Addr.Port(); port != 5060 {
-		l.target.Port = int(port)
-	}
-	if in.Peer.Transport != "udp" {
-		l.target.UriParams = stack.HeaderParams{{K: "transport", V: in.Peer.Transport}}
-	}
+	l.target = targetOf(in)
 	l.invite = l.newInvite(in)
 	ua.register(l)
 	ua.running.Go(l.dial) // ends with the transaction
 	return l, nil
+}
+
+// targetOf is the request URI: the number at the peer, or a URI that is no number, such
+// as urn:service:sos, as it came.
+func targetOf(in Invite) (target stack.Uri) {
+	if strings.Contains(in.Called, ":") && stack.ParseUri(in.Called, &target) == nil {
+		return target
+	}
+	target = stack.Uri{Scheme: "sip", User: in.Called, Host: in.Peer.Host}
+	if port := in.Peer.Addr.Port(); port != 5060 {
+		target.Port = int(port)
+	}
+	if in.Peer.Transport != "udp" {
+		target.UriParams = stack.HeaderParams{{K: "transport", V: in.Peer.Transport}}
+	}
+	return target
 }
 
 // dial sends our INVITE and follows it to its end. Over TCP it may have to connect
@@ -96,7 +107,8 @@ func (l *Leg) newInvite(in Invite) *stack.Request {
 		from.Address.Host = l.contact.Addr().String()
 	}
 	from.Params.Add("tag", l.localTag)
-	to := &stack.ToHeader{Address: stack.Uri{Scheme: "sip", User: in.Called, Host: in.Peer.Host}}
+	to := &stack.ToHeader{Address: *l.target.Clone()}
+	to.Address.Port, to.Address.UriParams = 0, nil
 	callID := stack.CallIDHeader(l.callID)
 	hops := stack.MaxForwardsHeader(uint32(in.MaxForwards))
 	req.AppendHeader(from)
@@ -157,6 +169,9 @@ func (l *Leg) fail(err error) {
 }
 
 func (l *Leg) handleResponse(res *stack.Response) {
+	if res.To() == nil { // of no dialog: RFC 3261 §8.1.1.2
+		return
+	}
 	switch {
 	case res.StatusCode < 200:
 		l.handleProvisional(res)
@@ -231,8 +246,10 @@ func (l *Leg) acknowledgeAgain(res *stack.Response) {
 	l.mu.Lock()
 	ack, known := l.ack, l.remoteTag
 	l.mu.Unlock()
-	if tag == known && ack != nil {
-		l.write(ack)
+	if tag == known || known == "" {
+		if ack != nil { // else the first copy is still being taken
+			l.write(ack)
+		}
 		return
 	}
 	branch := &Leg{
@@ -284,10 +301,11 @@ func (c doneContext) Err() error {
 }
 
 func description(res *stack.Response) []byte {
-	if ct := res.ContentType(); ct == nil || !isSDP(ct.Value()) {
-		return nil
+	if ct := res.ContentType(); ct != nil {
+		body, _ := offerIn(ct.Value(), res.Body())
+		return body
 	}
-	return res.Body()
+	return nil
 }
 
 func reversed(headers []stack.Header) []stack.Header {

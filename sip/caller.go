@@ -16,7 +16,7 @@ func (ua *UA) newCallerLeg(req *stack.Request, tx *stack.ServerTx, source netip.
 	tag, _ := req.To().Params.Get("tag")
 	l := &Leg{
 		ua: ua, peer: peer, trunk: trunk, callID: req.CallID().Value(), localTag: tag,
-		invite: req, server: tx, events: make(chan Event, eventsQueue), remoteSeq: req.CSeq().SeqNo,
+		invite: req, server: tx, events: make(chan Event, eventsQueue), remoteSeq: req.CSeq().SeqNo, counted: true,
 	}
 	// It came in by a listener, so there is one; without, replies still go out.
 	l.bound, l.contact, _ = ua.local(peer)
@@ -53,6 +53,7 @@ func (l *Leg) Answer(body []byte) error {
 	res := l.response(200, "OK", body)
 	l.ua.metrics.response("INVITE", 200, l.trunk)
 	if err := l.server.Respond(res); err != nil {
+		l.end() // nobody is there to be hung up
 		return err
 	}
 	l.mu.Lock()

@@ -40,6 +40,7 @@ type Leg struct {
 	routes    []stack.Uri
 	localSeq  uint32
 	remoteSeq uint32
+	counted   bool           // remoteSeq is known: on a callee leg, from the peer's first request on
 	repeat    *time.Timer    // our 2xx, until its ACK
 	ack       *stack.Request // ours to their 2xx, sent again when that is
 	provoked  bool           // a provisional response came: a CANCEL may go (RFC 3261 §9.1)
@@ -126,16 +127,21 @@ func (l *Leg) handle(req *stack.Request, tx *stack.ServerTx) {
 		l.ua.respond(tx, req, 481, "Call/Transaction Does Not Exist")
 		return
 	}
-	if !l.inOrder(req.CSeq().SeqNo) {
+	if !l.inOrder(req.CSeq().SeqNo) && req.Method != stack.BYE {
 		l.ua.respond(tx, req, 500, "CSeq Out Of Order")
 		return
 	}
 	switch req.Method {
 	case stack.BYE:
 		l.ua.respond(tx, req, 200, "OK")
-		if l.end() {
-			l.post(Event{Kind: Ended, Reason: header(req, "Reason")})
+		early := l.isProceeding()
+		if !l.end() {
+			return
 		}
+		if early && l.server != nil { // a BYE in the early dialog: RFC 3261 §15
+			l.reject(487, "Request Terminated")
+		}
+		l.post(Event{Kind: Ended, Reason: header(req, "Reason")})
 	case stack.INVITE:
 		l.handleReoffer(req, tx)
 	case stack.OPTIONS:
@@ -152,10 +158,10 @@ func (l *Leg) handle(req *stack.Request, tx *stack.ServerTx) {
 func (l *Leg) inOrder(seq uint32) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if seq <= l.remoteSeq {
+	if l.counted && seq <= l.remoteSeq {
 		return false
 	}
-	l.remoteSeq = seq
+	l.counted, l.remoteSeq = true, seq
 	return true
 }
 
@@ -164,6 +170,12 @@ func (l *Leg) acked(ack *stack.Request) {
 	if !l.confirmReoffer(ack) {
 		l.confirm()
 	}
+}
+
+func (l *Leg) isProceeding() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.state == proceeding
 }
 
 func (l *Leg) isOver() bool {

@@ -1,6 +1,10 @@
 package sip
 
 import (
+	"bytes"
+	"io"
+	"mime"
+	"mime/multipart"
 	"strings"
 
 	stack "github.com/emiago/sipgo/sip"
@@ -60,14 +64,52 @@ func (l *Leg) MaxForwards() int {
 
 // Offer returns the session description of a caller leg's INVITE, nil for none.
 func (l *Leg) Offer() []byte {
-	return l.invite.Body()
+	if ct := l.invite.ContentType(); ct != nil {
+		body, _ := offerIn(ct.Value(), l.invite.Body())
+		return body
+	}
+	return nil
 }
 
-// user returns a URI's user part without its parameters, or a tel URI's number.
+// offerIn returns the session description of a body, and whether the body may have one:
+// it is one, or holds one among other parts, such as a caller's place on an emergency
+// call (RFC 5621, RFC 6442).
+func offerIn(contentType string, body []byte) (offer []byte, ok bool) {
+	media, params, err := mime.ParseMediaType(contentType)
+	switch {
+	case err != nil:
+		return nil, false
+	case media == "application/sdp":
+		return body, true
+	case !strings.HasPrefix(media, "multipart/"):
+		return nil, false
+	}
+	parts := multipart.NewReader(bytes.NewReader(body), params["boundary"])
+	for {
+		part, err := parts.NextPart()
+		if err != nil {
+			return nil, true
+		}
+		if media, _, _ := mime.ParseMediaType(part.Header.Get("Content-Type")); media == "application/sdp" {
+			offer, err := io.ReadAll(part)
+			if err != nil {
+				return nil, true
+			}
+			return offer, true
+		}
+	}
+}
+
+// user returns a URI's user part without its parameters, a tel URI's number, or a URI
+// that has neither whole.
 func user(u *stack.Uri) string {
 	number := u.User
-	if u.Scheme == "tel" {
+	switch u.Scheme {
+	case "", "sip", "sips":
+	case "tel":
 		number = u.Raw()
+	default:
+		return u.String() // urn:service:sos (RFC 5031)
 	}
 	number, _, _ = strings.Cut(number, ";")
 	return number

@@ -27,7 +27,7 @@ func (l *Leg) handleReoffer(req *stack.Request, tx *stack.ServerTx) {
 	case l.ours != nil:
 		l.mu.Unlock()
 		l.ua.respond(tx, req, 491, "Request Pending")
-	case len(req.Body()) > 0 && (req.ContentType() == nil || !isSDP(req.ContentType().Value())):
+	case len(req.Body()) > 0 && (req.ContentType() == nil || !mayHaveOffer(req.ContentType().Value())):
 		l.mu.Unlock()
 		l.ua.respond(tx, req, 415, "Unsupported Media Type", stack.NewHeader("Accept", "application/sdp"))
 	default:
@@ -37,7 +37,11 @@ func (l *Leg) handleReoffer(req *stack.Request, tx *stack.ServerTx) {
 		}
 		l.mu.Unlock()
 		l.ua.respond(tx, req, 100, "Trying")
-		l.post(Event{Kind: Reoffered, Body: req.Body()})
+		var offer []byte
+		if ct := req.ContentType(); ct != nil {
+			offer, _ = offerIn(ct.Value(), req.Body())
+		}
+		l.post(Event{Kind: Reoffered, Body: offer})
 	}
 	l.ua.await(tx, l)
 }

@@ -7,7 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
-	"strings"
+	"slices"
 	"sync"
 
 	stack "github.com/emiago/sipgo/sip"
@@ -291,16 +291,16 @@ func refuse(req *stack.Request) (code int, reason string, headers []stack.Header
 		return 420, "Bad Extension", headers
 	}
 	if len(req.Body()) > 0 {
-		if ct := req.ContentType(); ct == nil || !isSDP(ct.Value()) {
+		if ct := req.ContentType(); ct == nil || !mayHaveOffer(ct.Value()) {
 			return 415, "Unsupported Media Type", []stack.Header{stack.NewHeader("Accept", "application/sdp")}
 		}
 	}
 	return 0, "", nil
 }
 
-func isSDP(contentType string) bool {
-	media, _, _ := strings.Cut(contentType, ";")
-	return strings.EqualFold(strings.TrimSpace(media), "application/sdp")
+func mayHaveOffer(contentType string) bool {
+	_, ok := offerIn(contentType, nil)
+	return ok
 }
 
 func (ua *UA) handleInDialog(req *stack.Request, tx *stack.ServerTx) {
@@ -343,22 +343,32 @@ func (ua *UA) sign(msg stack.Message) {
 func (ua *UA) local(p Peer) (bound, known netip.AddrPort, err error) {
 	ua.mu.Lock()
 	defer ua.mu.Unlock()
+	var fit []listener
 	for _, l := range ua.listeners {
-		if l.transport != p.Transport || l.bound.Addr().Is4() != p.Addr.Addr().Is4() {
-			continue
+		if l.transport == p.Transport && l.bound.Addr().Is4() == p.Addr.Addr().Is4() {
+			fit = append(fit, l)
 		}
-		host := l.bound.Addr()
-		switch {
-		case ua.cfg.Advertise.IsValid():
-			host = ua.cfg.Advertise
-		case host.IsUnspecified():
-			if host, err = ua.sourceTo(p.Addr); err != nil {
-				return bound, known, err
-			}
-		}
-		return l.bound, netip.AddrPortFrom(host, l.bound.Port()), nil
 	}
-	return bound, known, fmt.Errorf("no %s listener for %v", p.Transport, p)
+	if len(fit) == 0 {
+		return bound, known, fmt.Errorf("no %s listener for %v", p.Transport, p)
+	}
+	l, host := fit[0], fit[0].bound.Addr()
+	if len(fit) > 1 || host.IsUnspecified() {
+		source, err := ua.sourceTo(p.Addr)
+		if err != nil {
+			return bound, known, err
+		}
+		// With a listener on each of several networks: the one on the way to the peer.
+		if i := slices.IndexFunc(fit, func(l listener) bool { return l.bound.Addr() == source }); i >= 0 {
+			l, host = fit[i], source
+		} else if host.IsUnspecified() {
+			host = source
+		}
+	}
+	if ua.cfg.Advertise.IsValid() {
+		host = ua.cfg.Advertise
+	}
+	return l.bound, netip.AddrPortFrom(host, l.bound.Port()), nil
 }
 
 // LocalAddr returns the address by which a peer knows us.

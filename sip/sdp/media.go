@@ -218,7 +218,7 @@ func (d *Description) Locate(m *Media, o Origin, port uint16) {
 			other.Refuse()
 		}
 	}
-	m.Port, m.ports, m.Proto = int(port), "", "RTP/AVP"
+	m.Port, m.ports = int(port), ""
 	m.lines = remove(m.lines, func(line string) bool { return line[0] == 'c' || located(line) })
 }
 
