@@ -416,3 +416,45 @@ func TestEffectsOfRefresh(t *testing.T) {
 		b.end(toPBX, answer, 2)
 	})
 }
+
+// A caller that does not listen is not told by a prompt: nothing is recorded.
+func TestEffectsOfCallerOnHold(t *testing.T) {
+	inBubble(t, func(b *bubble) {
+		invite := b.carrier.Invite("+31205550100", offered+"a=sendonly\r\n", "")
+		b.carrier.Expect("SIP/2.0 100")
+		b.carrier.Expect("SIP/2.0 183")
+		toPBX := b.pbx.Expect("INVITE ")
+		b.did("connect caller to 203.0.113.3:4000", "connect caller to 203.0.113.3:4000")
+		b.pbx.Reply(toPBX, "486 Busy Here", "")
+		b.pbx.Expect("ACK ")
+		busy := b.carrier.Expect("SIP/2.0 486")
+		b.carrier.Transaction("ACK", invite, busy.Header("To"))
+		b.wrote("calling", "not_recorded busy not_listening")
+	})
+}
+
+// A gateway that answers the offer in its 183 alone is understood; a trunk that is out
+// does not make us seem so.
+func TestEffectsOfGateways(t *testing.T) {
+	inBubble(t, func(b *bubble) {
+		invite := b.inbound()
+		toPBX := b.pbx.Expect("INVITE ")
+		b.pbx.Reply(toPBX, "183 Session Progress", answeredWith)
+		b.carrier.Expect("SIP/2.0 183")
+		answer := b.pbx.Reply(toPBX, "200 OK", "")
+		b.pbx.Expect("ACK ")
+		b.carrier.InDialog("ACK", invite, b.carrier.Expect("SIP/2.0 200"), 1)
+		b.did("connect callee to 10.0.0.5:6000", "relay callee true", "connect callee to 10.0.0.5:6000", "relay caller true", "relay callee true", "record quality by in, caller's channel 0", "capture true")
+		b.end(toPBX, answer, 1)
+	})
+	inBubble(t, func(b *bubble) {
+		invite := b.inbound()
+		b.pbx.Reply(b.pbx.Expect("INVITE "), "503 Service Unavailable", "")
+		b.pbx.Expect("ACK ")
+		refused := b.carrier.Expect("SIP/2.0 500")
+		if refused.Header("Retry-After") != "" {
+			t.Errorf("got Retry-After %q", refused.Header("Retry-After"))
+		}
+		b.carrier.Transaction("ACK", invite, refused.Header("To"))
+	})
+}

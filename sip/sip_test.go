@@ -533,6 +533,76 @@ func TestCancelUnanswered(t *testing.T) {
 	})
 }
 
+// A response without To is of no dialog: it is ignored.
+func TestResponseWithoutTo(t *testing.T) {
+	inBubble(t, func(w *world) {
+		leg, invite := w.outgoing()
+		w.pbx.Send("SIP/2.0 200 OK\r\nVia: " + invite.Header("Via") + "\r\nFrom: " + invite.Header("From") + "\r\nCall-ID: " + invite.Header("Call-ID") + "\r\nCSeq: 1 INVITE\r\nContent-Length: 0\r\n\r\n")
+		w.event(leg, Failed)
+	})
+}
+
+// Copies of a 2xx that come at once are one answer: each is acknowledged at most, and
+// the call stays.
+func TestCopiesOfAnswer(t *testing.T) {
+	inBubble(t, func(w *world) {
+		leg, invite := w.outgoing()
+		for range 20 {
+			w.pbx.Reply(invite, "200 OK", someSDP)
+		}
+		w.event(leg, Answered)
+		synctest.Wait()
+		leg.Hangup(0, "")
+		for m := w.pbx.Expect(""); ; m = w.pbx.Expect("") {
+			if strings.HasPrefix(m.Start(), "BYE") {
+				if m.Header("CSeq") != "2 BYE" {
+					w.Errorf("got %q, want our own BYE only", m.Header("CSeq"))
+				}
+				w.pbx.Reply(m, "200 OK", "")
+				return
+			}
+		}
+	})
+}
+
+// A BYE in the early dialog ends the INVITE, too (RFC 3261 §15).
+func TestByeInEarlyDialog(t *testing.T) {
+	inBubble(t, func(w *world) {
+		invite, leg := w.incoming("")
+		leg.Progress(180, "Ringing", nil)
+		ringing := w.pbx.Expect("SIP/2.0 180")
+		w.pbx.InDialog("BYE", invite, ringing, 2)
+		w.pbx.Expect("SIP/2.0 200")
+		terminated := w.pbx.Expect("SIP/2.0 487")
+		w.pbx.Transaction("ACK", invite, terminated.Header("To"))
+		w.event(leg, Ended)
+	})
+}
+
+// A callee may count its requests from 0.
+func TestFirstRequestIsNumberedZero(t *testing.T) {
+	inBubble(t, func(w *world) {
+		leg, invite, reply := w.talking()
+		w.pbx.DialogRequest("OPTIONS", invite, reply, 0)
+		w.pbx.Expect("SIP/2.0 200")
+		w.hangUp(leg)
+	})
+}
+
+// A URI that is no number is called as it is; a description among other parts is found.
+func TestEmergencyService(t *testing.T) {
+	inBubble(t, func(w *world) {
+		body := "--b\r\nContent-Type: application/pidf+xml\r\n\r\n<presence/>\r\n--b\r\nContent-Type: application/sdp\r\n\r\n" + someSDP + "\r\n--b--\r\n"
+		if offer, ok := offerIn("multipart/mixed; boundary=b", []byte(body)); !ok || strings.TrimSpace(string(offer)) != strings.TrimSpace(someSDP) {
+			w.Errorf("got %q, %v, want the description", offer, ok)
+		}
+		target := targetOf(Invite{Called: "urn:service:sos", Peer: Peer{"udp", "192.0.2.5", netip.MustParseAddrPort(pbxAddr)}})
+		if target.String() != "urn:service:sos" || user(&target) != "urn:service:sos" {
+			w.Errorf("got target %s, of user %q", target.String(), user(&target))
+		}
+	})
+}
+
 // Whatever a trunk's peer sends, the user agent goes on, and leaves nothing behind.
 func FuzzDatagram(f *testing.F) {
 	request := func(start, more string) []byte {
