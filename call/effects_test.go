@@ -148,6 +148,7 @@ func inBubble(t *testing.T, test func(b *bubble)) {
 		b.manager.ua.ServePacket(network.Listen(usAt))
 		b.pbx, b.carrier = siptest.NewPeer(t, network, pbxAt, usAt), siptest.NewPeer(t, network, carrierAt, usAt)
 		test(b)
+		synctest.Wait()
 		if err := b.manager.Close(context.Background()); err != nil {
 			t.Errorf("close: %v", err)
 		}
