@@ -163,6 +163,19 @@ func TestLocate(t *testing.T) {
 	}
 }
 
+// The offer's profile stays: an answer must have it (RFC 3264 §6).
+func TestLocateKeepsProfile(t *testing.T) {
+	d := parse(t, text("v=0", "c=IN IP4 10.0.0.5", "m=audio 10000 RTP/AVPF 8", "a=rtcp-fb:* nack"))
+	m, err := d.Audio()
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.Locate(m, Origin{1, 1, netip.MustParseAddr("198.51.100.1")}, 20000)
+	if got := string(d.Bytes()); !strings.Contains(got, "m=audio 20000 RTP/AVPF 8\r\n") || strings.Contains(got, "rtcp-fb") {
+		t.Errorf("got %q, want the profile, without feedback that is not relayed", got)
+	}
+}
+
 // Our early answer takes the wanted codecs, mirrors the direction and keeps the
 // number of streams (RFC 3264 §6).
 func TestAnswer(t *testing.T) {
