@@ -82,6 +82,12 @@ func (p *Peer) Send(text string) {
 // so: "INVITE ", "SIP/2.0 200". It waits a minute, of the bubble's time in one.
 func (p *Peer) Expect(start string) Message {
 	p.t.Helper()
+	return p.ExpectWithin(time.Minute, start)
+}
+
+// ExpectWithin is Expect that waits that long.
+func (p *Peer) ExpectWithin(d time.Duration, start string) Message {
+	p.t.Helper()
 	select {
 	case m, ok := <-p.in:
 		if !ok {
@@ -91,8 +97,8 @@ func (p *Peer) Expect(start string) Message {
 			p.t.Fatalf("got %q, want %q", m.Start(), start)
 		}
 		return m
-	case <-time.After(time.Minute):
-		p.t.Fatalf("got nothing for a minute, want %q", start)
+	case <-time.After(d):
+		p.t.Fatalf("got nothing for %v, want %q", d, start)
 	}
 	panic("unreachable")
 }
@@ -149,6 +155,17 @@ func (p *Peer) Reply(request Message, status, body string) Message {
 		status, request.Header("Via"), request.Header("From"), to, request.Header("Call-ID"), request.Header("CSeq"), p.Addr(), contentType, len(body), body)}
 	p.Send(m.Text)
 	return m
+}
+
+// ReplyWith answers a request that came in, outside any dialog: without a Contact or a
+// body. More are further header lines, each with its line end.
+func (p *Peer) ReplyWith(request Message, status, more string) {
+	to := request.Header("To")
+	if !strings.Contains(to, "tag=") {
+		to += ";tag=" + p.tag
+	}
+	p.Send(fmt.Sprintf("SIP/2.0 %s\r\nVia: %s\r\nFrom: %s\r\nTo: %s\r\nCall-ID: %s\r\nCSeq: %s\r\n%sContent-Length: 0\r\n\r\n",
+		status, request.Header("Via"), request.Header("From"), to, request.Header("Call-ID"), request.Header("CSeq"), more))
 }
 
 // DialogRequest sends a request in the dialog that invite, which came in, and our
