@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
-	"net/netip"
 	"slices"
 
 	"github.com/bewaard/bewaard/media"
@@ -12,55 +11,81 @@ import (
 	"github.com/bewaard/bewaard/policy"
 	"github.com/bewaard/bewaard/sip"
 	"github.com/bewaard/bewaard/sip/sdp"
+	"github.com/bewaard/bewaard/sip/trunk"
 )
 
-// admit decides what the call is to be, has its row written, and reads its offer.
-func (c *Call) admit(ctx context.Context) *End {
-	caller := c.legs[rtp.Caller]
-	var routed bool
-	c.trunks[rtp.Callee], routed = Route(c.manager.cfg.Trunks, c.trunks[rtp.Caller])
-	c.decide(caller)
+// admit has the call's row written, takes its places on the trunks, and reads its offer.
+func (c *Call) admit(context.Context) *End {
+	caller, callee := c.parties[rtp.Caller], c.parties[rtp.Callee]
 	if err := c.begin(); err != nil {
 		c.log.Error("row not written: the call is not recorded", "call_id", c.id, "error", err)
 		if end := c.cannotRecord("row_not_written"); end != nil {
 			return end
 		}
 	}
-	if !routed {
+	if callee.trunk == "" {
 		return &End{Cause: NoRoute, Leg: rtp.Callee}
 	}
-	if end := c.readOffer(caller.Offer()); end != nil {
+	if end := c.reserve(); end != nil {
+		return end
+	}
+	c.route = newRoute(caller.leg.Called(), c.manager.trunks.Targets(callee.trunk))
+	if end := c.readOffer(caller.leg.Offer()); end != nil {
 		return end
 	}
 	if end := c.openMedia(); end != nil {
 		return end
 	}
-	return c.connect(rtp.Caller, c.offer, c.audio)
+	if c.delayed {
+		return nil
+	}
+	return c.take(rtp.Caller, c.offer)
+}
+
+// reserve takes the call's places on both trunks. An emergency call is never refused one.
+func (c *Call) reserve() *End {
+	for _, p := range c.parties {
+		place, err := c.manager.trunks.Take(p.trunk, c.decision.Emergency)
+		if err != nil {
+			return &End{Cause: TrunkFull, Leg: rtp.Callee, Err: err}
+		}
+		c.places = append(c.places, place)
+	}
+	return nil
 }
 
 // openMedia takes ports for both legs, at the addresses by which their peers know us.
 func (c *Call) openMedia() *End {
-	peer, ok := c.manager.directory.peer(c.trunks[rtp.Callee])
-	if !ok {
+	if !c.route.peer.Addr.IsValid() {
 		return &End{Cause: Unreachable, Leg: rtp.Callee, Err: errNoPeer}
 	}
-	known, err := c.manager.ua.LocalAddr(peer)
+	session, err := c.open()
 	if err != nil {
-		return &End{Cause: Unreachable, Leg: rtp.Callee, Err: err}
-	}
-	if c.media, err = c.manager.parts.Media.Open([2]netip.Addr{c.legs[rtp.Caller].LocalAddr(), known}); err != nil {
 		return &End{Cause: NoPorts, Leg: rtp.Caller, Err: err}
 	}
-	c.peer = peer
+	c.media = session
 	return nil
+}
+
+// open opens a media session between the parties.
+func (c *Call) open() (Session, error) {
+	known, err := c.manager.ua.LocalAddr(c.route.peer)
+	if err != nil {
+		return nil, err
+	}
+	trunks := c.manager.cfg.Trunks
+	return c.manager.parts.Media.Open([2]media.Where{
+		rtp.Caller: {Known: c.parties[rtp.Caller].leg.LocalAddr(), Advertise: trunks[c.parties[rtp.Caller].trunk].Advertise},
+		rtp.Callee: {Known: known, Advertise: trunks[c.parties[rtp.Callee].trunk].Advertise},
+	})
 }
 
 // decide asks the policy, with the facts as the INVITE gives them.
 func (c *Call) decide(caller *sip.Leg) {
-	from, to := c.trunks[rtp.Caller], c.trunks[rtp.Callee]
+	from, to := c.parties[rtp.Caller].trunk, c.parties[rtp.Callee].trunk
 	trunks := c.manager.cfg.Trunks
 	direction := policy.Outbound
-	if trunks[from].Side == External {
+	if trunks[from].Side == trunk.External {
 		direction = policy.Inbound
 	}
 	c.decision = c.manager.Policy().Decide(policy.Facts{
@@ -77,10 +102,18 @@ func (c *Call) decide(caller *sip.Leg) {
 }
 
 // readOffer takes the caller's offer and says which codecs the call may use: all of
-// them, or where it is to be recorded, those that a recording can hold.
+// them, or where it is to be recorded, those that a recording can hold. A caller without
+// an offer is made one by us, once the callee has said what he can (RFC 3261 §13.2.1).
 func (c *Call) readOffer(body []byte) *End {
+	c.wanted = anyCodec
 	if len(body) == 0 {
-		return &End{Cause: NoOffer, Leg: rtp.Caller}
+		c.delayed = true
+		codecs := offeredCodecs
+		if c.silent == "" {
+			codecs, c.wanted = recordableCodecs, holdable
+		}
+		c.offer = sdp.OfferOf(codecs)
+		return nil
 	}
 	offer, err := sdp.Parse(body)
 	if err != nil {
@@ -90,7 +123,7 @@ func (c *Call) readOffer(body []byte) *End {
 	if err != nil {
 		return &End{Cause: NoAudio, Leg: rtp.Caller, Err: err}
 	}
-	c.offer, c.audio, c.wanted = offer, audio, func(sdp.Codec) bool { return true }
+	c.offer, c.main = offer, slices.Index(offer.Media, audio)
 	if c.silent != "" {
 		return nil
 	}
@@ -100,14 +133,26 @@ func (c *Call) readOffer(body []byte) *End {
 		}
 		return nil
 	}
-	c.wanted = func(codec sdp.Codec) bool { return recordable(codec) || codec.Event() }
+	c.wanted = holdable
 	return nil
 }
+
+// What an INVITE of ours offers for a caller who offered nothing.
+var (
+	keyEvents        = sdp.Codec{Name: "TELEPHONE-EVENT", PayloadType: 101, ClockHz: 8000, Channels: 1}
+	recordableCodecs = []sdp.Codec{{Name: "PCMA", PayloadType: 8, ClockHz: 8000, Channels: 1}, {Name: "PCMU", PayloadType: 0, ClockHz: 8000, Channels: 1}, keyEvents}
+	offeredCodecs    = append([]sdp.Codec{{Name: "G722", PayloadType: 9, ClockHz: 8000, Channels: 1}}, recordableCodecs...)
+)
+
+func anyCodec(sdp.Codec) bool { return true }
 
 // recordable reports whether prompts can be played and recordings made in a codec.
 func recordable(c sdp.Codec) bool {
 	return (c.Name == "PCMA" || c.Name == "PCMU") && c.ClockHz == 8000 && c.Channels == 1
 }
+
+// holdable reports whether a codec may be used while the call is, or may be, recorded.
+func holdable(c sdp.Codec) bool { return recordable(c) || c.Event() }
 
 // cannotRecord gives up recording this call for that reason. Whether the call goes
 // on without is written with its purpose.
@@ -120,36 +165,6 @@ func (c *Call) cannotRecord(reason string) *End {
 		return &End{Cause: RecordingRefused, Leg: rtp.Caller, Err: errors.New(reason)}
 	}
 	return nil
-}
-
-// connect tells the media where a leg's peer is, by its description.
-func (c *Call) connect(leg rtp.Leg, d *sdp.Description, m *sdp.Media) *End {
-	to, control, err := d.RTP(m)
-	if err != nil {
-		return &End{Cause: BadOffer, Leg: leg, Err: err}
-	}
-	remote := media.Remote{RTP: to, RTCP: control, NAT: c.manager.cfg.Trunks[c.trunks[leg]].NAT}
-	direction := d.Direction(m)
-	c.listens[leg] = (direction == sdp.SendRecv || direction == sdp.RecvOnly) && !to.Addr().IsUnspecified()
-	c.codecs[leg] = nil
-	for _, codec := range m.Codecs() {
-		if !c.wanted(codec) {
-			continue
-		}
-		c.codecs[leg] = append(c.codecs[leg], rtp.Codec{Name: codec.Name, PayloadType: codec.PayloadType, ClockHz: codec.ClockHz, Channels: codec.Channels})
-		if codec.Event() {
-			remote.Events = append(remote.Events, codec.PayloadType)
-		}
-	}
-	if err := c.media.Connect(leg, remote); err != nil {
-		return &End{Cause: BadOffer, Leg: leg, Err: err}
-	}
-	return nil
-}
-
-// origin is the o= line of a description of ours towards a leg.
-func (c *Call) origin(leg rtp.Leg) sdp.Origin {
-	return sdp.Origin{ID: c.session[leg], Version: c.version[leg], Address: c.media.Local(leg).Addr()}
 }
 
 // newSession makes the number of a session description (RFC 8866 §5.2).

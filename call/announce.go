@@ -2,11 +2,13 @@ package call
 
 import (
 	"context"
+	"strings"
 
 	"github.com/bewaard/bewaard/media"
 	"github.com/bewaard/bewaard/media/prompt"
 	"github.com/bewaard/bewaard/media/rtp"
 	"github.com/bewaard/bewaard/policy"
+	"github.com/bewaard/bewaard/sip"
 	"github.com/bewaard/bewaard/sip/sdp"
 )
 
@@ -42,7 +44,8 @@ func (p *playing) done() <-chan struct{} {
 // so, the far party is the caller, and his trunk carries early media.
 func (c *Call) announcedEarly() bool {
 	a := c.decision.Announce
-	return c.silent == "" && a != nil && a.When == policy.Early && c.direction == policy.Inbound && c.manager.cfg.Trunks[c.trunks[rtp.Caller]].carriesEarlyMedia()
+	return c.silent == "" && !c.delayed && a != nil && a.When == policy.Early && c.direction == policy.Inbound &&
+		c.manager.cfg.Trunks[c.parties[rtp.Caller].trunk].CarriesEarlyMedia()
 }
 
 // forewarn tells the caller in early media, before the PBX rings: nobody pays for it.
@@ -50,21 +53,30 @@ func (c *Call) forewarn(ctx context.Context) *End {
 	if !c.announcedEarly() {
 		return nil
 	}
-	// The codec is settled here, so that the callee is offered what the caller has.
-	chosen := c.firstRecordable(rtp.Caller)
-	c.wanted = func(codec sdp.Codec) bool { return codec.PayloadType == chosen.PayloadType || codec.Event() }
-	answer, err := sdp.Answer(c.offer, c.wanted, c.origin(rtp.Caller), c.media.Local(rtp.Caller).Port())
+	// One codec for the prompt. The callee is offered all that the caller has, and where he
+	// takes another, the caller is told once both are connected (align).
+	caller := c.parties[rtp.Caller]
+	chosen := caller.firstRecordable()
+	answer, err := sdp.Answer(c.offer, func(codec sdp.Codec) bool { return codec.PayloadType == chosen.PayloadType || codec.Event() })
 	if err != nil {
 		return &End{Cause: NoCodec, Leg: rtp.Caller, Err: err}
 	}
-	if end := c.connect(rtp.Caller, c.offer, c.audio); end != nil {
-		return end
-	}
-	c.ours[rtp.Caller], c.greeted = answer.Bytes(), true
-	if err := c.legs[rtp.Caller].Progress(183, "Session Progress", c.ours[rtp.Caller]); err != nil {
+	c.describe(rtp.Caller, answer)
+	caller.bound = true
+	if err := caller.leg.Progress(183, "Session Progress", caller.ours, c.earlyHeaders()...); err != nil {
 		return &End{Cause: SignallingFailed, Leg: rtp.Caller, Err: err}
 	}
 	return c.tell(ctx, rtp.Caller)
+}
+
+// earlyHeaders authorise our early media where the network asks for that (RFC 5009 §8).
+func (c *Call) earlyHeaders() []sip.Header {
+	for _, h := range c.parties[rtp.Caller].leg.Passed() {
+		if h.Name == "P-Early-Media" && strings.Contains(h.Value, "supported") {
+			return []sip.Header{{Name: "P-Early-Media", Value: "sendrecv"}}
+		}
+	}
+	return nil
 }
 
 // announce tells the far party after the answer, where he was not told before.
@@ -84,11 +96,11 @@ func (c *Call) announce(ctx context.Context) *End {
 		if end != nil {
 			return end
 		}
-		switch h.kind {
-		case acknowledged:
+		if end := c.attend(h); end != nil {
+			return end
+		}
+		if h.kind == acknowledged {
 			return c.tell(ctx, rtp.Caller)
-		case reoffered:
-			c.legs[h.leg].RejectReoffer(491, "Request Pending")
 		}
 	}
 }
@@ -97,7 +109,7 @@ func (c *Call) announce(ctx context.Context) *End {
 // it, the call is not recorded.
 func (c *Call) tell(ctx context.Context, leg rtp.Leg) *End {
 	announce := c.decision.Announce
-	voice, codec := c.manager.parts.Prompts[announce.Prompt][announce.Language], c.firstRecordable(leg)
+	voice, codec := c.manager.parts.Prompts[announce.Prompt][announce.Language], c.parties[leg].firstRecordable()
 	if voice.Prompt == nil { // LoadPrompts saw to it that every rule has its own
 		return c.cannotRecord("announcement_failed")
 	}
@@ -105,7 +117,7 @@ func (c *Call) tell(ctx context.Context, leg rtp.Leg) *End {
 	if !ok {
 		return c.cannotRecord("announcement_failed")
 	}
-	if !c.listens[leg] { // on hold, or a call set up by a third: what is played is not heard
+	if !c.parties[leg].listens { // on hold, or a call set up by a third: what is played is not heard
 		return c.cannotRecord("not_listening")
 	}
 	if err := c.play(leg, framesOf(codec, frames)); err != nil {
@@ -126,16 +138,20 @@ func (c *Call) tell(ctx context.Context, leg rtp.Leg) *End {
 			}
 			c.told = &told{leg, result}
 			return nil
-		case h.kind == keyPressed && h.leg == leg && announce.OptOut != "" && string(h.key) == announce.OptOut:
+		case h.key != 0 && h.leg == leg && string(h.key) == announce.OptOut:
+			if h.kind == requested {
+				h.sip.Request.Reply(200, "OK")
+			}
 			c.evidence(leg, codec, voice, c.quiet())
 			c.silent = "opted_out"
 			return nil
-		case h.kind == reoffered && h.leg == leg:
+		case h.kind == reoffered && h.leg == leg && !c.refreshes(h):
 			c.evidence(leg, codec, voice, c.quiet())
-			c.legs[leg].RejectReoffer(491, "Request Pending") // it comes again when both are connected
+			c.putOff(leg, h.sip) // it comes again when both are connected
 			return c.cannotRecord("announcement_interrupted")
-		case h.kind == reoffered:
-			c.legs[h.leg].RejectReoffer(491, "Request Pending")
+		}
+		if end := c.attend(h); end != nil {
+			return end
 		}
 	}
 }
@@ -164,14 +180,4 @@ func (c *Call) quiet() media.Played {
 	c.playing = nil
 	p.Stop()
 	return p.Result()
-}
-
-// firstRecordable returns the codec that a leg prefers among those a recording holds.
-func (c *Call) firstRecordable(leg rtp.Leg) rtp.Codec {
-	for _, codec := range c.codecs[leg] {
-		if recordable(sdp.Codec{Name: codec.Name, ClockHz: codec.ClockHz, Channels: codec.Channels}) {
-			return codec
-		}
-	}
-	return rtp.Codec{}
 }

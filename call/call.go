@@ -20,6 +20,7 @@ import (
 	"github.com/bewaard/bewaard/policy"
 	"github.com/bewaard/bewaard/sip"
 	"github.com/bewaard/bewaard/sip/sdp"
+	"github.com/bewaard/bewaard/sip/trunk"
 	"github.com/bewaard/bewaard/store"
 )
 
@@ -34,33 +35,35 @@ type Call struct {
 	id      string
 	began   time.Time
 	log     *slog.Logger
+	letters *letters // of other calls
 
 	// Owned by run.
-	legs       [2]*sip.Leg // by rtp.Leg; the callee's is nil until dial
-	trunks     [2]string
-	peer       sip.Peer // the callee's
-	direction  policy.Direction
-	decision   policy.Decision
-	silent     string // why nothing is recorded; "" while something is or may be
-	row        store.Row
-	written    <-chan struct{} // closed when the store has done what it was given
-	bridged    time.Time       // when both parties were connected; zero before
-	isAnswered [2]bool
+	parties   [2]*party  // by rtp.Leg
+	owned     []*sip.Leg // every leg there has been
+	places    []*trunk.Place
+	route     route
+	direction policy.Direction
+	decision  policy.Decision
+	silent    string // why nothing is recorded; "" while something is or may be
+	row       store.Row
+	written   <-chan struct{} // closed when the store has done what it was given
+	bridged   time.Time       // when both parties were connected; zero before
+	confirmed bool            // the caller acknowledged our answer
 
-	offer   *sdp.Description // the caller's
-	audio   *sdp.Media       // its stream that is relayed
+	offer   *sdp.Description // the caller's, or ours where he made none
+	delayed bool             // he made none: his answer comes with the ACK
+	main    int              // which stream is the audio that is relayed and recorded
 	wanted  func(sdp.Codec) bool
-	codecs  [2][]rtp.Codec // what each leg may send
-	listens [2]bool        // each leg's peer wants to hear something
-	session [2]uint64      // numbers of our descriptions towards each leg,
-	version [2]uint64      // their versions,
-	ours    [2][]byte      // and the last of them; nil before the first
-	greeted bool           // the caller's is from the announcement, and stands
-	pending *reoffer       // waits for the other party's answer
+	pending *pending // an offer waits for its answer
+	untold  [2]bool  // who has to be offered what the other party says of itself
+	retry   retry    // an offer of ours is made again then
 
-	media     Session // nil before admit
-	early     bool    // the callee's early media is relayed
-	preview   []byte  // the callee's description in a provisional response
+	media    Session         // of the main stream; nil before admit
+	streams  map[int]Session // of the others that are passed
+	early    bool            // the callee's early media is relayed
+	greeting []sip.Header    // of the callee's answer, for the caller
+	transfer *transfer       // a party is being replaced
+
 	playing   *playing
 	told      *told // the announcement that was heard out
 	tap       *media.Tap
@@ -77,7 +80,7 @@ func (c *Call) run(ctx context.Context) {
 // live tells a call in its order. Every step may end it; only talk has to.
 func (c *Call) live(ctx context.Context) *End {
 	for _, step := range [...]func(*Call, context.Context) *End{
-		(*Call).admit,    // the row; the offer read; ports
+		(*Call).admit,    // the row; places on the trunks; the offer read; ports
 		(*Call).forewarn, // inbound: told in early media, before the PBX rings
 		(*Call).dial,     // the other leg, until it is answered
 		(*Call).announce, // told after the answer, where it was not before
@@ -93,10 +96,11 @@ func (c *Call) live(ctx context.Context) *End {
 
 // happening is what next brings that does not end the call.
 type happening struct {
-	kind kind
-	leg  rtp.Leg
-	sip  sip.Event // of what a leg's peer did
-	key  byte      // of keyPressed
+	kind   kind
+	leg    rtp.Leg
+	sip    sip.Event // of what a leg's peer did
+	key    byte      // of keyPressed, or of an INFO that says one
+	letter letter    // of written
 }
 
 type kind uint8
@@ -105,29 +109,41 @@ const (
 	progressed   kind = iota + 1 // the callee's 18x
 	callAnswered                 // the callee's 2xx
 	acknowledged                 // the caller's ACK
-	reoffered                    // an INVITE in the dialog, to be answered or rejected
+	reoffered                    // an offer in the dialog, to be answered or rejected
 	reofferAcknowledged
 	reofferAnswered
 	reofferRejected
+	refreshed // a party describes itself anew
+	requested // INFO, REFER and the like, to be answered
+	replied   // to one of ours
 	keyPressed
 	played // a prompt or tone has ended, whole or not
 	timeUp
+	retryDue
 	recordingFailed
+	written     // another call wrote
+	transferred // something happened to the leg that is to replace a party
 )
 
 // next waits for what happens next to the call. It is the only place that waits.
 func (c *Call) next(ctx context.Context, deadline <-chan time.Time) (happening, *End) {
 	select {
-	case e := <-c.events(rtp.Caller):
+	case e := <-c.parties[rtp.Caller].events():
 		return c.heard(rtp.Caller, e)
-	case e := <-c.events(rtp.Callee):
+	case e := <-c.parties[rtp.Callee].events():
 		return c.heard(rtp.Callee, e)
+	case e := <-c.transfer.events():
+		return happening{kind: transferred, sip: e}, nil
 	case k := <-c.media.Keys():
 		return happening{kind: keyPressed, leg: k.Leg, key: k.Digit}, nil
 	case <-c.playing.done():
 		return happening{kind: played}, nil
 	case <-c.recordingFailed():
 		return happening{kind: recordingFailed}, nil
+	case <-c.retry.due():
+		return happening{kind: retryDue}, nil
+	case l := <-c.letters.in:
+		return happening{kind: written, letter: l}, nil
 	case <-deadline:
 		return happening{kind: timeUp}, nil
 	case <-ctx.Done():
@@ -135,41 +151,38 @@ func (c *Call) next(ctx context.Context, deadline <-chan time.Time) (happening, 
 	}
 }
 
-// events is what a leg's peer does; nothing before there is a leg.
-func (c *Call) events(leg rtp.Leg) <-chan sip.Event {
-	if c.legs[leg] == nil {
-		return nil
-	}
-	return c.legs[leg].Events()
+// happenings are what events of a leg mean to the call that do not end it.
+var happenings = map[sip.EventKind]kind{
+	sip.Progressed: progressed, sip.Answered: callAnswered, sip.Confirmed: acknowledged,
+	sip.Reoffered: reoffered, sip.Acknowledged: reofferAcknowledged, sip.ReofferAnswered: reofferAnswered, sip.ReofferRejected: reofferRejected,
+	sip.Refreshed: refreshed, sip.Requested: requested, sip.Replied: replied,
 }
 
 // heard tells what an event of a leg means to the call.
 func (c *Call) heard(leg rtp.Leg, e sip.Event) (happening, *End) {
+	if kind, ok := happenings[e.Kind]; ok {
+		h := happening{kind: kind, leg: leg, sip: e}
+		if e.Request != nil {
+			h.key, _ = e.Request.Key()
+		}
+		return h, nil
+	}
 	switch e.Kind {
-	case sip.Progressed:
-		return happening{kind: progressed, leg: leg, sip: e}, nil
-	case sip.Answered:
-		return happening{kind: callAnswered, leg: leg, sip: e}, nil
-	case sip.Confirmed:
-		return happening{kind: acknowledged, leg: leg}, nil
-	case sip.Reoffered:
-		return happening{kind: reoffered, leg: leg, sip: e}, nil
-	case sip.Acknowledged:
-		return happening{kind: reofferAcknowledged, leg: leg, sip: e}, nil
-	case sip.ReofferAnswered:
-		return happening{kind: reofferAnswered, leg: leg, sip: e}, nil
-	case sip.ReofferRejected:
-		return happening{kind: reofferRejected, leg: leg, sip: e}, nil
 	case sip.Rejected:
-		return happening{}, &End{Cause: Rejected, Leg: leg, Code: e.Code, Reason: e.Reason}
+		return happening{}, &End{Cause: Rejected, Leg: leg, Code: e.Code, Reason: e.Reason, Headers: e.Headers, Contacts: e.Contacts}
 	case sip.Failed:
 		return happening{}, &End{Cause: Unreachable, Leg: leg, Err: e.Err}
 	case sip.Cancelled:
-		return happening{}, &End{Cause: Cancelled, Leg: leg, Reason: e.Reason}
+		return happening{}, &End{Cause: Cancelled, Leg: leg, Reason: e.Reason, Headers: e.Headers}
 	case sip.Unconfirmed:
 		return happening{}, &End{Cause: NotAcknowledged, Leg: leg}
+	case sip.Expired:
+		return happening{}, &End{Cause: SessionExpired, Leg: leg}
 	case sip.Ended:
-		return happening{}, &End{Cause: HungUp, Leg: leg, Reason: e.Reason}
+		if c.leaves(leg) { // its place is being taken
+			return happening{kind: transferred}, nil
+		}
+		return happening{}, &End{Cause: HungUp, Leg: leg, Reason: e.Reason, Headers: e.Headers}
 	}
 	panic("call: event of an unknown kind")
 }

@@ -294,15 +294,14 @@ func (s stuckRows) Begin(r store.Row) error {
 // A store that does not answer costs the recording, not the call; the row is written
 // when it does.
 func TestStoreIsStuck(t *testing.T) {
-	rows := &stuckRows{letGo: make(chan struct{})}
-	w := newWorld(t, options{rows: rows})
-	rows.Rows = w.store
+	letGo := make(chan struct{})
+	w := newWorld(t, options{rows: func(s *store.Store) Rows { return stuckRows{s, letGo} }})
 	line, err := w.carrier.Call(bounded(t), "+31201234567", "+31209876543")
 	if err != nil {
 		t.Fatal(err)
 	}
 	line.Hangup()
-	close(rows.letGo)
+	close(letGo)
 	w.end()
 	if row := w.only(); row.Outcome != "answered" || row.Reason != "row_not_written" || row.State != store.StateFailed {
 		t.Errorf("got row %s, reason %q, outcome %q", row.State, row.Reason, row.Outcome)

@@ -3,24 +3,88 @@ package call
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/bewaard/bewaard/media/rtp"
 	"github.com/bewaard/bewaard/sip"
 	"github.com/bewaard/bewaard/sip/sdp"
+	"github.com/bewaard/bewaard/sip/trunk"
 )
 
 var errNoPeer = errors.New("no peer of the trunk has a known address")
 
-// dial calls the callee and waits until he answers.
-func (c *Call) dial(ctx context.Context) *End {
-	if end := c.invite(); end != nil {
-		return end
+// route is where the callee is looked for: at one peer of his trunk after the other, and
+// where they redirect the call to.
+type route struct {
+	called    string     // the number
+	peer      sip.Peer   // that is tried
+	targets   []sip.Peer // the number is still to be tried at
+	all       []sip.Peer
+	redirects []string // numbers that the call was redirected to
+	tried     int      // of these
+}
+
+func newRoute(called string, peers []sip.Peer) route {
+	r := route{called: called, targets: peers, all: peers}
+	r.advance()
+	return r
+}
+
+// advance takes the next peer, or the next number at the first, and reports whether there
+// is one.
+func (r *route) advance() bool {
+	if len(r.targets) == 0 {
+		if r.tried == len(r.redirects) {
+			return false
+		}
+		r.called, r.targets = r.redirects[r.tried], r.all
+		r.tried++
 	}
+	if len(r.targets) == 0 {
+		return false
+	}
+	r.peer, r.targets = r.targets[0], r.targets[1:]
+	return true
+}
+
+// maxRedirects is how many numbers a call may be redirected to: as many as sip's own
+// forking would, and no ring of them goes on for ever.
+const maxRedirects = 5
+
+// redirect notes the numbers that a 3xx names, and reports whether there is a new one.
+func (r *route) redirect(numbers []string) bool {
+	found := false
+	for _, n := range numbers {
+		if n != "" && n != r.called && !slices.Contains(r.redirects, n) && len(r.redirects) < maxRedirects {
+			r.redirects, found = append(r.redirects, n), true
+		}
+	}
+	if found {
+		r.targets = nil // the number as it was is known to be wrong
+	}
+	return found
+}
+
+// dial calls the callee, at one target after the other, and waits until he answers.
+func (c *Call) dial(ctx context.Context) *End {
 	ringing := time.NewTimer(ringTimeout)
 	defer ringing.Stop()
 	for {
-		h, end := c.next(ctx, ringing.C)
+		end := c.invite()
+		if end == nil {
+			end = c.ringing(ctx, ringing.C)
+		}
+		if end == nil || !c.reroute(end) {
+			return end
+		}
+	}
+}
+
+// ringing follows one INVITE until it is answered.
+func (c *Call) ringing(ctx context.Context, deadline <-chan time.Time) *End {
+	for {
+		h, end := c.next(ctx, deadline)
 		if end != nil {
 			return end
 		}
@@ -33,9 +97,11 @@ func (c *Call) dial(ctx context.Context) *End {
 			c.quiet()
 			return c.connected(h.sip)
 		case reoffered:
-			c.legs[h.leg].RejectReoffer(491, "Request Pending")
+			c.passReoffer(h.leg, h.sip)
 		case timeUp:
 			return &End{Cause: NoAnswer, Leg: rtp.Callee}
+		default:
+			end = c.attend(h)
 		}
 		if end != nil {
 			return end
@@ -43,54 +109,105 @@ func (c *Call) dial(ctx context.Context) *End {
 	}
 }
 
+// reroute reports whether the call goes on elsewhere after one try ended so.
+func (c *Call) reroute(end *End) bool {
+	if end.Leg != rtp.Callee {
+		return false
+	}
+	trunks := c.manager.trunks
+	switch {
+	case end.Cause == Unreachable:
+		trunks.Failed(c.parties[rtp.Callee].trunk, c.route.peer)
+	case end.Cause == Rejected && end.Code == 503: // RFC 3263 §4.3
+	case end.Cause == Rejected && end.Code/100 == 3 && c.calleeTrunk().FollowsRedirects():
+		if !c.route.redirect(end.Contacts) {
+			return false
+		}
+	default:
+		return false
+	}
+	if !c.route.advance() {
+		return false
+	}
+	callee := newParty(c.parties[rtp.Callee].trunk)
+	c.parties[rtp.Callee], c.early, c.pending = callee, false, nil
+	c.media.Relay(rtp.Callee, false)
+	return true
+}
+
+func (c *Call) calleeTrunk() trunk.Config { return c.manager.cfg.Trunks[c.parties[rtp.Callee].trunk] }
+
 // invite sends the callee the caller's offer with our address in it.
 func (c *Call) invite() *End {
-	caller := c.legs[rtp.Caller]
-	offer := c.offer.Clone()
-	audio, err := offer.Audio()
+	caller, callee := c.parties[rtp.Caller], c.parties[rtp.Callee]
+	offer, err := c.towards(c.offer, c.wanted)
 	if err != nil {
-		return &End{Cause: NoAudio, Leg: rtp.Caller, Err: err}
+		return &End{Cause: NoCodec, Leg: rtp.Caller, Err: err}
 	}
-	if c.silent == "" {
-		audio.Keep(c.wanted)
+	if chosen, err := sdp.Parse(caller.ours); err == nil { // the caller has an answer of ours: its codec first
+		offer.Media[c.main].Prefer(chosen.Media[c.main].Codecs())
 	}
-	leg, err := c.manager.ua.Invite(sip.Invite{
-		Peer: c.peer, Trunk: c.trunks[rtp.Callee], Called: caller.Called(), From: caller.From(),
-		Headers: caller.Passed(), MaxForwards: caller.MaxForwards(), Body: c.describeTo(rtp.Callee, offer, audio),
+	headers, err := c.replaces(c.forward(rtp.Caller, caller.leg.Passed()))
+	if err != nil {
+		return &End{Cause: NoDialog, Leg: rtp.Caller, Err: err}
+	}
+	cfg := c.calleeTrunk()
+	if cfg.PassesChallenges() {
+		headers = append(headers, caller.leg.Authorization()...)
+	}
+	callee.leg, err = c.manager.ua.Invite(sip.Invite{
+		Peer: c.route.peer, Trunk: callee.trunk, Called: c.route.called, From: caller.leg.From(),
+		Headers: headers, MaxForwards: caller.leg.MaxForwards(), Body: c.describe(rtp.Callee, offer),
+		Credentials: credentials(cfg), Partner: caller.leg,
 	})
 	if err != nil {
 		return &End{Cause: Unreachable, Leg: rtp.Callee, Err: err}
 	}
-	c.legs[rtp.Callee] = leg
+	c.manager.own(callee.leg, c)
+	c.row.CalleeCallID = callee.leg.CallID()
 	return nil
+}
+
+// credentials meet a trunk's challenges; nil where these are for who calls.
+func credentials(cfg trunk.Config) *sip.Credentials {
+	if cfg.Auth == nil || cfg.PassesChallenges() {
+		return nil
+	}
+	return &sip.Credentials{User: cfg.Auth.User, Password: cfg.Auth.Secret}
 }
 
 // ring passes a provisional response on, with early media where it brings some and
 // the caller's trunk carries it.
 func (c *Call) ring(e sip.Event) *End {
-	if len(e.Body) > 0 && c.manager.cfg.Trunks[c.trunks[rtp.Caller]].carriesEarlyMedia() {
-		return c.ringWithMedia(e)
+	carries := c.manager.cfg.Trunks[c.parties[rtp.Caller].trunk].CarriesEarlyMedia()
+	headers := c.forward(rtp.Callee, e.Headers)
+	if len(e.Body) > 0 && carries && !c.delayed {
+		if body, ok := c.earlyMedia(e.Body); ok {
+			return c.progress(e.Code, e.Reason, body, headers)
+		}
 	}
-	if c.greeted && c.playing == nil && !c.early {
+	if c.parties[rtp.Caller].bound && c.playing == nil && !c.early {
 		c.ringback() // the caller listens to us since the announcement: silence is no ringing
 	}
-	return c.progress(e.Code, e.Reason, nil)
+	return c.progress(e.Code, e.Reason, nil, headers)
 }
 
-func (c *Call) ringWithMedia(e sip.Event) *End {
-	answer, audio, err := c.parseAnswer(e.Body)
-	if err != nil || c.connect(rtp.Callee, answer, audio) != nil {
-		return c.progress(e.Code, e.Reason, nil) // the answer will tell
+// earlyMedia relays what a branch of the callee's says before the answer, in place of any
+// branch before it, and returns what the caller is to be told. It is no matter if it
+// cannot: the answer will tell.
+func (c *Call) earlyMedia(body []byte) (description []byte, ok bool) {
+	answer, err := c.answerOf(rtp.Callee, body)
+	if err != nil || c.take(rtp.Callee, answer) != nil {
+		return nil, false
 	}
 	c.quiet()
-	c.preview = e.Body
 	c.early = true
 	c.media.Relay(rtp.Callee, true)
-	return c.progress(e.Code, e.Reason, c.describe(answer, audio))
+	return c.bind(answer), true
 }
 
-func (c *Call) progress(code int, reason string, body []byte) *End {
-	if err := c.legs[rtp.Caller].Progress(code, reason, body); err != nil {
+func (c *Call) progress(code int, reason string, body []byte, headers []sip.Header) *End {
+	if err := c.parties[rtp.Caller].leg.Progress(code, reason, body, headers...); err != nil {
 		return &End{Cause: SignallingFailed, Leg: rtp.Caller, Err: err}
 	}
 	return nil
@@ -98,7 +215,7 @@ func (c *Call) progress(code int, reason string, body []byte) *End {
 
 // ringback plays the ringing tone to a caller whose early media is ours.
 func (c *Call) ringback() {
-	codec := c.firstRecordable(rtp.Caller)
+	codec := c.parties[rtp.Caller].firstRecordable()
 	frames, ok := c.manager.ringing.Frames(codec.Name)
 	if !ok {
 		return
@@ -110,99 +227,62 @@ func (c *Call) ringback() {
 
 // connected takes the callee's answer.
 func (c *Call) connected(e sip.Event) *End {
-	c.isAnswered[rtp.Callee] = true
-	body := e.Body
-	if len(body) == 0 {
-		body = c.preview // gateways that answer the offer in the 183 alone
+	c.parties[rtp.Callee].answered = true
+	c.manager.trunks.Alive(c.parties[rtp.Callee].trunk, c.route.peer)
+	c.greeting = c.forward(rtp.Callee, e.Headers)
+	answer := c.parties[rtp.Callee].described
+	if len(e.Body) > 0 || answer == nil { // gateways answer the offer in the 183 alone
+		var err error
+		if answer, err = c.answerOf(rtp.Callee, e.Body); err != nil {
+			return &End{Cause: NoCodec, Leg: rtp.Callee, Err: err}
+		}
+		if end := c.take(rtp.Callee, answer); end != nil {
+			return end
+		}
 	}
-	answer, audio, err := c.parseAnswer(body)
-	if err != nil {
-		return &End{Cause: NoAudio, Leg: rtp.Callee, Err: err}
+	if c.delayed { // what he may have is an offer, and the ACK will answer it
+		c.describe(rtp.Caller, answer.Clone())
+		return nil
 	}
-	if end := c.connect(rtp.Callee, answer, audio); end != nil {
-		return end
-	}
-	if !c.shared(audio) {
-		return &End{Cause: NoCodec, Leg: rtp.Callee}
-	}
-	c.describe(answer, audio)
+	c.bind(answer)
 	return nil
 }
 
-func (c *Call) parseAnswer(body []byte) (*sdp.Description, *sdp.Media, error) {
+// answerOf reads a party's answer to our last description (RFC 3264 §6).
+func (c *Call) answerOf(leg rtp.Leg, body []byte) (*sdp.Description, error) {
 	answer, err := sdp.Parse(body)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	audio, err := answer.Audio()
-	return answer, audio, err
+	offer, err := sdp.Parse(c.parties[leg].ours)
+	if err != nil {
+		return nil, err
+	}
+	return answer, sdp.Accepts(offer, answer)
 }
 
-// shared reports whether the answer takes a codec that was offered (RFC 3264 §6.1).
-func (c *Call) shared(answer *sdp.Media) bool {
-	for _, a := range answer.Codecs() {
-		for _, o := range c.audio.Codecs() {
-			if !a.Event() && a.Name == o.Name && a.ClockHz == o.ClockHz && c.wanted(o) {
-				return true
-			}
+// bind makes the callee's answer the caller's, unless he has one of ours already, which
+// then stands: there is one answer to one offer. It returns it.
+func (c *Call) bind(answer *sdp.Description) []byte {
+	caller := c.parties[rtp.Caller]
+	if !caller.bound {
+		if passed, err := c.answering(c.offer, answer, c.wanted); err == nil {
+			c.describe(rtp.Caller, passed)
+			caller.bound = true
 		}
 	}
-	return false
-}
-
-// describe makes the callee's answer the caller's, unless he has one of ours from
-// the announcement, which then stands: one answer to one offer. It returns it.
-func (c *Call) describe(answer *sdp.Description, audio *sdp.Media) []byte {
-	if !c.greeted {
-		c.describeTo(rtp.Caller, answer, audio)
-	}
-	return c.ours[rtp.Caller]
+	return caller.ours
 }
 
 // answerCaller answers the caller with what he is to know of the callee's answer.
 func (c *Call) answerCaller() *End {
-	if c.isAnswered[rtp.Caller] {
+	caller := c.parties[rtp.Caller]
+	if caller.answered {
 		return nil
 	}
-	if err := c.legs[rtp.Caller].Answer(c.ours[rtp.Caller]); err != nil {
+	if err := caller.leg.Answer(caller.ours, c.greeting...); err != nil {
 		return &End{Cause: SignallingFailed, Leg: rtp.Caller, Err: err}
 	}
-	c.isAnswered[rtp.Caller] = true
+	caller.answered = true
 	return nil
-}
-
-// bridge connects both parties, and captures if the far one was told.
-func (c *Call) bridge(context.Context) *End {
-	if end := c.answerCaller(); end != nil {
-		return end
-	}
-	c.quiet()
-	c.media.Relay(rtp.Caller, true)
-	c.media.Relay(rtp.Callee, true)
-	c.bridged = time.Now()
-	return c.capture()
-}
-
-// talk lasts until a party hangs up.
-func (c *Call) talk(ctx context.Context) *End {
-	for {
-		h, end := c.next(ctx, nil)
-		if end != nil {
-			return end
-		}
-		switch h.kind {
-		case recordingFailed:
-			if end := c.recordingLost(); end != nil {
-				return end
-			}
-		case reoffered:
-			c.passReoffer(h.leg, h.sip.Body)
-		case reofferAcknowledged:
-			c.reofferAcknowledged(h.leg, h.sip.Body)
-		case reofferAnswered:
-			c.reofferAnswered(h.leg, h.sip.Body)
-		case reofferRejected:
-			c.reofferRejected(h.sip)
-		}
-	}
 }

@@ -16,7 +16,9 @@ import (
 	"github.com/bewaard/bewaard/media"
 	"github.com/bewaard/bewaard/media/rtp"
 	"github.com/bewaard/bewaard/media/spool"
+	"github.com/bewaard/bewaard/policy"
 	"github.com/bewaard/bewaard/sip/siptest"
+	"github.com/bewaard/bewaard/sip/trunk"
 	"github.com/bewaard/bewaard/store"
 )
 
@@ -25,6 +27,7 @@ import (
 type journal struct {
 	mu            sync.Mutex
 	effects, rows []string
+	opened        int // media sessions
 }
 
 func (j *journal) note(format string, args ...any) {
@@ -65,17 +68,27 @@ func (r fakeRecording) Event(e spool.Event)     { r.note("%s of the %v", e.Kind,
 func (r fakeRecording) Close(string) error      { r.note("close spool"); return nil }
 
 // Open is Media.
-func (j *journal) Open([2]netip.Addr) (Session, error) { return &fakeSession{journal: j}, nil }
+func (j *journal) Open([2]media.Where) (Session, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.opened++
+	return &fakeSession{journal: j, first: 20000 + 4*uint16(j.opened-1)}, nil
+}
 
 type fakeSession struct {
 	*journal
+	first uint16
 }
 
 func (s *fakeSession) Local(leg rtp.Leg) netip.AddrPort {
-	return netip.AddrPortFrom(netip.MustParseAddr("192.0.2.1"), 20000+2*uint16(leg))
+	return netip.AddrPortFrom(netip.MustParseAddr("192.0.2.1"), s.first+2*uint16(leg))
 }
 func (s *fakeSession) Connect(leg rtp.Leg, r media.Remote) error {
-	s.note("connect %v to %v", leg, r.RTP)
+	raw := ""
+	if r.Raw {
+		raw = " raw"
+	}
+	s.note("connect %v to %v%s", leg, r.RTP, raw)
 	return nil
 }
 func (s *fakeSession) Relay(from rtp.Leg, on bool) { s.note("relay %v %v", from, on) }
@@ -114,6 +127,7 @@ func (p *fakePlayback) Result() media.Played {
 type bubble struct {
 	*testing.T
 	*journal
+	network      *siptest.Network
 	manager      *Manager
 	pbx, carrier *siptest.Peer
 }
@@ -132,19 +146,29 @@ var offered, answeredWith = description("203.0.113.3", 4000), description("10.0.
 
 func inBubble(t *testing.T, test func(b *bubble)) {
 	t.Helper()
+	inBubbleOf(t, nil, nil, test)
+}
+
+// inBubbleOf is a bubble with a policy and trunks of the test's.
+func inBubbleOf(t *testing.T, policies func(*policy.Config), trunks func(pbx, carrier *trunk.Config), test func(b *bubble)) {
+	t.Helper()
 	prompts := testPrompts(t, 500)
-	rules := testPolicy(t, nil)
+	rules := testPolicy(t, policies)
+	never := time.Duration(0)
+	pbx := trunk.Config{Side: trunk.Internal, Peers: []trunk.PeerURI{{Host: "10.0.0.5", Port: 5060, Transport: "udp"}}, Ping: &never}
+	carrier := trunk.Config{Side: trunk.External, Peers: []trunk.PeerURI{{Host: "203.0.113.3", Port: 5060, Transport: "udp"}}, Ping: &never}
+	if trunks != nil {
+		trunks(&pbx, &carrier)
+	}
 	synctest.Test(t, func(t *testing.T) {
 		b := &bubble{T: t, journal: &journal{}}
 		network := siptest.NewNetwork()
-		b.manager = New(Config{Trunks: map[string]Trunk{
-			"pbx":     {Side: Internal, Peers: []PeerURI{{Host: "10.0.0.5", Port: 5060, Transport: "udp"}}},
-			"carrier": {Side: External, Peers: []PeerURI{{Host: "203.0.113.3", Port: 5060, Transport: "udp"}}},
-		}}, Parts{
+		b.network = network
+		b.manager = New(Config{Trunks: map[string]trunk.Config{"pbx": pbx, "carrier": carrier}}, Parts{
 			Policy: rules, Prompts: prompts, Media: b.journal, Recorder: b.journal, Rows: b.journal,
 			Metrics: NewMetrics(nil), Log: slog.New(slog.DiscardHandler),
 		})
-		b.manager.directory.refresh(t.Context())
+		b.manager.trunks.Refresh(t.Context())
 		b.manager.ua.ServePacket(network.Listen(usAt))
 		b.pbx, b.carrier = siptest.NewPeer(t, network, pbxAt, usAt), siptest.NewPeer(t, network, carrierAt, usAt)
 		test(b)
@@ -187,7 +211,7 @@ func (b *bubble) inbound() siptest.Message {
 	if !strings.Contains(progress.Body(), "m=audio 20000 RTP/AVP 8\r\n") {
 		b.Errorf("got early media %q", progress.Body())
 	}
-	b.did("connect caller to 203.0.113.3:4000", "connect caller to 203.0.113.3:4000", "play 25 frames to caller")
+	b.did("connect caller to 203.0.113.3:4000", "play 25 frames to caller")
 	return invite
 }
 
@@ -309,7 +333,7 @@ func TestEffectsOfAnswerWithoutCodec(t *testing.T) {
 		b.pbx.Reply(bye, "200 OK", "")
 		refused := b.carrier.Expect("SIP/2.0 488")
 		b.carrier.Transaction("ACK", invite, refused.Header("To"))
-		b.did("connect callee to 10.0.0.5:6000", "close media")
+		b.did("close media")
 		b.wrote("calling", "not_recorded refused not_connected")
 	})
 }
@@ -324,7 +348,7 @@ func TestEffectsOfInterruptedPrompt(t *testing.T) {
 		answer := b.carrier.Reply(toCarrier, "200 OK", offered)
 		b.carrier.Expect("ACK ")
 		b.did("connect caller to 10.0.0.5:6000", "connect callee to 203.0.113.3:4000", "relay callee false", "play 25 frames to callee")
-		b.carrier.DialogOffer(toCarrier, answer, 1, offered)
+		b.carrier.DialogOffer(toCarrier, answer, 1, strings.Replace(offered, "4000", "4002", 1))
 		b.carrier.Expect("SIP/2.0 100")
 		b.carrier.DialogAck(toCarrier, b.carrier.Expect("SIP/2.0 491"))
 		answered := b.pbx.Expect("SIP/2.0 200")
@@ -425,7 +449,7 @@ func TestEffectsOfCallerOnHold(t *testing.T) {
 		b.carrier.Expect("SIP/2.0 100")
 		b.carrier.Expect("SIP/2.0 183")
 		toPBX := b.pbx.Expect("INVITE ")
-		b.did("connect caller to 203.0.113.3:4000", "connect caller to 203.0.113.3:4000")
+		b.did("connect caller to 203.0.113.3:4000")
 		b.pbx.Reply(toPBX, "486 Busy Here", "")
 		b.pbx.Expect("ACK ")
 		busy := b.carrier.Expect("SIP/2.0 486")
@@ -445,7 +469,7 @@ func TestEffectsOfGateways(t *testing.T) {
 		answer := b.pbx.Reply(toPBX, "200 OK", "")
 		b.pbx.Expect("ACK ")
 		b.carrier.InDialog("ACK", invite, b.carrier.Expect("SIP/2.0 200"), 1)
-		b.did("connect callee to 10.0.0.5:6000", "relay callee true", "connect callee to 10.0.0.5:6000", "relay caller true", "relay callee true", "record quality by in, caller's channel 0", "capture true")
+		b.did("connect callee to 10.0.0.5:6000", "relay callee true", "relay caller true", "relay callee true", "record quality by in, caller's channel 0", "capture true")
 		b.end(toPBX, answer, 1)
 	})
 	inBubble(t, func(b *bubble) {

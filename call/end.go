@@ -2,8 +2,11 @@ package call
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/bewaard/bewaard/media/rtp"
+	"github.com/bewaard/bewaard/sip"
 )
 
 // Cause says why a call ended.
@@ -16,12 +19,15 @@ const (
 	NoAnswer         Cause = "no_answer"            // it rang for as long as we let it
 	Unreachable      Cause = "unreachable"          // the callee's trunk did not respond, or could not be sent to
 	NoRoute          Cause = "no_route"             // the caller's trunk leads nowhere
-	NoOffer          Cause = "no_offer"             // the INVITE has no session description
 	BadOffer         Cause = "bad_offer"            // its session description cannot be read
 	NoAudio          Cause = "no_audio"             // no plain RTP audio in the offer or the answer
 	NoCodec          Cause = "no_codec"             // no codec that both sides, or the recording, can have
 	NoPorts          Cause = "no_ports"             // RTP ports are exhausted
-	NotAcknowledged  Cause = "not_acknowledged"     // the caller never acknowledged our 200
+	NotAcknowledged  Cause = "not_acknowledged"     // a response of ours was never acknowledged
+	SessionExpired   Cause = "session_expired"      // nobody refreshed the session
+	TrunkFull        Cause = "trunk_full"           // as many calls as the trunk may have
+	NoDialog         Cause = "no_dialog"            // the INVITE is to replace a call that is not there
+	Transferred      Cause = "transferred"          // the party that stays went over to another call
 	RecordingRefused Cause = "recording_impossible" // the purpose says: no recording, no call
 	ShuttingDown     Cause = "shutting_down"        // the daemon stops and waits no longer
 	SignallingFailed Cause = "signalling_failed"    // a response could not be sent
@@ -35,6 +41,10 @@ type End struct {
 	Code   int     // of a rejection
 	Reason string  // its reason phrase, or a BYE's Reason header
 	Err    error
+
+	Headers  []sip.Header // that pass to the other party
+	Contacts []string     // of a redirection
+	redirect []sip.Header // Contacts of ours, where a redirection is passed on
 }
 
 func (e *End) Error() string {
@@ -52,15 +62,20 @@ func (e *End) status() (code int, reason string) {
 	switch e.Cause {
 	case Rejected:
 		return e.rejection()
+	case NoDialog:
+		return 481, "Call/Transaction Does Not Exist"
 	case Cancelled:
 		return 487, "Request Terminated"
 	case NoAnswer:
 		return 480, "Temporarily Unavailable"
 	case NoRoute:
 		return 404, "Not Found"
-	case NoOffer, NoAudio, NoCodec:
+	case NoAudio, NoCodec:
 		return 488, "Not Acceptable Here"
 	case BadOffer:
+		if e.Leg == rtp.Callee { // it is not the caller's that is bad
+			return 488, "Not Acceptable Here"
+		}
 		return 400, "Bad Session Description"
 	case HungUp:
 		return 480, "Temporarily Unavailable" // the callee hung up before the caller was answered
@@ -68,17 +83,27 @@ func (e *End) status() (code int, reason string) {
 	return 503, "Service Unavailable"
 }
 
-// rejection passes a final response on with its meaning. What is meant for us alone
-// is not: a challenge is ours to meet, a redirection ours to follow; and a 503 would say
-// that we are out, not that trunk (RFC 3261 §16.7 step 6).
+// rejection passes a final response on with its meaning. A redirection and a challenge
+// pass where they are meant for who calls (see pass); and a 503 would say that we are
+// out, not that trunk (RFC 3261 §16.7 step 6).
 func (e *End) rejection() (int, string) {
 	switch {
-	case e.Code < 400 || e.Code == 401 || e.Code == 407:
+	case e.Code < 400 && len(e.redirect) == 0, e.challenge() && len(e.more()) == 0:
 		return 480, "Temporarily Unavailable"
 	case e.Code == 503:
 		return 500, "Server Internal Error"
 	}
 	return e.Code, e.Reason
+}
+
+func (e *End) challenge() bool { return e.Code == 401 || e.Code == 407 }
+
+// more are the headers without which a rejection says nothing.
+func (e *End) more() []sip.Header {
+	if e.challenge() {
+		return slices.DeleteFunc(slices.Clone(e.Headers), func(h sip.Header) bool { return !strings.HasSuffix(h.Name, "-Authenticate") })
+	}
+	return e.redirect
 }
 
 // Outcome is a call's result in one word, as rows and metrics have it.
@@ -113,7 +138,7 @@ func (e *End) outcome(answered bool) Outcome {
 		return OutcomeNoAnswer
 	case Unreachable, NoRoute:
 		return OutcomeUnreachable
-	case NoOffer, BadOffer, NoAudio, NoCodec, RecordingRefused:
+	case BadOffer, NoAudio, NoCodec, NoDialog, TrunkFull, RecordingRefused:
 		return OutcomeRefused
 	}
 	return OutcomeFailed

@@ -1,7 +1,9 @@
 package call
 
 import (
+	"cmp"
 	"context"
+	"fmt"
 	"log/slog"
 	"net/netip"
 	"sync"
@@ -13,12 +15,13 @@ import (
 	"github.com/bewaard/bewaard/media/rtp"
 	"github.com/bewaard/bewaard/policy"
 	"github.com/bewaard/bewaard/sip"
+	"github.com/bewaard/bewaard/sip/trunk"
 	"github.com/bewaard/bewaard/store"
 )
 
 // Config is what the manager takes of the file: its trunks section.
 type Config struct {
-	Trunks map[string]Trunk
+	Trunks map[string]trunk.Config
 	SIP    sip.Config
 }
 
@@ -43,14 +46,14 @@ type Parts struct {
 // Manager takes INVITEs and starts a call for each. It is the sip.Handler.
 type Manager struct {
 	// Immutable after New.
-	cfg       Config
-	parts     Parts
-	log       *slog.Logger
-	metrics   *Metrics
-	directory *directory
-	ua        *sip.UA
-	ringing   ringingTone
-	policy    atomic.Pointer[policy.Policy]
+	cfg     Config
+	parts   Parts
+	log     *slog.Logger
+	metrics *Metrics
+	trunks  *trunk.Directory
+	ua      *sip.UA
+	ringing ringingTone
+	policy  atomic.Pointer[policy.Policy]
 
 	calls   sync.WaitGroup // every call's run, and what it still writes
 	stop    context.CancelFunc
@@ -58,30 +61,66 @@ type Manager struct {
 
 	mu       sync.Mutex
 	active   map[string]*Call
+	owners   map[*sip.Leg]*Call
 	draining bool
 	drained  chan struct{} // closed when draining and no call is left
 }
 
 // New makes a manager. Start makes it take calls.
 func New(cfg Config, parts Parts) *Manager {
-	m := &Manager{cfg: cfg, parts: parts, log: parts.Log, ringing: newRingingTone(), active: map[string]*Call{}, drained: make(chan struct{})}
+	m := &Manager{cfg: cfg, parts: parts, log: parts.Log, ringing: newRingingTone(), active: map[string]*Call{}, owners: map[*sip.Leg]*Call{}, drained: make(chan struct{})}
 	m.stopped, m.stop = context.WithCancel(context.Background())
 	m.metrics = parts.Metrics
-	m.directory = newDirectory(cfg.Trunks, parts.Log)
 	m.policy.Store(parts.Policy)
 	m.ua = sip.New(cfg.SIP, m, parts.Log, parts.Registry)
+	m.trunks = trunk.New(cfg.Trunks, trunk.Parts{Ping: m.ping, Log: parts.Log, Registry: parts.Registry})
 	return m
 }
 
 // Start looks up the trunks' peers and opens the SIP sockets. A peer that cannot be
 // found is logged and looked for again; it does not keep the others out.
 func (m *Manager) Start(ctx context.Context) error {
-	m.directory.refresh(ctx)
+	m.trunks.Refresh(ctx)
 	if err := m.ua.Listen(ctx); err != nil {
 		return err
 	}
-	m.calls.Go(func() { m.directory.run(m.stopped) }) // ends with Close
+	m.calls.Go(func() { m.trunks.Run(m.stopped) }) // ends with Close
+	for name, cfg := range m.cfg.Trunks {
+		if cfg.Register != nil {
+			m.calls.Go(func() { m.register(name, cfg) }) // ends with Close
+		}
+	}
 	return nil
+}
+
+// register keeps us known to a trunk's registrar.
+func (m *Manager) register(name string, cfg trunk.Config) {
+	r := sip.Registration{
+		Peer: func() (sip.Peer, bool) {
+			targets := m.trunks.Targets(name)
+			if len(targets) == 0 {
+				return sip.Peer{}, false
+			}
+			return targets[0], true
+		},
+		Registrar: cmp.Or(cfg.Register.Registrar, cfg.Peers[0].Host), User: cfg.Register.User, Expires: cfg.Register.Expires,
+	}
+	if cfg.Auth != nil {
+		r.User = cmp.Or(r.User, cfg.Auth.User)
+		r.Credentials = sip.Credentials{User: cfg.Auth.User, Password: cfg.Auth.Secret}
+	}
+	r.Domain = cmp.Or(cfg.Register.Domain, r.Registrar)
+	known := false
+	m.ua.Register(m.stopped, r, func(registered bool, until time.Time, err error) {
+		m.trunks.Registered(name, registered)
+		switch {
+		case err != nil:
+			m.log.Warn("trunk's registrar refuses us", "trunk", name, "registered", registered, "error", err)
+		case registered && !known:
+			m.log.Info("registered", "trunk", name, "until", until)
+		}
+		known = registered
+	})
 }
 
 // Addrs returns where SIP is listened on.
@@ -91,7 +130,22 @@ func (m *Manager) Addrs() []sip.Listen { return m.ua.Addrs() }
 func (m *Manager) Policy() *policy.Policy { return m.policy.Load() }
 
 // Trunk names the trunk of a source: sip.Handler.
-func (m *Manager) Trunk(source netip.AddrPort) (string, bool) { return m.directory.trunk(source) }
+func (m *Manager) Trunk(source netip.AddrPort) (string, bool) { return m.trunks.Trunk(source) }
+
+// ping asks a peer whether it is there: any answer says so but that it takes no calls.
+func (m *Manager) ping(ctx context.Context, name string, peer sip.Peer) error {
+	code, err := m.ua.Options(ctx, peer, sip.Credentials{})
+	if err == nil && (code == 503 || code == 408) {
+		err = fmt.Errorf("answered %d", code)
+	}
+	return err
+}
+
+// Settings are what a trunk has of its own: sip.Handler.
+func (m *Manager) Settings(name string) sip.Settings {
+	cfg := m.cfg.Trunks[name]
+	return sip.Settings{Advertise: cfg.Advertise, TLS: cfg.TLS}
+}
 
 // Ready reports whether new calls are taken: sip.Handler.
 func (m *Manager) Ready() bool {
@@ -107,16 +161,23 @@ func (m *Manager) Active() int {
 	return len(m.active)
 }
 
-// Invite starts a call: sip.Handler.
+// Invite starts a call, unless its trunk sends more than it may: sip.Handler. Emergency
+// calls are always taken.
 func (m *Manager) Invite(leg *sip.Leg) {
 	c := newCall(m, leg)
+	c.decide(leg)
+	if err := m.trunks.Admit(leg.Trunk(), leg.Peer().Addr.Addr(), c.decision.Emergency); err != nil {
+		leg.Hangup(503, "Too Many Calls")
+		return
+	}
 	m.mu.Lock()
-	if m.draining {
+	if m.draining && !(c.decision.Emergency && len(m.active) > 0) { // an emergency call is taken as long as there is anybody to take it
 		m.mu.Unlock()
 		leg.Hangup(503, "Service Unavailable")
 		return
 	}
 	m.active[c.id] = c
+	m.owners[leg] = c
 	m.metrics.active.Inc()
 	m.calls.Add(1) // before Drain can wait
 	m.mu.Unlock()
@@ -128,17 +189,38 @@ func (m *Manager) Invite(leg *sip.Leg) {
 }
 
 func newCall(m *Manager, leg *sip.Leg) *Call {
-	c := &Call{manager: m, id: store.NewID(), began: time.Now().UTC(), log: m.log, version: [2]uint64{1, 1}}
-	c.legs[rtp.Caller] = leg
-	c.trunks[rtp.Caller] = leg.Trunk()
-	c.session = [2]uint64{newSession(), newSession()}
+	c := &Call{manager: m, id: store.NewID(), began: time.Now().UTC(), log: m.log, letters: newLetters()}
+	to, _ := m.trunks.Route(leg.Trunk())
+	c.parties = [2]*party{newParty(leg.Trunk()), newParty(to)}
+	c.parties[rtp.Caller].leg = leg
+	c.owned = append(c.owned, leg)
 	return c
+}
+
+// own notes whose leg it is, for the calls that ask for its party.
+func (m *Manager) own(leg *sip.Leg, c *Call) {
+	c.owned = append(c.owned, leg)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.owners[leg] = c
+}
+
+// owner returns the call of a leg, nil for none.
+func (m *Manager) owner(leg *sip.Leg) *Call {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.owners[leg]
 }
 
 func (m *Manager) forget(c *Call) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	delete(m.active, c.id)
+	for _, leg := range c.owned {
+		if m.owners[leg] == c { // else it went over to another call
+			delete(m.owners, leg)
+		}
+	}
 	m.metrics.active.Dec()
 	if m.draining && len(m.active) == 0 {
 		close(m.drained)

@@ -9,8 +9,8 @@ import (
 
 // Media opens what a call needs of the real-time half.
 type Media interface {
-	// Open takes ports; known is the address by which each leg's peer knows us.
-	Open(known [2]netip.Addr) (Session, error)
+	// Open takes ports; at says by which address each leg's peer knows us.
+	Open(at [2]media.Where) (Session, error)
 }
 
 // Session is one call's media: see media.Session.
@@ -36,8 +36,8 @@ func Engine(e *media.Engine) Media { return engine{e} }
 
 type engine struct{ *media.Engine }
 
-func (e engine) Open(known [2]netip.Addr) (Session, error) {
-	s, err := e.Engine.Open(known)
+func (e engine) Open(at [2]media.Where) (Session, error) {
+	s, err := e.Engine.Open(at)
 	if err != nil {
 		return nil, err
 	}

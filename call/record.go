@@ -6,6 +6,7 @@ import (
 	"github.com/bewaard/bewaard/media"
 	"github.com/bewaard/bewaard/media/rtp"
 	"github.com/bewaard/bewaard/media/spool"
+	"github.com/bewaard/bewaard/sip/trunk"
 	"github.com/bewaard/bewaard/store"
 )
 
@@ -65,12 +66,12 @@ func (c *Call) capture() *End {
 // spoolLegs says which leg is which channel: the external party left, ours right.
 func (c *Call) spoolLegs() (legs [2]spool.Leg) {
 	for _, leg := range []rtp.Leg{rtp.Caller, rtp.Callee} {
-		side := c.manager.cfg.Trunks[c.trunks[leg]].Side
+		side := c.manager.cfg.Trunks[c.parties[leg].trunk].Side
 		channel := 0
-		if side == Internal {
+		if side == trunk.Internal {
 			channel = 1
 		}
-		legs[leg] = spool.Leg{Channel: channel, Side: string(side), Codecs: c.codecs[leg]}
+		legs[leg] = spool.Leg{Channel: channel, Side: string(side), Codecs: c.parties[leg].codecs}
 	}
 	if legs[0].Channel == legs[1].Channel { // both trunks on one side: the caller is left
 		legs[rtp.Caller].Channel, legs[rtp.Callee].Channel = 0, 1

@@ -1,147 +1,288 @@
 package call
 
 import (
-	"bytes"
+	"slices"
+	"time"
 
 	"github.com/bewaard/bewaard/media/rtp"
-	"github.com/bewaard/bewaard/media/spool"
 	"github.com/bewaard/bewaard/sip"
 	"github.com/bewaard/bewaard/sip/sdp"
 )
 
-// reoffer is an offer of one party's that waits for the other's answer. Nothing of it
-// holds before that: a session that cannot be changed stays as it was (RFC 3264 §8).
-type reoffer struct {
-	leg   rtp.Leg // who offered
-	offer *sdp.Description
-	audio *sdp.Media
-	stood []byte // our description towards the other party, should he refuse
+// pending is an offer that waits for its answer. Nothing of it holds before that: a
+// session that cannot be changed stays as it was (RFC 3264 §8).
+type pending struct {
+	to    rtp.Leg          // who is asked
+	offer *sdp.Description // the other party's, who waits; nil where we ask by ourselves
+	stood []byte           // our description towards who is asked, should he refuse
+	was   sdp.Direction    // and the direction in it
+}
+
+// retry is an offer of ours that met one of the peer's, and is made again.
+type retry struct {
+	timer *time.Timer
+	times int
+}
+
+// maxRetries is how often an offer of ours is made again.
+const maxRetries = 4
+
+func (r retry) due() <-chan time.Time {
+	if r.timer == nil {
+		return nil
+	}
+	return r.timer.C
 }
 
 // passReoffer takes a new offer in a dialog to the other party: hold and resume, another
-// codec, another address. An INVITE without an offer gets our last description as one;
-// the other party is not asked.
-func (c *Call) passReoffer(leg rtp.Leg, body []byte) {
-	from, to := c.legs[leg], c.legs[leg.Other()]
-	if len(body) == 0 {
-		c.answerReoffer(leg, c.ours[leg])
+// codec, another address, fax. One that says nothing new only refreshes the session. One
+// without a description gets an offer of ours: what the other party can.
+func (c *Call) passReoffer(leg rtp.Leg, e sip.Event) {
+	from, to := c.parties[leg], c.parties[leg.Other()]
+	if len(e.Body) == 0 {
+		c.offerTo(leg)
 		return
 	}
-	offer, err := sdp.Parse(body)
+	offer, err := sdp.Parse(e.Body)
 	if err != nil {
-		from.RejectReoffer(400, "Bad Session Description")
+		from.leg.RejectReoffer(400, "Bad Session Description")
 		return
 	}
-	audio, err := offer.Audio()
+	if from.said(offer) {
+		c.answerReoffer(leg, from.ours)
+		return
+	}
+	passed, err := c.towards(offer, c.mayUse)
 	if err != nil {
-		from.RejectReoffer(488, "Not Acceptable Here")
+		from.leg.RejectReoffer(488, "Not Acceptable Here")
 		return
 	}
-	passed := offer.Clone()
-	stream, _ := passed.Audio()
-	if stream.Keep(c.mayUse(stream)) == 0 {
-		from.RejectReoffer(488, "Not Acceptable Here")
+	if c.pending != nil || to.leg == nil {
+		c.answerLocally(leg, offer)
 		return
 	}
-	stood := c.ours[leg.Other()]
-	if err := to.Reoffer(c.describeTo(leg.Other(), passed, stream)); err != nil {
-		c.ours[leg.Other()] = stood
-		from.RejectReoffer(491, "Request Pending")
+	p := &pending{to: leg.Other(), offer: offer, stood: to.ours, was: to.offered}
+	if err := to.leg.Reoffer(c.describe(leg.Other(), passed), c.forward(leg, e.Headers)...); err != nil {
+		to.ours, to.offered = p.stood, p.was
+		if to.answered {
+			from.leg.RejectReoffer(491, "Request Pending")
+			return
+		}
+		c.answerLocally(leg, offer)
 		return
 	}
-	c.pending = &reoffer{leg, offer, audio, stood}
+	c.pending = p
+}
+
+// putOff answers an offer that comes while the call cannot change: a refresh is none, and
+// all else is to be tried again (RFC 3261 §14.1).
+func (c *Call) putOff(leg rtp.Leg, e sip.Event) {
+	if offer, err := sdp.Parse(e.Body); err == nil && c.parties[leg].said(offer) {
+		c.answerReoffer(leg, c.parties[leg].ours)
+		return
+	}
+	c.parties[leg].leg.RejectReoffer(491, "Request Pending")
+}
+
+// refreshes reports whether an offer says nothing new.
+func (c *Call) refreshes(h happening) bool {
+	offer, err := sdp.Parse(h.sip.Body)
+	return err == nil && c.parties[h.leg].said(offer)
+}
+
+// answerLocally answers an offer that the other party cannot be asked about: before his
+// answer, with what he is to be able to.
+func (c *Call) answerLocally(leg rtp.Leg, offer *sdp.Description) {
+	p, other := c.parties[leg], c.parties[leg.Other()]
+	wanted := func(codec sdp.Codec) bool {
+		return c.wanted(codec) && (codec.Event() || len(other.codecs) == 0 || other.has(codecOf(codec)))
+	}
+	answer, err := sdp.Answer(offer, wanted)
+	if err != nil || c.take(leg, offer) != nil {
+		p.leg.RejectReoffer(488, "Not Acceptable Here")
+		return
+	}
+	c.answerReoffer(leg, c.describe(leg, answer))
 }
 
 // mayUse says which codecs of a new offer may be passed on: those that can be recorded,
 // while the call is.
-func (c *Call) mayUse(stream *sdp.Media) func(sdp.Codec) bool {
-	if c.recording == nil || c.silent != "" {
-		return func(sdp.Codec) bool { return true }
-	}
-	return func(codec sdp.Codec) bool { return recordable(codec) || codec.Event() }
+func (c *Call) mayUse(codec sdp.Codec) bool {
+	return c.recording == nil || c.silent != "" || holdable(codec)
 }
 
-// reofferAnswered takes the other party's answer back to who offered, and then lets both
-// hold.
-func (c *Call) reofferAnswered(leg rtp.Leg, body []byte) {
-	p := c.pending
-	c.pending = nil
-	if p == nil || leg != p.leg.Other() {
+// offerTo answers an INVITE without an offer with one (RFC 3261 §14.2): what the other
+// party can, and its own hold. Who resumes a call so is heard again when the ACK says so.
+func (c *Call) offerTo(leg rtp.Leg) {
+	p, other := c.parties[leg], c.parties[leg.Other()]
+	if other.described == nil {
+		c.answerReoffer(leg, p.ours)
 		return
 	}
-	answer, audio, err := c.parseAnswer(body)
+	offer, err := c.towards(other.described, c.mayUse)
 	if err != nil {
-		// Acknowledged, and of no use: the old session stays towards who offered.
-		c.legs[p.leg].RejectReoffer(488, "Not Acceptable Here")
+		c.answerReoffer(leg, p.ours)
 		return
 	}
-	c.rewire(p.leg, p.offer, p.audio)
-	c.rewire(leg, answer, audio)
-	c.answerReoffer(p.leg, c.describeTo(p.leg, answer, audio))
+	c.wishing(offer, other)
+	c.answerReoffer(leg, c.describe(leg, offer))
 }
 
-// reofferRejected takes the other party's refusal back, with its meaning: 491 makes who
-// offered try again.
-func (c *Call) reofferRejected(e sip.Event) {
-	if p := c.pending; p != nil {
-		c.pending = nil
-		c.ours[p.leg.Other()] = p.stood // the version stays up: it was said
-		c.legs[p.leg].RejectReoffer(e.Code, e.Reason)
+// wishing has a description, made of a party's, say how that party wants to send and
+// receive: what it said last may have been what the other's hold made of it.
+func (c *Call) wishing(d *sdp.Description, p *party) {
+	if m := d.Media[c.main]; m.Type == "audio" && d.Direction(m) != p.wish {
+		m.SetDirection(p.wish)
 	}
 }
 
-// reofferAcknowledged takes the answer to an offer of ours that an ACK brought.
-func (c *Call) reofferAcknowledged(leg rtp.Leg, body []byte) {
-	if len(body) == 0 {
+// reofferAcknowledged takes the answer to an offer of ours that an ACK brought, and tells
+// the other party what is new in it.
+func (c *Call) reofferAcknowledged(leg rtp.Leg, e sip.Event) {
+	if len(e.Body) == 0 {
 		return
 	}
-	if answer, audio, err := c.parseAnswer(body); err == nil {
-		c.rewire(leg, answer, audio)
+	answer, err := c.answerOf(leg, e.Body)
+	if err != nil {
+		c.log.Warn("answer of no use", "call_id", c.id, "leg", leg, "error", err)
+		return
+	}
+	c.wished(leg, answer)
+	c.hold(leg, answer)
+	c.untold[leg.Other()] = true
+	c.settle()
+}
+
+// settle tells the parties of each other what is new, one at a time: after a transfer, and
+// where an answer that was given early, or one to an offer of ours, left a party with a
+// codec that the other has not.
+func (c *Call) settle() {
+	if c.bridged.IsZero() || !c.confirmed || c.pending != nil || c.retry.timer != nil {
+		return
+	}
+	for _, leg := range []rtp.Leg{rtp.Caller, rtp.Callee} {
+		lacks := func(codec rtp.Codec) bool { return !c.parties[leg.Other()].has(codec) }
+		if c.untold[leg] || slices.ContainsFunc(c.parties[leg].sends(), lacks) {
+			c.untold[leg] = false
+			if c.propose(leg) {
+				return
+			}
+		}
+	}
+}
+
+// propose offers a party what the other says of itself, and reports whether an answer is
+// awaited: not if it knows already.
+func (c *Call) propose(leg rtp.Leg) bool {
+	p, other := c.parties[leg], c.parties[leg.Other()]
+	if other.described == nil {
+		return false
+	}
+	passed, err := c.towards(other.described, c.mayUse)
+	if err != nil {
+		return false
+	}
+	c.wishing(passed, other)
+	stood, was, version := p.ours, p.offered, p.version
+	body := c.describe(leg, passed)
+	if known, err := sdp.Parse(stood); err == nil && sdp.Equivalent(passed, known) {
+		p.ours, p.version = stood, version
+		return false
+	}
+	if err := p.leg.Reoffer(body); err != nil {
+		p.ours, p.offered, p.version = stood, was, version
+		c.untold[leg] = true
+		c.again(p.leg)
+		return true
+	}
+	c.pending = &pending{to: leg, stood: stood, was: was}
+	return true
+}
+
+// again has an offer of ours made again after a while.
+func (c *Call) again(leg *sip.Leg) {
+	if c.retry.times++; c.retry.times <= maxRetries {
+		c.retry.timer = time.NewTimer(leg.Backoff())
+	}
+}
+
+// reofferAnswered takes the answer of who was asked back to who offered, and then lets
+// both hold.
+func (c *Call) reofferAnswered(leg rtp.Leg, e sip.Event) {
+	p := c.pending
+	if p == nil || leg != p.to {
+		return
+	}
+	c.pending, c.retry.times = nil, 0
+	answer, err := c.answerOf(leg, e.Body)
+	if err != nil {
+		c.log.Warn("answer of no use", "call_id", c.id, "leg", leg, "error", err)
+		if p.offer != nil { // acknowledged, and of no use: the old session stays towards who offered
+			c.parties[leg.Other()].leg.RejectReoffer(488, "Not Acceptable Here")
+		}
+		return
+	}
+	c.wished(leg, answer)
+	if p.offer == nil {
+		c.hold(leg, answer)
+		c.settle()
+		return
+	}
+	from := leg.Other()
+	if m := p.offer.Media[c.main]; m.Port != 0 {
+		c.parties[from].wish = p.offer.Direction(m)
+	}
+	c.hold(from, p.offer)
+	c.hold(leg, answer)
+	passed, err := c.answering(p.offer, answer, c.mayUse)
+	if err != nil {
+		passed = answer.Clone()
+	}
+	c.answerReoffer(from, c.describe(from, passed))
+}
+
+// wished takes from an answer how a party wants to send and receive: where it says less
+// than the offer would have it, that is its own wish.
+func (c *Call) wished(leg rtp.Leg, answer *sdp.Description) {
+	p := c.parties[leg]
+	if c.main >= len(answer.Media) {
+		return
+	}
+	if said := answer.Direction(answer.Media[c.main]); said != p.offered.Reverse() {
+		p.wish = said
+	} else if p.offered == sdp.SendRecv {
+		p.wish = sdp.SendRecv
+	}
+}
+
+// hold lets a description hold from now on, as far as it can.
+func (c *Call) hold(leg rtp.Leg, d *sdp.Description) {
+	if end := c.take(leg, d); end != nil {
+		c.log.Warn("new description not taken", "call_id", c.id, "leg", leg, "error", end)
+	}
+}
+
+// reofferRejected takes the refusal of who was asked back, with its meaning: 491 makes who
+// offered try again. An offer of our own is made again by ourselves.
+func (c *Call) reofferRejected(leg rtp.Leg, e sip.Event) {
+	p := c.pending
+	if p == nil || leg != p.to {
+		return
+	}
+	c.pending = nil
+	asked := c.parties[leg]
+	asked.ours, asked.offered = p.stood, p.was // the version stays up: it was said
+	switch {
+	case p.offer != nil:
+		c.parties[leg.Other()].leg.RejectReoffer(e.Code, e.Reason)
+	case e.Code == 491:
+		c.untold[leg] = true
+		c.again(asked.leg)
 	}
 }
 
 func (c *Call) answerReoffer(leg rtp.Leg, body []byte) {
-	if err := c.legs[leg].AnswerReoffer(body); err != nil {
+	if err := c.parties[leg].leg.AnswerReoffer(body); err != nil {
 		c.log.Debug("new offer not answered", "call_id", c.id, "leg", leg, "error", err)
 	}
-}
-
-// rewire tells media and recording what a leg uses from now on.
-func (c *Call) rewire(leg rtp.Leg, d *sdp.Description, m *sdp.Media) {
-	before := c.codecs[leg]
-	if end := c.connect(leg, d, m); end != nil {
-		c.log.Warn("new address not taken", "call_id", c.id, "leg", leg, "error", end)
-		return
-	}
-	if c.recording != nil && !sameCodecs(before, c.codecs[leg]) {
-		c.recording.Event(spool.Event{Kind: spool.CodecsChanged, Leg: leg, Codecs: c.codecs[leg]})
-	}
-}
-
-func sameCodecs(a, b []rtp.Codec) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for i := range a {
-		if a[i] != b[i] {
-			return false
-		}
-	}
-	return true
-}
-
-// describeTo makes a description ours towards a leg. Its version goes up when it says
-// something else than the last one did (RFC 3264 §8).
-func (c *Call) describeTo(leg rtp.Leg, d *sdp.Description, m *sdp.Media) []byte {
-	locate := func() []byte {
-		d.Locate(m, c.origin(leg), c.media.Local(leg).Port())
-		return d.Bytes()
-	}
-	body := locate()
-	if c.ours[leg] != nil && !bytes.Equal(body, c.ours[leg]) {
-		c.version[leg]++
-		body = locate()
-	}
-	c.ours[leg] = body
-	return body
 }

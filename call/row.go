@@ -7,22 +7,25 @@ import (
 
 	"github.com/bewaard/bewaard/media"
 	"github.com/bewaard/bewaard/media/rtp"
+	"github.com/bewaard/bewaard/sip"
+	"github.com/bewaard/bewaard/sip/trunk"
 	"github.com/bewaard/bewaard/store"
 )
 
-// rowPatience is how long a call waits for its row. Without a row on disk it is not
-// recorded, but it goes on: a call never waits for the recorder.
+// rowPatience is how long a call that is to be recorded waits for its row. Without a row
+// on disk it is not recorded, but it goes on: a call never waits for the recorder.
 const rowPatience = time.Second
 
 var errRowLate = errors.New("the store took longer than " + rowPatience.String())
 
-// begin has the call's row written, with all that is known when the INVITE is in.
+// begin has the call's row written, with all that is known when the INVITE is in. It waits
+// for that only where a recording is to rest on it.
 func (c *Call) begin() error {
-	caller := c.legs[rtp.Caller]
+	caller := c.parties[rtp.Caller].leg
 	d := c.decision
 	c.row = store.Row{
 		ID: c.id, State: store.StateCalling, Began: c.began,
-		Direction: string(c.direction), CallerTrunk: c.trunks[rtp.Caller], CalleeTrunk: c.trunks[rtp.Callee],
+		Direction: string(c.direction), CallerTrunk: c.parties[rtp.Caller].trunk, CalleeTrunk: c.parties[rtp.Callee].trunk,
 		Caller: c.manager.Policy().Number(caller.From().User), Callee: c.manager.Policy().Number(caller.Called()), CallerCallID: caller.CallID(),
 		Rule: d.Rule, Policy: d.Policy, Expires: d.KeepRow.After(c.began),
 	}
@@ -35,6 +38,9 @@ func (c *Call) begin() error {
 	row := c.row
 	var failed error
 	done := c.write("begin", func() error { failed = c.manager.parts.Rows.Begin(row); return failed })
+	if c.silent != "" {
+		return nil
+	}
 	patience := time.NewTimer(rowPatience)
 	defer patience.Stop()
 	select {
@@ -124,6 +130,8 @@ func (c *Call) grade(stats media.Stats) {
 func (c *Call) release(end *End) {
 	c.row.Ended = time.Now().UTC()
 	c.quiet()
+	c.letters.close()
+	c.address(end)
 	code, reason := end.status()
 	c.hangup(end, code, reason)
 	recording := c.recording
@@ -131,24 +139,52 @@ func (c *Call) release(end *End) {
 		c.media.Capture(nil)
 		recording.Stop()
 	}
+	for _, stream := range c.streams {
+		stream.Close()
+	}
 	if c.media != nil {
 		c.grade(c.media.Close())
+	}
+	for _, place := range c.places {
+		place.Release()
 	}
 	c.closeRow(end, code)
 	c.finish(recording, end)
 	c.report(end)
 }
 
-func (c *Call) hangup(end *End, code int, reason string) {
-	for leg, l := range c.legs {
-		switch {
-		case l == nil:
-		case c.isAnswered[leg] && end.Cause == HungUp:
-			l.Hangup(0, "") // the normal end has no cause to tell
-		default:
-			l.Hangup(code, reason)
+// address makes of a rejection what is meant for who calls, where the callee's trunk says
+// so: a challenge, or numbers to try, at our address.
+func (c *Call) address(end *End) {
+	if end.Cause != Rejected || end.Leg != rtp.Callee {
+		return
+	}
+	cfg := c.calleeTrunk()
+	if end.challenge() && !cfg.PassesChallenges() {
+		end.Headers = nil
+	}
+	if end.Code/100 == 3 && cfg.Redirects == trunk.Pass {
+		for _, number := range end.Contacts {
+			end.redirect = append(end.redirect, sip.Header{Name: "Contact", Value: c.parties[rtp.Caller].leg.Reach(number)})
 		}
 	}
+}
+
+func (c *Call) hangup(end *End, code int, reason string) {
+	for leg, p := range c.parties {
+		var headers []sip.Header
+		if rtp.Leg(leg) != end.Leg {
+			headers = c.forward(end.Leg, end.Headers)
+		}
+		switch {
+		case p.leg == nil:
+		case p.answered && (end.Cause == HungUp || end.Cause == Transferred):
+			p.leg.Hangup(0, "", headers...) // the normal end has no cause to tell
+		default:
+			p.leg.Hangup(code, reason, append(headers, end.more()...)...)
+		}
+	}
+	c.transfer.hangup(code, reason)
 }
 
 // closeRow fills in the row's end. A recording that is still to be finalized gives
@@ -160,15 +196,12 @@ func (c *Call) closeRow(end *End, code int) {
 		c.row.EndedBy = "us"
 	}
 	switch {
-	case !c.isAnswered[rtp.Caller]:
+	case !c.parties[rtp.Caller].answered:
 		c.row.SIPStatus = code
 	default:
 		c.row.SIPStatus = 200
 	}
 	c.row.Answered = c.bridged
-	if l := c.legs[rtp.Callee]; l != nil {
-		c.row.CalleeCallID = l.CallID()
-	}
 	c.row.Expires = c.decision.KeepRow.After(c.row.Ended)
 }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/bewaard/bewaard/media/wav"
 	"github.com/bewaard/bewaard/policy"
 	"github.com/bewaard/bewaard/sip"
+	"github.com/bewaard/bewaard/sip/trunk"
 	"github.com/bewaard/bewaard/store"
 )
 
@@ -112,8 +113,8 @@ type options struct {
 	carrier  sim.Config
 	noEarly  bool // the carrier carries no early media
 	media    media.Config
-	recorder Recorder // in place of the keeper
-	rows     Rows     // in place of the store
+	recorder Recorder                // in place of the keeper
+	rows     func(*store.Store) Rows // in place of the store
 	promptMS int
 }
 
@@ -155,13 +156,13 @@ func newWorld(t *testing.T, o options) *world {
 	}
 	var rows Rows = w.store
 	if o.rows != nil {
-		rows = o.rows
+		rows = o.rows(w.store)
 	}
 	w.raw = newRawPeer(t)
 	w.manager = New(Config{
-		Trunks: map[string]Trunk{
-			"pbx":     {Side: Internal, Peers: []PeerURI{peerOf(w.pbx.Addr())}},
-			"carrier": {Side: External, Peers: []PeerURI{peerOf(w.carrier.Addr()), peerOf(w.raw.addr())}, EarlyMedia: &early},
+		Trunks: map[string]trunk.Config{
+			"pbx":     {Side: trunk.Internal, Peers: []trunk.PeerURI{peerOf(w.pbx.Addr())}},
+			"carrier": {Side: trunk.External, Peers: []trunk.PeerURI{peerOf(w.carrier.Addr()), peerOf(w.raw.addr())}, EarlyMedia: &early},
 		},
 		SIP: sip.Config{Listen: []sip.Listen{{Transport: "udp", Addr: netip.MustParseAddrPort("127.0.0.1:0")}}},
 	}, Parts{
@@ -201,8 +202,8 @@ func (w *world) end() {
 	w.manager = nil
 }
 
-func peerOf(a netip.AddrPort) PeerURI {
-	return PeerURI{Host: a.Addr().String(), Port: a.Port(), Transport: "udp"}
+func peerOf(a netip.AddrPort) trunk.PeerURI {
+	return trunk.PeerURI{Host: a.Addr().String(), Port: a.Port(), Transport: "udp"}
 }
 
 // rawPeer is a peer of the carrier's that offers what the test makes it offer.
@@ -223,6 +224,7 @@ func newRawPeer(t *testing.T) *rawPeer {
 
 func (p *rawPeer) addr() netip.AddrPort                { return p.ua.Addrs()[0].Addr }
 func (p *rawPeer) Trunk(netip.AddrPort) (string, bool) { return "us", true }
+func (p *rawPeer) Settings(string) sip.Settings        { return sip.Settings{} }
 func (p *rawPeer) Invite(l *sip.Leg)                   { l.Hangup(486, "Busy Here") }
 func (p *rawPeer) Ready() bool                         { return true }
 

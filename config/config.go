@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -26,20 +27,21 @@ import (
 	"github.com/bewaard/bewaard/policy"
 	"github.com/bewaard/bewaard/prompts"
 	"github.com/bewaard/bewaard/sip"
+	"github.com/bewaard/bewaard/sip/trunk"
 	"github.com/bewaard/bewaard/store"
 )
 
 // Config is the whole file. See example.yaml for every key.
 type Config struct {
-	Organisation Organisation          `yaml:"organisation"`
-	SIP          sip.Config            `yaml:"sip"`
-	Trunks       map[string]call.Trunk `yaml:"trunks"`
-	Media        media.Config          `yaml:"media"`
-	Policy       policy.Config         `yaml:",inline"`
-	Recording    call.RecordingConfig  `yaml:"recording"`
-	Store        store.Config          `yaml:"store"`
-	HTTP         api.Config            `yaml:"http"`
-	Log          Log                   `yaml:"log"`
+	Organisation Organisation            `yaml:"organisation"`
+	SIP          sip.Config              `yaml:"sip"`
+	Trunks       map[string]trunk.Config `yaml:"trunks"`
+	Media        media.Config            `yaml:"media"`
+	Policy       policy.Config           `yaml:",inline"`
+	Recording    call.RecordingConfig    `yaml:"recording"`
+	Store        store.Config            `yaml:"store"`
+	HTTP         api.Config              `yaml:"http"`
+	Log          Log                     `yaml:"log"`
 
 	file string
 	at   positions
@@ -69,6 +71,7 @@ func Parse(file string, text []byte) (*Config, error) {
 	d := decoder{file: file, at: positions{}, bad: map[string]bool{}}
 	d.document(text, c)
 	c.at = d.at
+	c.beside(filepath.Dir(file))
 	if !d.broken {
 		for _, fault := range c.validate() {
 			if !d.covered(fault.Path) {
@@ -85,6 +88,50 @@ func Parse(file string, text []byte) (*Config, error) {
 	return c, nil
 }
 
+// beside makes relative paths ones beside the configuration.
+func (c *Config) beside(directory string) {
+	c.SIP.TLS.Beside(directory)
+	for name, t := range c.Trunks {
+		if t.TLS != nil {
+			t.TLS.Beside(directory)
+		}
+		if t.Auth != nil && t.Auth.PasswordFile != "" && !filepath.IsAbs(t.Auth.PasswordFile) {
+			t.Auth.PasswordFile = filepath.Join(directory, t.Auth.PasswordFile)
+		}
+		c.Trunks[name] = t
+	}
+}
+
+// CheckFiles reads the files that the sections for SIP name: certificates and passwords.
+// Its error is Faults.
+func (c *Config) CheckFiles() error {
+	var faults Faults
+	check := func(path string, cfg *sip.TLS) {
+		if cfg == nil {
+			return
+		}
+		for _, fault := range cfg.Check() {
+			key, message, _ := strings.Cut(fault.Error(), ": ")
+			faults = append(faults, c.Fault(path+".tls."+key, message))
+		}
+	}
+	check("sip", &c.SIP.TLS)
+	for _, name := range slices.Sorted(maps.Keys(c.Trunks)) {
+		t := c.Trunks[name]
+		check("trunks."+name, t.TLS)
+		if t.Auth == nil {
+			continue
+		}
+		if _, err := t.Auth.Secret(); err != nil {
+			faults = append(faults, c.Fault("trunks."+name+".auth.password_file", err.Error()))
+		}
+	}
+	if faults != nil {
+		return faults
+	}
+	return nil
+}
+
 // validate gathers the faults of all sections, and of what one says of another.
 func (c *Config) validate() []policy.Fault {
 	faults := c.Policy.Validate()
@@ -94,7 +141,7 @@ func (c *Config) validate() []policy.Fault {
 	}{
 		{"organisation", c.Organisation.Validate()},
 		{"sip", c.SIP.Validate()},
-		{"trunks", call.ValidateTrunks(c.Trunks)},
+		{"trunks", trunk.Validate(c.Trunks)},
 		{"media", c.Media.Validate()},
 		{"recording", c.Recording.Validate()},
 		{"store", c.Store.Validate()},

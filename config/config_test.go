@@ -15,9 +15,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/txtar"
 
-	"github.com/bewaard/bewaard/call"
 	"github.com/bewaard/bewaard/media"
 	"github.com/bewaard/bewaard/policy"
+	"github.com/bewaard/bewaard/sip/trunk"
 )
 
 var update = flag.Bool("update", false, "rewrite what testdata expects")
@@ -151,7 +151,7 @@ func TestParse(t *testing.T) {
 		t.Errorf("got sip.try_timeout %v, want 8s", got)
 	}
 	carrier := c.Trunks["carrier"]
-	if want := []call.PeerURI{{Host: "trunk.carrier.example", Port: 5060, Transport: "tcp"}, {Host: "198.51.100.7", Port: 5060, Transport: "udp"}}; !cmp.Equal(carrier.Peers, want) {
+	if want := []trunk.PeerURI{{Host: "trunk.carrier.example", Transport: "tcp"}, {Host: "198.51.100.7"}, {Host: "198.51.100.8", Priority: 3, Weight: 10}}; !cmp.Equal(carrier.Peers, want) {
 		t.Errorf("got peers %v, want %v", carrier.Peers, want)
 	}
 	if carrier.EarlyMedia == nil || !*carrier.EarlyMedia || c.Trunks["pbx"].EarlyMedia != nil {

@@ -1,15 +1,17 @@
 package config
 
 import (
+	"net/netip"
 	"reflect"
 	"testing"
 	"time"
 
 	"github.com/goccy/go-yaml/parser"
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
-	"github.com/bewaard/bewaard/call"
 	"github.com/bewaard/bewaard/media"
+	"github.com/bewaard/bewaard/sip/trunk"
 )
 
 // section has a field of every type that a section may have.
@@ -121,8 +123,8 @@ func TestColons(t *testing.T) {
 		d := decoder{file: "f", at: positions{}, bad: map[string]bool{}}
 		var c Config
 		d.document([]byte(text), &c)
-		want := call.Trunk{Side: call.Internal, Peers: []call.PeerURI{{Host: "h", Port: 5070, Transport: "tcp"}, {Host: "i", Port: 5060, Transport: "udp"}}}
-		if diff := cmp.Diff(want, c.Trunks["a"]); diff != "" || len(d.faults) > 0 {
+		want := trunk.Config{Side: trunk.Internal, Peers: []trunk.PeerURI{{Host: "h", Port: 5070, Transport: "tcp"}, {Host: "i"}}}
+		if diff := cmp.Diff(want, c.Trunks["a"], cmpopts.EquateComparable(netip.Addr{})); diff != "" || len(d.faults) > 0 {
 			t.Errorf("%s: got faults %v and (-want +got)\n%s", text, d.faults, diff)
 		}
 	}

@@ -58,19 +58,20 @@ func (e *Engine) Close() error {
 // bindTries is how many pairs of ports are tried that somebody else has bound.
 const bindTries = 16
 
-// Open opens a session. Known is the address by which each leg's peer knows us; the
-// configuration's own goes before it.
-func (e *Engine) Open(known [2]netip.Addr) (*Session, error) {
+// Open opens a session: one stream of a call. At says by which address each leg's peer
+// knows us. A peer's own Advertise goes before the configuration's, and that before Known,
+// where they are of Known's IP version.
+func (e *Engine) Open(at [2]Where) (*Session, error) {
 	p := &portable{}
 	s := &Session{engine: e, sockets: p, keys: make(chan Key, keysQueue)}
 	for _, leg := range []rtp.Leg{rtp.Caller, rtp.Callee} {
-		port, err := e.bind(p, leg, known[leg])
+		port, err := e.bind(p, leg, at[leg].Known)
 		if err != nil {
 			p.close()
 			e.giveBack(s)
 			return nil, fmt.Errorf("open RTP sockets: %w", err)
 		}
-		s.local[leg] = netip.AddrPortFrom(e.advertised(known[leg]), port)
+		s.local[leg] = netip.AddrPortFrom(e.advertised(at[leg]), port)
 		s.legs[leg].out.init()
 	}
 	p.serve(s)
@@ -82,7 +83,7 @@ func (e *Engine) Open(known [2]netip.Addr) (*Session, error) {
 
 func (e *Engine) bind(p *portable, leg rtp.Leg, known netip.Addr) (uint16, error) {
 	addr := e.cfg.Address
-	if !addr.IsValid() {
+	if !addr.IsValid() || addr.Is4() != known.Is4() {
 		addr = netip.IPv4Unspecified()
 		if known.Is6() {
 			addr = netip.IPv6Unspecified()
@@ -107,14 +108,13 @@ func (e *Engine) bind(p *portable, leg rtp.Leg, known netip.Addr) (uint16, error
 	return 0, busy
 }
 
-func (e *Engine) advertised(known netip.Addr) netip.Addr {
-	switch {
-	case e.cfg.Advertise.IsValid():
-		return e.cfg.Advertise
-	case e.cfg.Address.IsValid() && !e.cfg.Address.IsUnspecified():
-		return e.cfg.Address
+func (e *Engine) advertised(at Where) netip.Addr {
+	for _, addr := range []netip.Addr{at.Advertise, e.cfg.Advertise, e.cfg.Address} {
+		if addr.IsValid() && !addr.IsUnspecified() && addr.Is4() == at.Known.Is4() {
+			return addr
+		}
 	}
-	return known
+	return at.Known
 }
 
 // forget takes a closed session off the books, its ports and its counts.

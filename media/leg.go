@@ -70,6 +70,12 @@ func (l *leg) isEvent(payloadType uint8) bool {
 	return remote != nil && slices.Contains(remote.Events, payloadType)
 }
 
+// isRaw reports whether the leg's datagrams are relayed as they are.
+func (l *leg) isRaw() bool {
+	remote := l.remote.Load()
+	return remote != nil && remote.Raw
+}
+
 func (l *leg) clockHz() int {
 	if remote := l.remote.Load(); remote != nil {
 		return remote.ClockHz

@@ -89,6 +89,15 @@ type Remote struct {
 	// NAT says that the peer may send from another address than it signalled: the
 	// first packet's source is then taken for it.
 	NAT bool
+	// Raw relays the stream's datagrams as they are, byte for byte: fax, video. They are
+	// never recorded. Both legs are so, or nothing is relayed.
+	Raw bool
+}
+
+// Where is the address of a leg of ours that its peer is told.
+type Where struct {
+	Known     netip.Addr // ours on the route to the peer
+	Advertise netip.Addr // what that peer is to be told instead; zero for none of its own
 }
 
 // Frames is a prompt as packets: payloads of one payload type at even intervals.

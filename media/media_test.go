@@ -15,7 +15,7 @@ import (
 	"github.com/bewaard/bewaard/media/rtp"
 )
 
-var loopback = [2]netip.Addr{netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("127.0.0.1")}
+var loopback = [2]Where{{Known: netip.MustParseAddr("127.0.0.1")}, {Known: netip.MustParseAddr("127.0.0.1")}}
 
 func newEngine(t testing.TB, cfg Config) *Engine {
 	t.Helper()

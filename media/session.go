@@ -61,7 +61,7 @@ func (s *Session) Connect(leg rtp.Leg, remote Remote) error {
 		l.to.Store(nil)
 		return nil
 	}
-	if old := l.remote.Load(); old != nil && l.to.Load() != nil && old.RTP == remote.RTP && old.RTCP == remote.RTCP && old.NAT == remote.NAT &&
+	if old := l.remote.Load(); old != nil && l.to.Load() != nil && old.RTP == remote.RTP && old.RTCP == remote.RTCP && old.NAT == remote.NAT && old.Raw == remote.Raw &&
 		old.ClockHz == remote.ClockHz && slices.Equal(old.Events, remote.Events) {
 		return nil
 	}
@@ -147,6 +147,9 @@ func (s *Session) Close() Stats {
 // every engine.
 func (s *Session) step(leg rtp.Leg, from netip.AddrPort, at int64, b []byte) (to netip.AddrPort) {
 	l := &s.legs[leg]
+	if l.isRaw() {
+		return s.pass(leg, from, at, b)
+	}
 	h, err := rtp.Parse(b)
 	if err != nil {
 		l.invalid.Add(1)
@@ -189,6 +192,25 @@ func (s *Session) step(leg rtp.Leg, from netip.AddrPort, at int64, b []byte) (to
 	return to
 }
 
+// pass takes a datagram of a stream that is relayed as it is: fax, video. Nothing of it
+// is read, kept or counted as RTP.
+func (s *Session) pass(leg rtp.Leg, from netip.AddrPort, at int64, b []byte) (to netip.AddrPort) {
+	l, other := &s.legs[leg], &s.legs[leg.Other()]
+	if !l.admit(from) {
+		l.rejected.Add(1)
+		return
+	}
+	l.received.Add(1)
+	l.bytes.Add(uint64(len(b)))
+	l.heardAt.Store(at)
+	dest := other.to.Load()
+	if !l.relay.Load() || !other.isRaw() || dest == nil {
+		return
+	}
+	l.relayed.Add(1)
+	return *dest
+}
+
 // press tells the call of a key: the slow door.
 func (s *Session) press(leg rtp.Leg, h rtp.Header, b []byte) {
 	digit := s.legs[leg].keys.Take(h, b[h.PayloadOffset:h.PayloadEnd])
@@ -210,6 +232,13 @@ func (s *Session) control(leg rtp.Leg, from netip.AddrPort, b []byte) (out []byt
 	if remote == nil || !remote.NAT && from.Addr() != remote.RTCP.Addr() && from.Addr() != remote.RTP.Addr() {
 		l.rejected.Add(1)
 		return nil, to
+	}
+	if remote.Raw {
+		dest := other.remote.Load()
+		if !l.relay.Load() || dest == nil || !dest.Raw {
+			return nil, to
+		}
+		return b, dest.RTCP
 	}
 	reports, err := rtp.Reports(b)
 	if err != nil {

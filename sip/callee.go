@@ -22,6 +22,10 @@ type Invite struct {
 	// MaxForwards is what is left of the hops (RFC 3261 §8.1.1.6).
 	MaxForwards int
 	Body        []byte // the offer
+	// Credentials meet the peer's challenges; without, a challenge is a rejection.
+	Credentials *Credentials
+	// Partner is the leg whose party calls; see Bridge.
+	Partner *Leg
 }
 
 // Invite sends an INVITE and returns its leg. The error is that we have no socket for
@@ -34,9 +38,16 @@ func (ua *UA) Invite(in Invite) (*Leg, error) {
 	l := &Leg{
 		ua: ua, peer: in.Peer, bound: bound, contact: known, trunk: in.Trunk,
 		callID: newTag() + "@" + known.Addr().String(), localTag: newTag(),
-		events: make(chan Event, eventsQueue), localSeq: 1,
+		events: make(chan Event, eventsQueue), localSeq: 1, sent: in.Body, dialog: &dialog{},
 	}
-	l.target = targetOf(in)
+	if in.Credentials != nil {
+		l.auth = &authorizer{credentials: *in.Credentials}
+	}
+	l.session.offer(ua.cfg)
+	if in.Partner != nil {
+		Bridge(in.Partner, l)
+	}
+	l.dialog.target = targetOf(in)
 	l.invite = l.newInvite(in)
 	ua.register(l)
 	ua.running.Go(l.dial) // ends with the transaction
@@ -49,7 +60,7 @@ func targetOf(in Invite) (target stack.Uri) {
 	if strings.Contains(in.Called, ":") && stack.ParseUri(in.Called, &target) == nil {
 		return target
 	}
-	target = stack.Uri{Scheme: "sip", User: in.Called, Host: in.Peer.Host}
+	target = stack.Uri{Scheme: "sip", User: escape(in.Called), Host: in.Peer.Host}
 	if port := in.Peer.Addr.Port(); port != 5060 {
 		target.Port = int(port)
 	}
@@ -59,32 +70,81 @@ func targetOf(in Invite) (target stack.Uri) {
 	return target
 }
 
-// dial sends our INVITE and follows it to its end. Over TCP it may have to connect
-// first: the call does not wait for that.
+func (l *Leg) newInvite(in Invite) *stack.Request {
+	req := stack.NewRequest(stack.INVITE, *l.dialog.target.Clone())
+	from := &stack.FromHeader{DisplayName: in.From.Display, Address: stack.Uri{Scheme: "sip", User: escape(in.From.User), Host: in.From.Host}}
+	if from.Address.Host == "" {
+		from.Address.Host = l.contact.Addr().String()
+	}
+	from.Params.Add("tag", l.localTag)
+	to := &stack.ToHeader{Address: *l.dialog.target.Clone()}
+	to.Address.Port, to.Address.UriParams = 0, nil
+	callID := stack.CallIDHeader(l.callID)
+	hops := stack.MaxForwardsHeader(uint32(in.MaxForwards))
+	req.AppendHeader(from)
+	req.AppendHeader(to)
+	req.AppendHeader(&callID)
+	req.AppendHeader(&stack.CSeqHeader{SeqNo: l.localSeq, MethodName: stack.INVITE})
+	req.AppendHeader(&hops)
+	req.AppendHeader(contactOf(l.contact, l.peer.Transport))
+	l.ua.sign(req)
+	l.session.timer().write(req)
+	for _, h := range in.Headers {
+		req.AppendHeader(stack.NewHeader(h.Name, h.Value))
+	}
+	l.identify(req)
+	req.AppendHeader(stack.NewHeader("Content-Type", "application/sdp"))
+	l.ua.address(req, l.peer, l.bound, l.contact)
+	req.SetDestination(l.peer.Addr.String())
+	req.SetBody(in.Body)
+	return req
+}
+
+// dial sends our INVITE, and again where the peer wants it otherwise, and follows it to
+// its end. Over TCP it may have to connect first: the call does not wait for that.
 func (l *Leg) dial() {
+	for again := l.invite; again != nil; {
+		again = l.attempt(again)
+	}
+}
+
+// maxAttempts is how many INVITEs a peer is sent that asks for changes to them:
+// credentials for two realms, one of them stale, and a longer session.
+const maxAttempts = 6
+
+// attempt sends an INVITE and follows it to its end. It returns the one that is to be
+// sent after it, nil for none.
+func (l *Leg) attempt(invite *stack.Request) (again *stack.Request) {
 	ctx, cancel := context.WithTimeout(l.ua.context(), l.ua.cfg.TryTimeout)
-	tx, err := l.ua.transactions.NewClientTransaction(ctx, l.invite)
-	cancel()
+	defer cancel()
+	l.enlarge(invite)
+	if err := l.ua.reach(ctx, invite); err != nil {
+		l.fail(err)
+		return nil
+	}
+	lost, stop := l.ua.routes.watch(invite.Destination())
+	defer stop()
+	tx, err := l.ua.transactions.NewClientTransaction(ctx, invite)
 	if err != nil {
 		l.fail(notSent(err))
-		return
+		return nil
 	}
 	l.mu.Lock()
-	l.client = tx
+	l.client, l.invite, l.provoked = tx, invite, false
 	given := l.state != proceeding
 	l.mu.Unlock()
 	if given { // up, before it was sent
 		tx.Terminate()
 		l.end()
-		return
+		return nil
 	}
 	tx.OnRetransmission(l.acknowledgeAgain)
 	if err := tx.Init(); err != nil {
 		tx.Terminate()
 		l.fail(notSent(err))
-		return
+		return nil
 	}
-	l.watch()
+	return l.watch(tx, lost)
 }
 
 // ErrNotSent is wrapped by a Failed event's error when the INVITE did not leave us.
@@ -100,53 +160,32 @@ func notSent(err error) error {
 	return ErrNotSent
 }
 
-func (l *Leg) newInvite(in Invite) *stack.Request {
-	req := stack.NewRequest(stack.INVITE, *l.target.Clone())
-	from := &stack.FromHeader{DisplayName: in.From.Display, Address: stack.Uri{Scheme: "sip", User: in.From.User, Host: in.From.Host}}
-	if from.Address.Host == "" {
-		from.Address.Host = l.contact.Addr().String()
-	}
-	from.Params.Add("tag", l.localTag)
-	to := &stack.ToHeader{Address: *l.target.Clone()}
-	to.Address.Port, to.Address.UriParams = 0, nil
-	callID := stack.CallIDHeader(l.callID)
-	hops := stack.MaxForwardsHeader(uint32(in.MaxForwards))
-	req.AppendHeader(from)
-	req.AppendHeader(to)
-	req.AppendHeader(&callID)
-	req.AppendHeader(&stack.CSeqHeader{SeqNo: l.localSeq, MethodName: stack.INVITE})
-	req.AppendHeader(&hops)
-	req.AppendHeader(contactOf(l.contact, l.peer.Transport))
-	l.ua.sign(req)
-	for _, h := range in.Headers {
-		req.AppendHeader(stack.NewHeader(h.Name, h.Value))
-	}
-	req.AppendHeader(stack.NewHeader("Content-Type", "application/sdp"))
-	l.ua.address(req, l.peer, l.bound, l.contact)
-	req.SetDestination(l.peer.Addr.String())
-	req.SetBody(in.Body)
-	return req
-}
-
 // watch turns the responses to our INVITE into events. After a 2xx it stays until
 // the transaction ends (64·T1, RFC 6026 §7.2), since sipgo blocks without a reader.
-func (l *Leg) watch() {
+func (l *Leg) watch(tx *stack.ClientTx, lost <-chan error) (again *stack.Request) {
 	silence := time.NewTimer(l.ua.cfg.TryTimeout)
 	defer silence.Stop()
 	for {
 		select {
-		case res := <-l.client.Responses():
+		case res := <-tx.Responses():
 			silence.Stop()
-			l.handleResponse(res)
+			lost = nil // it is there
+			if again = l.handleResponse(res); again != nil {
+				return again // sipgo's transaction acknowledges the rejection by itself
+			}
+		case err := <-lost:
+			l.fail(err)
+			tx.Terminate()
+			return nil
 		case <-silence.C:
 			l.fail(ErrNoResponse)
-			l.client.Terminate()
-			return
-		case <-l.client.Done():
-			l.fail(l.client.Err())
-			return
+			tx.Terminate()
+			return nil
+		case <-tx.Done():
+			l.fail(tx.Err())
+			return nil
 		case <-l.ua.done:
-			return
+			return nil
 		}
 	}
 }
@@ -168,39 +207,112 @@ func (l *Leg) fail(err error) {
 	}
 }
 
-func (l *Leg) handleResponse(res *stack.Response) {
+func (l *Leg) handleResponse(res *stack.Response) (again *stack.Request) {
 	if res.To() == nil { // of no dialog: RFC 3261 §8.1.1.2
-		return
+		return nil
 	}
+	l.ids.learn(res)
 	switch {
 	case res.StatusCode < 200:
 		l.handleProvisional(res)
 	case res.StatusCode < 300:
 		l.handleAnswer(res)
 	default:
+		if again = l.retry(res); again != nil {
+			return again
+		}
 		l.ua.metrics.response("INVITE", res.StatusCode, l.trunk)
 		if l.end() {
-			l.post(Event{Kind: Rejected, Code: res.StatusCode, Reason: res.Reason})
+			l.post(l.rejected(res))
 		}
 	}
+	return nil
+}
+
+// rejected is the event of a final response that is no success.
+func (l *Leg) rejected(res *stack.Response) Event {
+	e := Event{Kind: Rejected, Code: res.StatusCode, Reason: res.Reason, Headers: l.ua.passing(res)}
+	switch {
+	case res.StatusCode < 400:
+		for _, h := range res.GetHeaders("Contact") {
+			if contact, ok := h.(*stack.ContactHeader); ok {
+				e.Contacts = append(e.Contacts, user(&contact.Address))
+			}
+		}
+	case res.StatusCode == 401 || res.StatusCode == 407:
+		for _, name := range []string{"WWW-Authenticate", "Proxy-Authenticate"} {
+			for _, v := range values(res, name) {
+				e.Headers = append(e.Headers, Header{name, v})
+			}
+		}
+	}
+	return e
+}
+
+// retry makes the INVITE that a rejection asks for: with credentials (RFC 3261 §22), or
+// with a session that lasts longer (RFC 4028 §7.4).
+func (l *Leg) retry(res *stack.Response) *stack.Request {
+	l.mu.Lock()
+	invite, attempts := l.invite, l.localSeq
+	live := l.state == proceeding
+	l.mu.Unlock()
+	if !live || attempts >= maxAttempts {
+		return nil
+	}
+	switch res.StatusCode {
+	case 401, 407:
+		return l.meet(invite, res)
+	case 422:
+		return l.longer(invite, res)
+	}
+	return nil
+}
+
+// longer makes the INVITE for a peer that found our session too short.
+func (l *Leg) longer(invite *stack.Request, res *stack.Response) *stack.Request {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.session.lengthen(res) {
+		return nil
+	}
+	again := renewed(invite)
+	l.localSeq++
+	again.CSeq().SeqNo = l.localSeq
+	for _, name := range []string{"Session-Expires", "Min-SE"} {
+		again.RemoveHeader(name)
+	}
+	l.session.timer().write(again)
+	return again
+}
+
+// renewed returns a copy of a request for a transaction of its own.
+func renewed(req *stack.Request) *stack.Request {
+	again := req.Clone()
+	again.Via().Params.Add("branch", stack.GenerateBranch())
+	return again
 }
 
 func (l *Leg) handleProvisional(res *stack.Response) {
 	l.mu.Lock()
 	state, first := l.state, !l.provoked
 	l.provoked = true
+	var d *dialog
+	var branch int
+	if tag, _ := res.To().Params.Get("tag"); tag != "" && res.StatusCode > 100 {
+		d, branch = l.branch(res)
+	}
 	l.mu.Unlock()
 	switch {
 	case state == cancelling && first:
-		l.cancel()
-	case state == proceeding && res.StatusCode > 100:
-		l.post(Event{Kind: Progressed, Code: res.StatusCode, Reason: res.Reason, Body: description(res)})
+		l.cancel(hangup{})
+	case state != proceeding || res.StatusCode == 100:
+	case d == nil || l.acknowledgeReliable(d, res):
+		l.post(Event{Kind: Progressed, Code: res.StatusCode, Reason: res.Reason, Body: descriptionIn(res), Branch: branch, Headers: l.ua.passing(res)})
 	}
 }
 
 // handleAnswer acknowledges the 2xx at once: we always sent the offer.
 func (l *Leg) handleAnswer(res *stack.Response) {
-	tag, _ := res.To().Params.Get("tag")
 	l.mu.Lock()
 	was := l.state
 	if was == proceeding {
@@ -208,29 +320,43 @@ func (l *Leg) handleAnswer(res *stack.Response) {
 	} else {
 		l.state = over
 	}
-	l.learn(tag, res.Contact(), reversed(res.GetHeaders("Record-Route")))
+	l.dialog, _ = l.branch(res)
+	// The route set of the dialog is the 2xx's: RFC 3261 §13.2.2.4.
+	l.dialog.set(res.Contact(), reversed(res.GetHeaders("Record-Route")), header(res, "Allow"))
+	l.dialog.agreed = true
+	l.branches = nil
+	d := l.dialog
 	l.mu.Unlock()
-	ack := l.acknowledge(res)
+	ack := l.acknowledge(d, l.invite, res)
 	l.mu.Lock()
 	l.ack = ack
+	if was == proceeding {
+		l.session.agree(res, true)
+		l.arm()
+	}
 	l.mu.Unlock()
 	l.ua.metrics.response("INVITE", res.StatusCode, l.trunk)
 	if was == proceeding {
-		l.post(Event{Kind: Answered, Code: res.StatusCode, Reason: res.Reason, Body: description(res)})
+		l.post(Event{Kind: Answered, Code: res.StatusCode, Reason: res.Reason, Body: descriptionIn(res), Headers: l.ua.passing(res)})
 		return
 	}
-	l.bye(0, "") // the 200 crossed our CANCEL: RFC 3261 §9.1
+	l.bye(hangup{}) // the 200 crossed our CANCEL: RFC 3261 §9.1
 }
 
 // acknowledge sends the ACK of a 2xx, a request of its own (RFC 3261 §13.2.2.4).
-func (l *Leg) acknowledge(res *stack.Response) *stack.Request {
-	ack := l.request(stack.ACK)
+func (l *Leg) acknowledge(d *dialog, invite *stack.Request, res *stack.Response) *stack.Request {
+	ack := l.request(d, stack.ACK)
 	ack.CSeq().SeqNo = res.CSeq().SeqNo
+	repeatCredentials(invite, ack)
 	l.write(ack)
 	return ack
 }
 
 func (l *Leg) write(ack *stack.Request) {
+	if err := l.ua.reach(l.ua.context(), ack); err != nil {
+		l.ua.log.Debug("ACK not sent", "error", err)
+		return
+	}
 	if err := l.ua.transport.WriteMsg(ack); err != nil {
 		l.ua.log.Debug("ACK not sent", "error", err)
 	}
@@ -244,40 +370,43 @@ func (l *Leg) acknowledgeAgain(res *stack.Response) {
 	}
 	tag, _ := res.To().Params.Get("tag")
 	l.mu.Lock()
-	ack, known := l.ack, l.remoteTag
+	ack, known := l.ack, l.dialog.remoteTag
 	l.mu.Unlock()
 	if tag == known || known == "" {
 		if ack != nil { // else the first copy is still being taken
-			l.write(ack)
+			l.write(ack.Clone()) // sipgo writes into what it sends
 		}
 		return
 	}
-	branch := &Leg{
-		ua: l.ua, peer: l.peer, bound: l.bound, contact: l.contact, trunk: l.trunk,
-		callID: l.callID, localTag: l.localTag, invite: l.invite, client: l.client, localSeq: l.invite.CSeq().SeqNo,
-	}
-	branch.learn(tag, res.Contact(), reversed(res.GetHeaders("Record-Route")))
-	branch.acknowledge(res)
-	l.ua.send(branch.request(stack.BYE), func() {})
+	late := &dialog{remoteTag: tag, target: *l.invite.Recipient.Clone()}
+	late.set(res.Contact(), reversed(res.GetHeaders("Record-Route")), "")
+	l.acknowledge(late, l.invite, res)
+	l.byeTo(late, hangup{}, func() {})
 }
 
 // cancel sends the CANCEL of our INVITE (RFC 3261 §9.1). The INVITE itself ends
 // with a 487, with a 2xx that crossed, or after 64·T1 without either.
-func (l *Leg) cancel() {
-	time.AfterFunc(confirmTimeout, l.client.Terminate)
-	req := stack.NewRequest(stack.CANCEL, l.invite.Recipient)
-	req.AppendHeader(l.invite.Via().Clone())
-	stack.CopyHeaders("From", l.invite, req)
-	stack.CopyHeaders("To", l.invite, req)
-	stack.CopyHeaders("Call-ID", l.invite, req)
+func (l *Leg) cancel(h hangup) {
+	l.mu.Lock()
+	invite, client := l.invite, l.client
+	l.mu.Unlock()
+	time.AfterFunc(confirmTimeout, client.Terminate)
+	req := stack.NewRequest(stack.CANCEL, invite.Recipient)
+	req.AppendHeader(invite.Via().Clone())
+	for _, name := range []string{"From", "To", "Call-ID", "Route"} {
+		stack.CopyHeaders(name, invite, req)
+	}
 	hops := stack.MaxForwardsHeader(70)
-	req.AppendHeader(&stack.CSeqHeader{SeqNo: l.invite.CSeq().SeqNo, MethodName: stack.CANCEL})
+	req.AppendHeader(&stack.CSeqHeader{SeqNo: invite.CSeq().SeqNo, MethodName: stack.CANCEL})
 	req.AppendHeader(&hops)
-	req.SetTransport(l.invite.Transport())
-	req.SetDestination(l.invite.Destination())
-	req.Laddr = l.invite.Laddr
+	if len(h.headers) > 0 {
+		h.explain(req)
+	}
+	req.SetTransport(invite.Transport())
+	req.SetDestination(invite.Destination())
+	req.Laddr = invite.Laddr
 	req.SetBody(nil)
-	l.ua.send(req, func() {})
+	l.exchange(req, func(*stack.Response) {})
 }
 
 // context ends with the user agent.
@@ -298,20 +427,4 @@ func (c doneContext) Err() error {
 	default:
 		return nil
 	}
-}
-
-func description(res *stack.Response) []byte {
-	if ct := res.ContentType(); ct != nil {
-		body, _ := offerIn(ct.Value(), res.Body())
-		return body
-	}
-	return nil
-}
-
-func reversed(headers []stack.Header) []stack.Header {
-	r := make([]stack.Header, len(headers))
-	for i, h := range headers {
-		r[len(headers)-1-i] = h
-	}
-	return r
 }

@@ -14,46 +14,69 @@ func (ua *UA) newCallerLeg(req *stack.Request, tx *stack.ServerTx, source netip.
 	peer := Peer{Transport: stack.NetworkToLower(req.Transport()), Addr: unmap(source)}
 	peer.Host = peer.Addr.Addr().String()
 	tag, _ := req.To().Params.Get("tag")
+	remote, _ := req.From().Params.Get("tag")
 	l := &Leg{
-		ua: ua, peer: peer, trunk: trunk, callID: req.CallID().Value(), localTag: tag,
-		invite: req, server: tx, events: make(chan Event, eventsQueue), remoteSeq: req.CSeq().SeqNo, counted: true,
+		ua: ua, isCaller: true, peer: peer, trunk: trunk, callID: req.CallID().Value(), localTag: tag, merges: mergeKey(req),
+		invite: req, server: tx, events: make(chan Event, eventsQueue),
+		dialog: &dialog{remoteTag: remote, remoteSeq: req.CSeq().SeqNo, counted: true},
 	}
 	// It came in by a listener, so there is one; without, replies still go out.
 	l.bound, l.contact, _ = ua.local(peer)
-	remote, _ := req.From().Params.Get("tag")
-	l.learn(remote, req.Contact(), req.GetHeaders("Record-Route"))
+	l.dialog.set(req.Contact(), req.GetHeaders("Record-Route"), header(req, "Allow"))
+	l.reliable.accept(req)
+	l.session.accept(req, ua.cfg)
+	l.ids.learn(req)
 	ua.register(l)
 	tx.OnCancel(func(cancel *stack.Request) {
 		if !l.end() {
 			return
 		}
 		ua.metrics.response("INVITE", 487, trunk)
-		e := Event{Kind: Cancelled, Reason: header(cancel, "Reason")}
+		e := Event{Kind: Cancelled, Reason: header(cancel, "Reason"), Headers: ua.passing(cancel)}
 		ua.running.Go(func() { l.post(e) }) // sipgo holds the transaction's lock here
 	})
 	return l
 }
 
-// Progress sends a provisional response, with a session description for early
-// media or none (RFC 3261 §13.3.1.1).
-func (l *Leg) Progress(code int, reason string, body []byte) error {
-	return l.respond(code, reason, body)
+// Answer sends the 200 and repeats it until the ACK comes; Confirmed or Unconfirmed
+// follows. The 2xx is ours to repeat, on every transport: RFC 3261 §13.3.1.4. It waits
+// for the PRACK of a description that went before it (RFC 3262 §3).
+func (l *Leg) Answer(body []byte, headers ...Header) error {
+	l.mu.Lock()
+	if l.state != proceeding {
+		l.mu.Unlock()
+		return errOver
+	}
+	if l.reliable.describes() {
+		l.reliable.answer = func() { // the call thinks it is answered
+			if err := l.answerNow(body, headers); err != nil && !errors.Is(err, errOver) {
+				l.post(Event{Kind: Unconfirmed})
+			}
+		}
+		l.mu.Unlock()
+		return nil
+	}
+	l.mu.Unlock()
+	return l.answerNow(body, headers)
 }
 
-// Answer sends the 200 and repeats it until the ACK comes; Confirmed or Unconfirmed
-// follows. The 2xx is ours to repeat, on every transport: RFC 3261 §13.3.1.4.
-func (l *Leg) Answer(body []byte) error {
+func (l *Leg) answerNow(body []byte, headers []Header) error {
 	l.mu.Lock()
 	if l.state != proceeding {
 		l.mu.Unlock()
 		return errOver
 	}
 	l.state = answered
+	l.reliable.stop()
+	l.sent = body
+	timer := l.session.answer()
 	l.mu.Unlock()
-	res := l.response(200, "OK", body)
+	res := l.responseTo(l.invite, 200, "OK", body, headers...)
+	timer.write(res)
 	l.ua.metrics.response("INVITE", 200, l.trunk)
 	if err := l.server.Respond(res); err != nil {
 		l.end() // nobody is there to be hung up
+		l.server.Terminate()
 		return err
 	}
 	l.mu.Lock()
@@ -84,7 +107,7 @@ func (l *Leg) repeatAnswer(res *stack.Response, interval time.Duration, until ti
 			asked := l.hangUp
 			l.mu.Unlock()
 			if asked != nil {
-				l.bye(asked.code, asked.reason)
+				l.bye(*asked)
 				return
 			}
 			l.post(Event{Kind: Unconfirmed})
@@ -98,61 +121,62 @@ func (l *Leg) repeatAnswer(res *stack.Response, interval time.Duration, until ti
 	})
 }
 
-func (l *Leg) stopRepeating() {
-	if l.repeat != nil {
-		l.repeat.Stop()
-	}
-}
-
 // confirm takes the ACK of our 2xx.
-func (l *Leg) confirm() {
+func (l *Leg) confirm(ack *stack.Request) {
 	l.mu.Lock()
 	if l.state != answered {
 		l.mu.Unlock()
 		return
 	}
 	l.state = confirmed
-	l.stopRepeating()
+	stop(l.repeat) // not there yet, if the ACK was quick
+	l.dialog.agreed = true
 	asked := l.hangUp
+	if asked == nil {
+		l.arm()
+	}
 	l.mu.Unlock()
 	if asked != nil {
-		l.bye(asked.code, asked.reason)
+		l.bye(*asked)
 		return
 	}
-	l.post(Event{Kind: Confirmed})
+	l.post(Event{Kind: Confirmed, Body: descriptionIn(ack)})
 }
 
 // reject sends the final response; sipgo's transaction repeats it until its ACK.
-func (l *Leg) reject(code int, reason string) {
+func (l *Leg) reject(h hangup) {
 	l.forget()
-	l.ua.metrics.response("INVITE", code, l.trunk)
-	if err := l.respond(code, reason, nil); err != nil {
-		l.ua.log.Debug("rejection not sent", "code", code, "error", err)
+	if h.code < 300 {
+		h.code, h.reason = 480, "Temporarily Unavailable"
+	}
+	l.ua.metrics.response("INVITE", h.code, l.trunk)
+	if err := l.respond(h.code, h.reason, nil, h.headers...); err != nil {
+		l.ua.log.Debug("rejection not sent", "code", h.code, "error", err)
 	}
 }
 
-func (l *Leg) respond(code int, reason string, body []byte) error {
-	err := l.server.Respond(l.response(code, reason, body))
+func (l *Leg) respond(code int, reason string, body []byte, headers ...Header) error {
+	err := l.server.Respond(l.responseTo(l.invite, code, reason, body, headers...))
 	if errors.Is(err, stack.ErrTransactionCanceled) {
 		return nil // the Cancelled event says so
 	}
 	return err
 }
 
-func (l *Leg) response(code int, reason string, body []byte) *stack.Response {
-	return l.responseTo(l.invite, code, reason, body)
-}
-
-// responseTo makes a response to an INVITE of the peer's.
-func (l *Leg) responseTo(invite *stack.Request, code int, reason string, body []byte) *stack.Response {
-	res := stack.NewResponseFromRequest(invite, code, reason, body)
+// responseTo makes a response to a request of the peer's that may bring a description.
+func (l *Leg) responseTo(req *stack.Request, code int, reason string, body []byte, headers ...Header) *stack.Response {
+	res := stack.NewResponseFromRequest(req, code, reason, body)
 	l.ua.sign(res)
 	if code < 300 {
-		res.AppendHeader(contactOf(l.contact, l.peer.Transport))
+		res.AppendHeader(contactOf(l.contact, l.Peer().Transport))
 	}
-	if code == 503 {
+	for _, h := range headers {
+		res.AppendHeader(stack.NewHeader(h.Name, h.Value))
+	}
+	if code == 503 && res.GetHeader("Retry-After") == nil {
 		res.AppendHeader(stack.NewHeader("Retry-After", "10"))
 	}
+	l.identify(res)
 	if len(body) > 0 {
 		res.AppendHeader(stack.NewHeader("Content-Type", "application/sdp"))
 	}

@@ -10,9 +10,10 @@ type metrics struct {
 	responses *prometheus.CounterVec
 	strangers prometheus.Counter
 	legs      prometheus.GaugeFunc
+	banned    prometheus.GaugeFunc
 }
 
-func newMetrics(registry prometheus.Registerer, legs func() int) *metrics {
+func newMetrics(registry prometheus.Registerer, legs, banned func() int) *metrics {
 	m := &metrics{
 		responses: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "bewaard_sip_responses_total", Help: "Final responses to INVITE, sent and received, by the trunk at the other end.",
@@ -23,9 +24,12 @@ func newMetrics(registry prometheus.Registerer, legs func() int) *metrics {
 		legs: prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "bewaard_sip_legs", Help: "Dialogs that are set up or being set up.",
 		}, func() float64 { return float64(legs()) }),
+		banned: prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "bewaard_sip_banned_sources", Help: "Addresses of strangers that are not listened to at the moment.",
+		}, func() float64 { return float64(banned()) }),
 	}
 	if registry != nil {
-		registry.MustRegister(m.responses, m.strangers, m.legs)
+		registry.MustRegister(m.responses, m.strangers, m.legs, m.banned)
 	}
 	return m
 }

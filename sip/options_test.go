@@ -16,7 +16,9 @@ import (
 	"github.com/bewaard/bewaard/sip/siptest"
 )
 
-func pbxPeer() Peer { return Peer{"udp", "pbx.example", netip.MustParseAddrPort(pbxAddr)} }
+func pbxPeer() Peer {
+	return Peer{Transport: "udp", Host: "pbx.example", Addr: netip.MustParseAddrPort(pbxAddr)}
+}
 
 type optionsResult struct {
 	code int
@@ -86,7 +88,7 @@ func TestOptionsUnanswered(t *testing.T) {
 		if code, err := w.ua.Options(ctx, pbxPeer(), Credentials{}); code != 0 || !errors.Is(err, context.DeadlineExceeded) || time.Since(began) != 3*time.Second {
 			w.Errorf("got %d, %v after %v, want the deadline after 3s", code, err, time.Since(began))
 		}
-		elsewhere := Peer{"tcp", "pbx.example", netip.MustParseAddrPort(pbxAddr)}
+		elsewhere := Peer{Transport: "tcp", Host: "pbx.example", Addr: netip.MustParseAddrPort(pbxAddr)}
 		if _, err := w.ua.Options(w.Context(), elsewhere, Credentials{}); err == nil {
 			w.Error("got no error without a listener of the peer's transport")
 		}
@@ -137,7 +139,7 @@ func TestOptionsOverTCP(t *testing.T) {
 	}()
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
-	if code, err := ua.Options(ctx, Peer{"tcp", "127.0.0.1", addr}, Credentials{}); code != 200 || err != nil {
+	if code, err := ua.Options(ctx, Peer{Transport: "tcp", Host: "127.0.0.1", Addr: addr}, Credentials{}); code != 200 || err != nil {
 		t.Fatalf("got %d, %v, want 200", code, err)
 	}
 	want := fmt.Sprintf("OPTIONS sip:127.0.0.1:%d;transport=tcp SIP/2.0 <sip:%v;transport=tcp>", addr.Port(), ua.Addrs()[0].Addr)
@@ -145,7 +147,7 @@ func TestOptionsOverTCP(t *testing.T) {
 		t.Errorf("got %s, want %s", got, want)
 	}
 	peer.Close()
-	nobody := Peer{"tcp", "127.0.0.2", netip.AddrPortFrom(netip.MustParseAddr("127.0.0.2"), addr.Port())}
+	nobody := Peer{Transport: "tcp", Host: "127.0.0.2", Addr: netip.AddrPortFrom(netip.MustParseAddr("127.0.0.2"), addr.Port())}
 	if code, err := ua.Options(ctx, nobody, Credentials{}); code != 0 || !errors.Is(err, ErrNotSent) {
 		t.Errorf("got %d, %v, want not sent", code, err)
 	}
@@ -156,4 +158,5 @@ type anyone struct{}
 
 func (anyone) Trunk(netip.AddrPort) (string, bool) { return "pbx", true }
 func (anyone) Invite(*Leg)                         {}
+func (anyone) Settings(string) Settings            { return Settings{} }
 func (anyone) Ready() bool                         { return true }

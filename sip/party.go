@@ -2,9 +2,11 @@ package sip
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"mime"
 	"mime/multipart"
+	"net/url"
 	"strings"
 
 	stack "github.com/emiago/sipgo/sip"
@@ -16,14 +18,6 @@ type Party struct {
 	User    string // the number, in whatever form it came
 	Host    string // empty where it says nothing: then it is ours to fill
 }
-
-// Header is a header field that passes from leg to leg as it came.
-type Header struct{ Name, Value string }
-
-// passed are the headers that a call's other leg gets word for word: who calls, by
-// which ways, and what the parties' applications tell each other (RFC 3325, 3323,
-// 5806, 7044, 7433, 8224).
-var passed = []string{"P-Asserted-Identity", "P-Preferred-Identity", "Privacy", "Diversion", "History-Info", "User-to-User", "Identity"}
 
 // From returns the caller of a caller leg.
 func (l *Leg) From() Party {
@@ -44,15 +38,7 @@ func (l *Leg) Forwarded() bool {
 }
 
 // Passed returns the headers of a caller leg's INVITE that the other leg gets.
-func (l *Leg) Passed() []Header {
-	var headers []Header
-	for _, name := range passed {
-		for _, h := range l.invite.GetHeaders(name) {
-			headers = append(headers, Header{name, h.Value()})
-		}
-	}
-	return headers
-}
+func (l *Leg) Passed() []Header { return l.ua.passing(l.invite) }
 
 // MaxForwards returns the hops that are left after us.
 func (l *Leg) MaxForwards() int {
@@ -63,12 +49,28 @@ func (l *Leg) MaxForwards() int {
 }
 
 // Offer returns the session description of a caller leg's INVITE, nil for none.
-func (l *Leg) Offer() []byte {
-	if ct := l.invite.ContentType(); ct != nil {
-		body, _ := offerIn(ct.Value(), l.invite.Body())
+func (l *Leg) Offer() []byte { return descriptionIn(l.invite) }
+
+// descriptionIn returns a message's session description, nil for none.
+func descriptionIn(msg interface {
+	ContentType() *stack.ContentTypeHeader
+	Body() []byte
+}) []byte {
+	if ct := msg.ContentType(); ct != nil && len(msg.Body()) > 0 {
+		body, _ := offerIn(ct.Value(), msg.Body())
 		return body
 	}
 	return nil
+}
+
+// mayHaveOffer reports whether a request's body can be understood: RFC 3261 §8.2.3.
+func mayHaveOffer(req *stack.Request) bool {
+	ct := req.ContentType()
+	if ct == nil {
+		return false
+	}
+	_, ok := offerIn(ct.Value(), nil)
+	return ok
 }
 
 // offerIn returns the session description of a body, and whether the body may have one:
@@ -112,5 +114,53 @@ func user(u *stack.Uri) string {
 		return u.String() // urn:service:sos (RFC 5031)
 	}
 	number, _, _ = strings.Cut(number, ";")
-	return number
+	return unescape(number)
+}
+
+// unescape takes the escapes out of a user part (RFC 3261 §19.1.2) that stand for printable
+// characters: they make no difference to who is meant.
+func unescape(s string) string {
+	if !strings.Contains(s, "%") {
+		return s
+	}
+	plain, err := url.PathUnescape(s)
+	if err != nil || strings.ContainsFunc(plain, func(r rune) bool { return r < ' ' || r > '~' }) {
+		return s
+	}
+	return plain
+}
+
+// escape makes a user part of what may have been unescaped: all but what may stand there as
+// it is is escaped.
+func escape(s string) string {
+	const plain = "-_.!~*'()&=+$,;?/%"
+	var b strings.Builder
+	for _, c := range []byte(s) {
+		switch {
+		case c >= '0' && c <= '9', c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', strings.IndexByte(plain, c) >= 0:
+			b.WriteByte(c)
+		default:
+			fmt.Fprintf(&b, "%%%02X", c)
+		}
+	}
+	return b.String()
+}
+
+// Authorization returns the credentials in a caller leg's INVITE, for a peer that
+// challenges who calls and not us.
+func (l *Leg) Authorization() []Header {
+	var headers []Header
+	for _, name := range []string{"Authorization", "Proxy-Authorization"} {
+		for _, v := range values(l.invite, name) {
+			headers = append(headers, Header{name, v})
+		}
+	}
+	return headers
+}
+
+// Reach returns by which URI a number is reached through us, as a leg's peer knows us.
+func (l *Leg) Reach(number string) string {
+	uri := contactOf(l.contact, l.Peer().Transport).Address
+	uri.User = escape(number)
+	return "<" + uri.String() + ">"
 }

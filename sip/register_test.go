@@ -286,7 +286,7 @@ func TestRegisterBacksOff(t *testing.T) {
 // which is told when it comes; once he is back, we are registered again.
 func TestRegistrarGone(t *testing.T) {
 	var where atomic.Pointer[Peer]
-	here, moved := pbxPeer(), Peer{"udp", "pbx.example", netip.MustParseAddrPort("192.0.2.77:5060")} // where nobody is
+	here, moved := pbxPeer(), Peer{Transport: "udp", Host: "pbx.example", Addr: netip.MustParseAddrPort("192.0.2.77:5060")} // where nobody is
 	where.Store(&here)
 	find := func() (Peer, bool) {
 		if p := where.Load(); p != nil {

@@ -1,67 +1,109 @@
 package sip
 
 import (
+	"math/rand/v2"
 	"time"
 
 	stack "github.com/emiago/sipgo/sip"
 )
 
-// reoffer is an INVITE in the dialog (RFC 3261 §14): theirs that we have not answered
-// for good, or ours that they have not. There is one of each at most.
+// reoffer is an offer in the dialog: by INVITE (RFC 3261 §14), by UPDATE (RFC 3311), or in
+// a PRACK. It is theirs that we have not answered for good, or ours that they have not.
+// There is one of each at most.
 type reoffer struct {
-	invite *stack.Request
-	server *stack.ServerTx // of theirs
-	body   []byte          // our last answer to theirs
-	repeat *time.Timer     // of our 2xx, until its ACK
+	request    *stack.Request
+	server     *stack.ServerTx // of theirs
+	isAnswered bool            // theirs has our 2xx
+	repeat     *time.Timer     // of that, until its ACK
+	refreshes  bool            // ours only keeps the session alive
 }
 
-// handleReoffer takes an INVITE in the dialog. The call answers it with AnswerReoffer
-// or RejectReoffer.
-func (l *Leg) handleReoffer(req *stack.Request, tx *stack.ServerTx) {
+// handleReoffer takes a request in the dialog that may change the session. The call
+// answers an offer with AnswerReoffer or RejectReoffer. One that only refreshes the
+// session is answered here.
+func (l *Leg) handleReoffer(d *dialog, req *stack.Request, tx *stack.ServerTx) {
+	offer := descriptionIn(req)
 	l.mu.Lock()
 	switch {
-	case l.theirs != nil:
+	case len(req.Body()) > 0 && !mayHaveOffer(req):
 		l.mu.Unlock()
-		// The one before has no final response, or no ACK: RFC 3261 §14.2.
+		l.ua.respond(tx, req, 415, "Unsupported Media Type", stack.NewHeader("Accept", "application/sdp"))
+	case tooShort(req, l.session.mine):
+		l.mu.Unlock()
+		l.ua.respond(tx, req, 422, "Session Interval Too Small", stack.NewHeader("Min-SE", inSeconds(l.session.mine)))
+	case req.Method == stack.UPDATE && len(offer) == 0:
+		d.refresh(req.Contact(), header(req, "Allow"))
+		l.session.renegotiate(req)
+		timer := l.session.answer()
+		l.arm()
+		l.mu.Unlock()
+		res := l.responseTo(req, 200, "OK", nil)
+		timer.write(res)
+		l.give(tx, res)
+	case l.theirs != nil || req.IsInvite() && l.state != confirmed || req.Method == stack.UPDATE && !d.agreed:
+		l.mu.Unlock()
+		// The one before has no final response, or no ACK: RFC 3261 §14.2, RFC 3311 §5.2.
 		l.ua.respond(tx, req, 500, "Request Pending", stack.NewHeader("Retry-After", "3"))
 	case l.ours != nil:
 		l.mu.Unlock()
 		l.ua.respond(tx, req, 491, "Request Pending")
-	case len(req.Body()) > 0 && (req.ContentType() == nil || !mayHaveOffer(req.ContentType().Value())):
-		l.mu.Unlock()
-		l.ua.respond(tx, req, 415, "Unsupported Media Type", stack.NewHeader("Accept", "application/sdp"))
 	default:
-		l.theirs = &reoffer{invite: req, server: tx}
-		if contact := req.Contact(); contact != nil {
-			l.target = *contact.Address.Clone() // a target refresh: RFC 3261 §12.2.2
-		}
+		l.theirs = &reoffer{request: req, server: tx}
+		d.refresh(req.Contact(), header(req, "Allow"))
 		l.mu.Unlock()
-		l.ua.respond(tx, req, 100, "Trying")
-		var offer []byte
-		if ct := req.ContentType(); ct != nil {
-			offer, _ = offerIn(ct.Value(), req.Body())
+		if req.IsInvite() {
+			l.ua.respond(tx, req, 100, "Trying")
 		}
-		l.post(Event{Kind: Reoffered, Body: offer})
+		l.post(Event{Kind: Reoffered, Body: offer, Headers: l.ua.passing(req)})
 	}
-	l.ua.await(tx, l)
 }
 
-// AnswerReoffer answers the INVITE of a Reoffered event with 200 and repeats that until
-// the ACK, whose session description, if it has one, comes as Acknowledged.
-func (l *Leg) AnswerReoffer(body []byte) error {
+// give sends a response that has nothing to tell the call.
+func (l *Leg) give(tx *stack.ServerTx, res *stack.Response) {
+	if err := tx.Respond(res); err != nil {
+		l.ua.log.Debug("response not sent", "code", res.StatusCode, "error", err)
+	}
+}
+
+// AnswerReoffer answers the request of a Reoffered event with 200 and repeats that, if it
+// was an INVITE, until the ACK, whose session description, if it has one, comes as
+// Acknowledged.
+func (l *Leg) AnswerReoffer(body []byte, headers ...Header) error {
 	l.mu.Lock()
-	defer l.mu.Unlock()
 	r := l.theirs
-	if r == nil || r.body != nil || l.state == over {
+	if r == nil || r.isAnswered || l.state == over {
+		l.mu.Unlock()
 		return errOver
 	}
-	r.body = body
-	res := l.responseTo(r.invite, 200, "OK", body)
-	if err := r.server.Respond(res); err != nil {
+	r.isAnswered = true
+	l.sent = body
+	l.session.renegotiate(r.request)
+	timer := l.session.answer()
+	if l.state == confirmed {
+		l.arm()
+	}
+	if !r.request.IsInvite() {
 		l.theirs = nil
+	}
+	l.mu.Unlock()
+	res := l.responseTo(r.request, 200, "OK", body, headers...)
+	if r.request.Method != stack.PRACK {
+		timer.write(res)
+	}
+	if err := r.server.Respond(res); err != nil {
+		l.mu.Lock()
+		l.theirs = nil
+		l.mu.Unlock()
+		r.server.Terminate()
 		return err
 	}
-	l.repeatReoffer(r, res, T1, time.Now().Add(confirmTimeout))
+	if r.request.IsInvite() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if l.theirs == r {
+			l.repeatReoffer(r, res, T1, time.Now().Add(confirmTimeout))
+		}
+	}
 	return nil
 }
 
@@ -82,126 +124,187 @@ func (l *Leg) repeatReoffer(r *reoffer, res *stack.Response, interval time.Durat
 		}
 		l.repeatReoffer(r, res, min(2*interval, T2), until)
 		l.mu.Unlock()
-		if err := r.server.Respond(res); err != nil {
-			l.ua.log.Debug("2xx not repeated", "error", err)
-		}
+		l.give(r.server, res)
 	})
 }
 
-// RejectReoffer refuses the INVITE of a Reoffered event: the session stays as it was.
+// RejectReoffer refuses the request of a Reoffered event: the session stays as it was.
 func (l *Leg) RejectReoffer(code int, reason string) {
 	l.mu.Lock()
 	r := l.theirs
-	if r == nil || r.body != nil {
+	if r == nil || r.isAnswered {
 		l.mu.Unlock()
 		return
 	}
 	l.theirs = nil
-	res := l.responseTo(r.invite, code, reason, nil)
 	l.mu.Unlock()
-	if err := r.server.Respond(res); err != nil {
-		l.ua.log.Debug("rejection not sent", "code", code, "error", err)
+	res := l.responseTo(r.request, code, reason, nil)
+	if code == 500 {
+		res.AppendHeader(stack.NewHeader("Retry-After", "3"))
 	}
+	l.give(r.server, res)
 }
 
 // confirmReoffer takes the ACK of our 2xx to theirs, and reports whether it was for that.
 func (l *Leg) confirmReoffer(ack *stack.Request) bool {
 	l.mu.Lock()
 	r := l.theirs
-	if r == nil || r.body == nil || ack == nil || ack.CSeq() == nil || ack.CSeq().SeqNo != r.invite.CSeq().SeqNo {
+	if r == nil || !r.isAnswered || ack.CSeq() == nil || ack.CSeq().SeqNo != r.request.CSeq().SeqNo {
 		l.mu.Unlock()
 		return false
 	}
-	r.repeat.Stop()
+	stop(r.repeat)
 	l.theirs = nil
 	l.mu.Unlock()
-	l.post(Event{Kind: Acknowledged, Body: ack.Body()})
+	l.post(Event{Kind: Acknowledged, Body: descriptionIn(ack)})
 	return true
 }
 
-// Reoffer sends an INVITE in the dialog. ReofferAnswered or ReofferRejected follows;
-// the answer is already acknowledged.
-func (l *Leg) Reoffer(body []byte) error {
+// Reoffer sends an offer in the dialog: by INVITE once the call is answered, before that
+// by UPDATE, if the peer takes that. ReofferAnswered or ReofferRejected follows; the
+// answer is already acknowledged.
+func (l *Leg) Reoffer(body []byte, headers ...Header) error {
 	l.mu.Lock()
-	if l.state != confirmed || l.ours != nil || l.theirs != nil {
+	d, method := l.dialog, stack.INVITE
+	if l.state == proceeding {
+		if len(l.branches) > 0 {
+			d = l.branches[len(l.branches)-1]
+		}
+		method = stack.UPDATE
+	}
+	if l.ours != nil || l.theirs != nil || l.state != confirmed && !(l.state == proceeding && d.agreed && d.allows(stack.UPDATE)) {
 		l.mu.Unlock()
 		return errPending
 	}
 	r := &reoffer{}
 	l.ours = r
 	l.mu.Unlock()
-	req := l.request(stack.INVITE)
-	req.AppendHeader(contactOf(l.contact, l.peer.Transport))
-	req.AppendHeader(stack.NewHeader("Content-Type", "application/sdp"))
-	req.SetBody(body)
-	r.invite = req
-	l.ua.running.Go(func() { l.follow(r) }) // ends with the transaction
+	l.offerAgain(r, d, method, body, headers)
 	return nil
 }
 
-// follow turns the responses to our INVITE in the dialog into one event, and stays
-// until the transaction ends.
-func (l *Leg) follow(r *reoffer) {
-	tx, err := l.ua.transactions.NewClientTransaction(l.ua.context(), r.invite)
-	if err == nil {
-		var again *stack.Request
-		tx.OnRetransmission(func(res *stack.Response) {
-			l.mu.Lock()
-			ack := again
-			l.mu.Unlock()
-			if ack != nil {
-				l.write(ack)
-			}
-		})
-		if err = tx.Init(); err != nil {
-			tx.Terminate()
-		} else {
-			l.followResponses(r, tx, &again)
-			return
-		}
+// offerAgain sends the request of r, whose place as ours is taken.
+func (l *Leg) offerAgain(r *reoffer, d *dialog, method stack.RequestMethod, body []byte, headers []Header) {
+	req := l.request(d, method)
+	req.AppendHeader(contactOf(l.contact, l.Peer().Transport))
+	l.mu.Lock()
+	timer := l.session.timer()
+	l.mu.Unlock()
+	timer.write(req)
+	for _, h := range headers {
+		req.AppendHeader(stack.NewHeader(h.Name, h.Value))
 	}
-	l.settle(r, Event{Kind: ReofferRejected, Code: 500, Reason: "Not Sent", Err: notSent(err)})
+	if len(body) > 0 {
+		req.AppendHeader(stack.NewHeader("Content-Type", "application/sdp"))
+		req.SetBody(body)
+	}
+	r.request = req
+	if method == stack.UPDATE {
+		l.exchange(req, func(res *stack.Response) { l.takeReoffer(r, d, body, res) })
+		return
+	}
+	l.ua.running.Go(func() { // ends with the transaction
+		for again := req; again != nil; {
+			again = l.follow(r, d, again, body)
+		}
+	})
 }
 
-func (l *Leg) followResponses(r *reoffer, tx *stack.ClientTx, again **stack.Request) {
+// follow turns the responses to our INVITE in the dialog into one event, and stays
+// until the transaction ends. It returns the INVITE that meets a challenge.
+func (l *Leg) follow(r *reoffer, d *dialog, req *stack.Request, body []byte) (again *stack.Request) {
+	l.authorize(req)
+	tx, err := l.ua.transactions.NewClientTransaction(l.ua.context(), req)
+	if err != nil {
+		l.ua.log.Debug("request not sent", "method", req.Method, "error", notSent(err))
+		l.takeReoffer(r, d, body, nil)
+		return nil
+	}
+	var acked *stack.Request
+	tx.OnRetransmission(func(*stack.Response) {
+		l.mu.Lock()
+		ack := acked
+		l.mu.Unlock()
+		if ack != nil {
+			l.write(ack.Clone()) // sipgo writes into what it sends
+		}
+	})
+	if err := tx.Init(); err != nil {
+		tx.Terminate()
+		l.takeReoffer(r, d, body, nil)
+		return nil
+	}
 	for {
 		select {
 		case res := <-tx.Responses():
 			switch {
 			case res.StatusCode < 200:
 			case res.StatusCode < 300:
+				ack := l.acknowledge(d, req, res)
 				l.mu.Lock()
-				if contact := res.Contact(); contact != nil {
-					l.target = *contact.Address.Clone()
-				}
+				acked = ack
 				l.mu.Unlock()
-				ack := l.acknowledge(res)
-				l.mu.Lock()
-				*again = ack
-				l.mu.Unlock()
-				l.settle(r, Event{Kind: ReofferAnswered, Code: res.StatusCode, Body: description(res)})
+				l.takeReoffer(r, d, body, res)
 			default:
-				l.settle(r, Event{Kind: ReofferRejected, Code: res.StatusCode, Reason: res.Reason})
+				if again = l.meet(req, res); again != nil {
+					return again
+				}
+				l.takeReoffer(r, d, body, res)
 			}
 		case <-tx.Done():
-			l.settle(r, Event{Kind: ReofferRejected, Code: 408, Reason: "Request Timeout"})
-			return
+			l.takeReoffer(r, d, body, nil)
+			return nil
 		case <-l.ua.done:
-			return
+			return nil
 		}
 	}
 }
 
-// settle ends our INVITE in the dialog once, and tells the call how.
-func (l *Leg) settle(r *reoffer, e Event) {
+// takeReoffer ends our offer in the dialog once, and tells the call how: a final
+// response, or nil for none.
+func (l *Leg) takeReoffer(r *reoffer, d *dialog, body []byte, res *stack.Response) {
+	code, reason := 408, "Request Timeout"
+	if res != nil {
+		code, reason = res.StatusCode, res.Reason
+	}
 	l.mu.Lock()
-	pending := l.ours == r
-	if pending {
+	pending := l.ours == r && l.state != over
+	if l.ours == r {
 		l.ours = nil
 	}
-	gone := l.state == over
-	l.mu.Unlock()
-	if pending && !gone {
-		l.post(e)
+	if pending && code < 300 {
+		d.refresh(res.Contact(), header(res, "Allow"))
+		if len(body) > 0 {
+			l.sent = body
+		}
+		l.session.agree(res, l.session.ours)
+		if l.state == confirmed {
+			l.arm()
+		}
 	}
+	l.mu.Unlock()
+	switch {
+	case !pending:
+	case code == 408 || code == 481:
+		if !r.refreshes {
+			l.post(Event{Kind: ReofferRejected, Code: code, Reason: reason})
+		}
+		l.gone(code)
+	case r.refreshes:
+		l.refreshed(code, res)
+	case code < 300:
+		l.post(Event{Kind: ReofferAnswered, Code: code, Body: descriptionIn(res), Headers: l.ua.passing(res)})
+	default:
+		l.post(Event{Kind: ReofferRejected, Code: code, Reason: reason})
+	}
+}
+
+// Backoff returns how long to wait before an offer of ours is sent again that met one of
+// the peer's: who made the Call-ID waits longer (RFC 3261 §14.1, RFC 6141 §4).
+func (l *Leg) Backoff() time.Duration {
+	const step = 10 * time.Millisecond
+	if l.isCaller {
+		return rand.N[time.Duration](200) * step
+	}
+	return 2100*time.Millisecond + rand.N[time.Duration](191)*step
 }

@@ -46,7 +46,7 @@ func (ua *UA) newOutside(o outside) (*stack.Request, *stack.ContactHeader, error
 func (ua *UA) ask(ctx context.Context, req *stack.Request, a *authorizer) (res *stack.Response, seq uint32, err error) {
 	for {
 		seq = req.CSeq().SeqNo
-		res, err = ua.exchange(ctx, req)
+		res, err = ua.exchange(ctx, req, func() {})
 		if err != nil || a == nil || res.StatusCode != 401 && res.StatusCode != 407 {
 			return res, seq, err
 		}
@@ -58,11 +58,16 @@ func (ua *UA) ask(ctx context.Context, req *stack.Request, a *authorizer) (res *
 	}
 }
 
-// exchange is one transaction: a request other than INVITE and its final response.
-func (ua *UA) exchange(ctx context.Context, req *stack.Request) (*stack.Response, error) {
-	connect, cancel := context.WithTimeout(ctx, confirmTimeout) // over TCP
-	defer cancel()
-	tx, err := ua.transactions.Request(connect, req)
+// exchange is one transaction: a request other than INVITE and its final response. It tells
+// when the request has left us.
+func (ua *UA) exchange(ctx context.Context, req *stack.Request, sent func()) (*stack.Response, error) {
+	if err := ua.reach(ctx, req); err != nil {
+		return nil, err
+	}
+	lost, stop := ua.routes.watch(req.Destination())
+	defer stop()
+	tx, err := ua.transactions.Request(ctx, req)
+	sent()
 	switch {
 	case ctx.Err() != nil:
 		if err == nil {
@@ -82,6 +87,8 @@ func (ua *UA) exchange(ctx context.Context, req *stack.Request) (*stack.Response
 			}
 		case <-tx.Done(): // 64·T1 without a final response (RFC 3261 §17.1.2.2)
 			return nil, unanswered(tx.Err())
+		case err := <-lost:
+			return nil, err
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		case <-ua.done:

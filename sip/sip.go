@@ -39,7 +39,7 @@ const defaultTryTimeout = 8 * time.Second
 
 // Config is the file's sip section.
 type Config struct {
-	// Listen is where requests come in: udp://host:port and tcp://host:port.
+	// Listen is where requests come in: udp://host:port, tcp://host:port, tls://host:port.
 	// Default: udp://0.0.0.0:5060 and tcp://0.0.0.0:5060.
 	Listen []Listen `yaml:"listen"`
 	// Advertise is the address that peers are told, where it differs from the
@@ -50,7 +50,26 @@ type Config struct {
 	// TryTimeout is how long a peer may leave an INVITE without any response
 	// before the call fails. Default: 8s.
 	TryTimeout time.Duration `yaml:"try_timeout"`
+	// SessionExpires is after how long without a refresh a call is over (RFC 4028), where
+	// the peer knows session timers; another is asked twice in that time whether it still
+	// has the call. 0s: neither. Default: 30m.
+	SessionExpires *time.Duration `yaml:"session_expires"`
+	// MinSE is the shortest of these times that a peer may ask for. Default: 90s, the least
+	// that RFC 4028 §4 allows.
+	MinSE time.Duration `yaml:"min_se"`
+	// TLS is how we are known over tls://, and how we know peers.
+	TLS TLS `yaml:"tls"`
+	// Ban says when strangers are not listened to any more.
+	Ban Ban `yaml:"ban"`
+	// Headers are the names of further headers that pass from leg to leg: X-Customer, X-*.
+	// Default: none.
+	Headers []string `yaml:"headers"`
 }
+
+const (
+	defaultSessionExpires = 30 * time.Minute
+	defaultMinSE          = 90 * time.Second
+)
 
 // Validate reports every fault of the section, each with the key below sip.
 func (c Config) Validate() []error {
@@ -62,8 +81,28 @@ func (c Config) Validate() []error {
 		}
 		seen[l] = true
 	}
+	for _, fault := range c.TLS.Validate() {
+		faults = append(faults, fmt.Errorf("tls.%w", fault))
+	}
+	if i := slices.IndexFunc(c.Listen, func(l Listen) bool { return l.Transport == "tls" }); i >= 0 && c.TLS.Certificate == "" {
+		faults = append(faults, fmt.Errorf("listen[%d]: tls:// needs a tls.certificate and its key", i))
+	}
+	if c.Ban.After < 0 || c.Ban.For < 0 {
+		faults = append(faults, errors.New("ban: is negative"))
+	}
 	if c.TryTimeout < 0 {
 		faults = append(faults, errors.New("try_timeout: is negative"))
+	}
+	if c.MinSE != 0 && c.MinSE < defaultMinSE {
+		faults = append(faults, errors.New("min_se: is less than the 90s of RFC 4028 §4"))
+	}
+	if e, least := c.SessionExpires, cmp.Or(c.MinSE, defaultMinSE); e != nil && *e != 0 && *e < least {
+		faults = append(faults, fmt.Errorf("session_expires: is less than min_se, %v", least))
+	}
+	for i, name := range c.Headers {
+		if !mayPass(name) {
+			faults = append(faults, fmt.Errorf("headers[%d]: %.40q is no name such as X-Customer or X-Tenant-*: it begins with X-", i, name))
+		}
 	}
 	return faults
 }
@@ -75,22 +114,31 @@ func (c Config) withDefaults() Config {
 	}
 	c.UserAgent = cmp.Or(c.UserAgent, "bewaard")
 	c.TryTimeout = cmp.Or(c.TryTimeout, defaultTryTimeout)
+	c.MinSE = cmp.Or(c.MinSE, defaultMinSE)
+	c.Ban.After, c.Ban.For = cmp.Or(c.Ban.After, defaultBanAfter), cmp.Or(c.Ban.For, defaultBanFor)
+	if c.SessionExpires == nil {
+		expires := defaultSessionExpires
+		c.SessionExpires = &expires
+	}
 	return c
 }
 
 // Listen is one socket that requests come in on, written udp://0.0.0.0:5060.
 type Listen struct {
-	Transport string // udp or tcp
+	Transport string // udp, tcp or tls
 	Addr      netip.AddrPort
 }
 
-// UnmarshalText reads udp://host:port or tcp://host:port; the host is an IP address.
+// UnmarshalText reads udp://host:port, tcp:// or tls://; the host is an IP address.
 func (l *Listen) UnmarshalText(text []byte) error {
 	u, err := url.Parse(string(text))
-	if err != nil || !slices.Contains([]string{"udp", "tcp"}, u.Scheme) || u.Path != "" || u.User != nil || u.RawQuery != "" {
-		return fmt.Errorf("%q is not udp://address:port or tcp://address:port", text)
+	if err != nil || !slices.Contains([]string{"udp", "tcp", "tls"}, u.Scheme) || u.Path != "" || u.User != nil || u.RawQuery != "" {
+		return fmt.Errorf("%q is not udp://address:port, tcp://address:port or tls://address:port", text)
 	}
 	host, port := u.Host, "5060"
+	if u.Scheme == "tls" {
+		port = "5061"
+	}
 	if u.Port() != "" {
 		host, port = u.Hostname(), u.Port()
 	}
@@ -109,9 +157,11 @@ func (l Listen) String() string { return l.Transport + "://" + l.Addr.String() }
 
 // Peer is where requests of a trunk go.
 type Peer struct {
-	Transport string         // udp or tcp
+	Transport string         // udp, tcp or tls
 	Host      string         // for the request URI: the name or address as configured
 	Addr      netip.AddrPort // where that is
+	// MayUseTCP says that a request too large for a datagram may go by TCP.
+	MayUseTCP bool
 }
 
 func (p Peer) String() string { return p.Transport + ":" + p.Addr.String() }
@@ -121,47 +171,70 @@ type Handler interface {
 	// Trunk names the trunk that an address belongs to. Who belongs to none gets
 	// no service and no answer: his messages are dropped before they are read.
 	Trunk(source netip.AddrPort) (name string, ok bool)
+	// Settings are what a trunk has of its own.
+	Settings(trunk string) Settings
 	// Invite brings a new caller leg. It must not block; the leg must be ended.
 	Invite(*Leg)
 	// Ready reports whether new calls are taken; it is the answer to OPTIONS.
 	Ready() bool
 }
 
+// Settings are what a trunk has of its own.
+type Settings struct {
+	Advertise netip.Addr // the address that its peers are told; zero for everybody's
+	TLS       *TLS       // nil for everybody's
+}
+
 // EventKind says what happened on a leg.
 type EventKind uint8
 
 // What happens on a caller leg is Cancelled, Confirmed, Unconfirmed and Ended; on a
-// callee leg Progressed, Answered, Rejected, Failed and Ended. New offers in the dialog
-// go both ways on either.
+// callee leg Progressed, Answered, Rejected, Failed and Ended. The rest is either's.
 const (
-	Progressed  EventKind = iota + 1 // a provisional response other than 100: Code, Reason, Body
+	Progressed  EventKind = iota + 1 // a provisional response other than 100: Code, Reason, Body, Branch
 	Answered                         // a 2xx, already acknowledged: Code, Reason, Body
-	Rejected                         // a final response from 300 on: Code, Reason
+	Rejected                         // a final response from 300 on: Code, Reason, Contacts; challenges in Headers
 	Failed                           // no final response: Err is ErrNoResponse or a transport's
 	Cancelled                        // the caller gave up; the INVITE is already answered with 487
-	Confirmed                        // our 2xx was acknowledged
-	Unconfirmed                      // our 2xx was repeated for 64·T1 and never acknowledged
-	Ended                            // the peer's BYE, already answered
+	Confirmed                        // our 2xx was acknowledged: Body, if ours was the offer
+	Unconfirmed                      // a response of ours was repeated for 64·T1 and never acknowledged
+	Ended                            // the peer's BYE, already answered; or the peer does not know the dialog any more
+	Expired                          // nobody refreshed the session
 
-	Reoffered       // the peer's INVITE in the dialog, to be answered or rejected: Body, nil for none
-	Acknowledged    // our answer to it was acknowledged: Body, if ours was the offer
-	ReofferAnswered // our INVITE in the dialog was answered: Body
+	Reoffered       // the peer's offer in the dialog, to be answered or rejected: Body, nil for none
+	Acknowledged    // a description of ours was acknowledged: Body, if ours was the offer
+	ReofferAnswered // our offer in the dialog was answered: Body
 	ReofferRejected // or was not: Code, Reason
+	Refreshed       // the peer described itself anew as it answered a refresh: Body
+
+	Requested // the peer's request in the dialog that the call answers: Request
+	Replied   // its answer to ours: Request, Code, Reason
 )
 
-var kinds = [...]string{"", "progressed", "answered", "rejected", "failed", "cancelled", "confirmed", "unconfirmed", "ended",
-	"reoffered", "acknowledged", "reoffer answered", "reoffer rejected"}
+var kinds = [...]string{"", "progressed", "answered", "rejected", "failed", "cancelled", "confirmed", "unconfirmed", "ended", "expired",
+	"reoffered", "acknowledged", "reoffer answered", "reoffer rejected", "refreshed", "requested", "replied"}
 
 func (k EventKind) String() string { return kinds[k] }
 
 // Event is something that the peer did on a leg.
 type Event struct {
-	Kind   EventKind
-	Code   int    // status code of a response
-	Reason string // its reason phrase, or a BYE's or CANCEL's Reason header
-	Body   []byte // session description, if any
-	Err    error
+	Kind     EventKind
+	Code     int      // status code of a response
+	Reason   string   // its reason phrase, or a BYE's or CANCEL's Reason header
+	Body     []byte   // session description, if any
+	Branch   int      // which early dialog, counted from 0
+	Contacts []string // numbers that a redirection names
+	Headers  []Header // those that pass to the other leg
+	Request  *Request
+	Err      error
 }
 
 // ErrNoResponse is a Failed event's error when the peer said nothing at all.
 var ErrNoResponse = errors.New("no response")
+
+// mayPass reports whether a name, with or without a * at its end, is one that the
+// configuration may let through: an application's own, never one of SIP's.
+func mayPass(name string) bool {
+	const names = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_."
+	return len(name) >= 3 && strings.EqualFold(name[:2], "X-") && strings.Trim(strings.TrimSuffix(name, "*"), names) == ""
+}

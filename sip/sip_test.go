@@ -28,8 +28,9 @@ type handler struct {
 func (h *handler) Trunk(source netip.AddrPort) (string, bool) {
 	return "pbx", source == netip.MustParseAddrPort(pbxAddr)
 }
-func (h *handler) Invite(l *Leg) { h.legs <- l }
-func (h *handler) Ready() bool   { return h.ready }
+func (h *handler) Settings(string) Settings { return Settings{} }
+func (h *handler) Invite(l *Leg)            { h.legs <- l }
+func (h *handler) Ready() bool              { return h.ready }
 
 // world is a user agent and one peer in a bubble.
 type world struct {
@@ -72,7 +73,7 @@ func (w *world) incoming(more string) (siptest.Message, *Leg) {
 func (w *world) outgoing() (*Leg, siptest.Message) {
 	w.Helper()
 	leg, err := w.ua.Invite(Invite{
-		Peer: Peer{"udp", "192.0.2.5", netip.MustParseAddrPort(pbxAddr)}, Trunk: "pbx", Called: "100",
+		Peer: Peer{Transport: "udp", Host: "192.0.2.5", Addr: netip.MustParseAddrPort(pbxAddr)}, Trunk: "pbx", Called: "100",
 		From: Party{Display: "", User: "+31201234567"}, MaxForwards: 69, Body: []byte(otherSDP),
 	})
 	if err != nil {
@@ -212,13 +213,25 @@ func TestReject(t *testing.T) {
 
 // What cannot become a call is refused at once, each with its status.
 func TestRefused(t *testing.T) {
-	for name, test := range map[string]struct{ more, want string }{
-		"hops used up":      {"Max-Forwards: 0\r\n", "SIP/2.0 483"},
-		"unknown extension": {"Require: 100rel\r\n", "SIP/2.0 420"},
+	for name, test := range map[string]struct{ old, with, want string }{
+		"hops used up":      {"Max-Forwards: 70", "Max-Forwards: 0", "SIP/2.0 483"},
+		"unknown extension": {"Max-Forwards: 70", "Max-Forwards: 70\r\nRequire: precondition", "SIP/2.0 420"},
+		"loop":              {"Max-Forwards: 70", "Via: SIP/2.0/UDP 192.0.2.1:5060;branch=z9hG4bKours\r\nMax-Forwards: 70", "SIP/2.0 482"},
+		"encoded body":      {"Max-Forwards: 70", "e: gzip\r\nMax-Forwards: 70", "SIP/2.0 415"},
+		"unknown scheme":    {"INVITE sip:100@192.0.2.1:5060", "INVITE fax:100", "SIP/2.0 416"},
+		"no contact":        {"Contact: <sip:peer@192.0.2.5:5060>\r\n", "", "SIP/2.0 400"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(w *world) {
-				invite := w.pbx.Invite("100", someSDP, test.more)
+				w.pbx.Send("OPTIONS sip:us@192.0.2.1 SIP/2.0\nVia: SIP/2.0/UDP 192.0.2.5:5060;branch=z9hG4bKfirst\nFrom: <sip:a@b>;tag=1\nTo: <sip:us@192.0.2.1>\nCall-ID: a\nCSeq: 1 OPTIONS\nContent-Length: 0\n\n")
+				w.pbx.Expect("SIP/2.0 200")
+				leg, out := w.outgoing() // now a Via of ours is known
+				leg.Hangup(0, "")
+				w.pbx.Reply(out, "486 Busy Here", "")
+				w.pbx.Expect("ACK ")
+				invite := w.pbx.Message("100", someSDP, "")
+				invite.Text = strings.Replace(invite.Text, test.old, test.with, 1)
+				w.pbx.Send(invite.Text)
 				refused := w.pbx.Expect(test.want)
 				w.pbx.Transaction("ACK", invite, refused.Header("To"))
 			})
@@ -596,7 +609,7 @@ func TestEmergencyService(t *testing.T) {
 		if offer, ok := offerIn("multipart/mixed; boundary=b", []byte(body)); !ok || strings.TrimSpace(string(offer)) != strings.TrimSpace(someSDP) {
 			w.Errorf("got %q, %v, want the description", offer, ok)
 		}
-		target := targetOf(Invite{Called: "urn:service:sos", Peer: Peer{"udp", "192.0.2.5", netip.MustParseAddrPort(pbxAddr)}})
+		target := targetOf(Invite{Called: "urn:service:sos", Peer: Peer{Transport: "udp", Host: "192.0.2.5", Addr: netip.MustParseAddrPort(pbxAddr)}})
 		if target.String() != "urn:service:sos" || user(&target) != "urn:service:sos" {
 			w.Errorf("got target %s, of user %q", target.String(), user(&target))
 		}

@@ -1,21 +1,25 @@
 package sip
 
 import (
-	"context"
 	"errors"
-	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/netip"
-	"slices"
+	"strconv"
+	"strings"
 	"sync"
+	"time"
 
 	stack "github.com/emiago/sipgo/sip"
 	"github.com/prometheus/client_golang/prometheus"
 )
 
 // allowed is our Allow header (RFC 3261 §20.5).
-const allowed = "INVITE, ACK, CANCEL, BYE, OPTIONS"
+const allowed = "INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE, INFO, REFER, NOTIFY, MESSAGE"
+
+// supported is our Supported header (RFC 3261 §20.37).
+const supported = "100rel, timer, replaces"
 
 // UA is the user agent: its sockets, its transactions and its legs.
 type UA struct {
@@ -28,35 +32,49 @@ type UA struct {
 	transactions *stack.TransactionLayer
 	done         chan struct{}  // closed by Close
 	running      sync.WaitGroup // every goroutine that the UA started
+	sending      sync.WaitGroup // requests of legs that have not left us yet
 
-	mu        sync.Mutex
-	legs      map[string]*Leg // by local tag
-	listeners []listener
-	sources   map[netip.Addr]netip.Addr // our address on the route to a peer
-	closers   []func() error
+	routes    routes
+	strangers strangers
+	streams   streams
+	handOvers map[string]*handOver // by transport
+
+	mu         sync.Mutex
+	dialling   map[netip.AddrPort]chan struct{}
+	identities map[TLS]*identity
+	small      map[netip.AddrPort]time.Time // peers that have no TCP, until then
+	legs       map[string]*Leg              // by local tag
+	invites    map[string]*Leg              // caller legs by mergeKey
+	listeners  []listener
+	sources    map[netip.Addr]netip.Addr // our address on the route to a peer
+	known      map[netip.AddrPort]bool   // the addresses that peers know us by
+	closers    []func() error
 }
 
-// listener is a socket that requests come in on and UDP requests go out by.
-type listener struct {
-	transport string
-	bound     netip.AddrPort
-}
-
-// letBigDatagramsPass lifts sipgo's limit of 1,300 bytes a datagram: an INVITE with
-// a long offer is fragmented by the kernel instead of failing the call.
-var letBigDatagramsPass = sync.OnceFunc(func() { stack.UDPMTUSize = 65507 + 200 })
+// settle sets what sipgo has for all user agents at once. Its limit of 1,300 bytes a
+// datagram goes: an INVITE with a long offer is fragmented by the kernel, where it cannot
+// go by TCP, instead of failing the call. What it logs beside its layers' own logs is how it
+// counts references to connections.
+var settle = sync.OnceFunc(func() {
+	stack.UDPMTUSize = 65507 + 200
+	stack.SetDefaultLogger(slog.New(slog.DiscardHandler))
+})
 
 // New makes a user agent. It has no socket before Listen. A nil registry keeps its
 // metrics to itself.
 func New(cfg Config, handler Handler, log *slog.Logger, registry prometheus.Registerer) *UA {
-	letBigDatagramsPass()
+	settle()
 	ua := &UA{
 		cfg: cfg.withDefaults(), handler: handler, log: log,
-		done: make(chan struct{}), legs: map[string]*Leg{}, sources: map[netip.Addr]netip.Addr{},
+		done: make(chan struct{}), legs: map[string]*Leg{}, invites: map[string]*Leg{}, sources: map[netip.Addr]netip.Addr{}, known: map[netip.AddrPort]bool{},
+		dialling: map[netip.AddrPort]chan struct{}{}, identities: map[TLS]*identity{}, small: map[netip.AddrPort]time.Time{},
+		routes: routes{waiting: map[netip.AddrPort][]chan error{}}, streams: streams{of: map[netip.Addr]int{}},
 	}
-	ua.metrics = newMetrics(registry, ua.Legs)
+	ua.strangers = strangers{cfg: ua.cfg.Ban, known: map[netip.Addr]*stranger{}}
+	ua.handOvers = map[string]*handOver{"tcp": newHandOver(ua.done), "tls": newHandOver(ua.done)}
+	ua.metrics = newMetrics(registry, ua.Legs, ua.strangers.count)
 	stackLog := slog.New(quiet{log.Handler()})
-	ua.transport = stack.NewTransportLayer(net.DefaultResolver, stack.NewParser(), nil,
+	ua.transport = stack.NewTransportLayer(net.DefaultResolver, stack.NewParser(stack.WithHeadersParsers(parsed())), nil,
 		stack.WithTransportLayerLogger(stackLog),
 		stack.WithTransportLayerReadFilter(ua.filter))
 	// Registered before the transaction layer's own: see stamp.
@@ -68,89 +86,14 @@ func New(cfg Config, handler Handler, log *slog.Logger, registry prometheus.Regi
 	return ua
 }
 
-// Listen opens the configured sockets and serves them until Close.
-func (ua *UA) Listen(ctx context.Context) error {
-	var lc net.ListenConfig
-	for _, l := range ua.cfg.Listen {
-		family := "4"
-		if l.Addr.Addr().Is6() {
-			family = "6"
-		}
-		switch l.Transport {
-		case "udp":
-			conn, err := lc.ListenPacket(ctx, "udp"+family, l.Addr.String())
-			if err != nil {
-				return fmt.Errorf("listen on %v: %w", l, err)
-			}
-			ua.ServePacket(conn)
-		case "tcp":
-			conn, err := lc.Listen(ctx, "tcp"+family, l.Addr.String())
-			if err != nil {
-				return fmt.Errorf("listen on %v: %w", l, err)
-			}
-			ua.serveStream(conn)
-		}
-	}
-	return nil
-}
-
-// ServePacket serves an open UDP socket, or what looks like one, until Close. When
-// it returns, requests can go out by that socket.
-func (ua *UA) ServePacket(conn net.PacketConn) {
-	ua.add("udp", conn.LocalAddr(), conn.Close)
-	reading := make(chan struct{})
-	ua.running.Go(func() { // ends when Close closes the socket
-		if err := ua.transport.ServeUDP(&steady{PacketConn: conn, reading: sync.OnceFunc(func() { close(reading) })}); err != nil {
-			ua.log.Error("sip listener stopped", "transport", "udp", "error", err)
-		}
-	})
-	<-reading
-}
-
-func (ua *UA) serveStream(conn net.Listener) {
-	ua.add("tcp", conn.Addr(), conn.Close)
-	ua.running.Go(func() { // ends when Close closes the socket
-		if err := ua.transport.ServeTCP(conn); !errors.Is(err, net.ErrClosed) { // it ends with an error only
-			ua.log.Error("sip listener stopped", "transport", "tcp", "error", err)
-		}
-	})
-}
-
-func (ua *UA) add(transport string, addr net.Addr, closer func() error) {
-	bound, _ := addrPort(addr)
-	ua.mu.Lock()
-	defer ua.mu.Unlock()
-	ua.listeners = append(ua.listeners, listener{transport, bound})
-	ua.closers = append(ua.closers, closer)
-}
-
-// steady keeps a listener going over errors that pass: sipgo would end it at the
-// first one that is not ErrClosed. It tells when sipgo begins to read: then the
-// socket stands in its table.
-type steady struct {
-	net.PacketConn
-	reading func()
-}
-
-func (s *steady) ReadFrom(b []byte) (int, net.Addr, error) {
-	s.reading()
-	for {
-		n, addr, err := s.PacketConn.ReadFrom(b)
-		if err == nil || errors.Is(err, net.ErrClosed) {
-			return n, addr, err
-		}
-	}
-}
-
-// Addrs returns the addresses that are listened on, in the order of the configuration.
-func (ua *UA) Addrs() []Listen {
-	ua.mu.Lock()
-	defer ua.mu.Unlock()
-	var addrs []Listen
-	for _, l := range ua.listeners {
-		addrs = append(addrs, Listen{l.transport, l.bound})
-	}
-	return addrs
+// parsed are the headers that sipgo reads as it reads a message, and drops the message if
+// it cannot. Those of REFER are read where they are used, so that a bad one gets an answer,
+// and a good one passes byte for byte.
+func parsed() map[string]stack.HeaderParser {
+	headers := maps.Clone(stack.DefaultHeadersParser())
+	delete(headers, "refer-to")
+	delete(headers, "referred-by")
+	return headers
 }
 
 // Legs returns how many legs there are.
@@ -163,6 +106,7 @@ func (ua *UA) Legs() int {
 // Close closes the sockets and waits for what the user agent started. Legs that
 // are left are forgotten, not hung up: that is for their calls to do before.
 func (ua *UA) Close() error {
+	ua.settleDown()
 	close(ua.done)
 	ua.mu.Lock()
 	closers := ua.closers
@@ -178,25 +122,23 @@ func (ua *UA) Close() error {
 	return errors.Join(errs...)
 }
 
-// filter drops what strangers send before it is parsed, and before sipgo notes
-// their address in a table that it never clears.
-func (ua *UA) filter(p stack.TransportReadProps, data []byte) ([]byte, error) {
-	source, ok := addrPort(p.RemoteAddr)
-	if ok {
-		_, ok = ua.handler.Trunk(source)
-	}
-	if ok {
-		return data, nil
-	}
-	ua.metrics.strangers.Inc()
-	ua.log.Debug("dropped a stranger's message", "source", source, "transport", p.Transport)
-	if p.Transport == "UDP" {
-		return nil, nil // an error would end the listener
-	}
-	return nil, errStranger // ends the connection
-}
+// sendTime is how long Close waits for what is still to be sent: the BYEs of the calls
+// that it ends, mostly.
+const sendTime = 2 * time.Second
 
-var errStranger = errors.New("source belongs to no trunk")
+func (ua *UA) settleDown() {
+	sent := make(chan struct{})
+	go func() { // ends with the sending, connectTime at most
+		ua.sending.Wait()
+		close(sent)
+	}()
+	late := time.NewTimer(sendTime)
+	defer late.Stop()
+	select {
+	case <-sent:
+	case <-late.C:
+	}
+}
 
 // initial marks a request that began no dialog before it came, in a field that
 // sipgo keeps for requests that go out.
@@ -207,26 +149,54 @@ const initial = "initial"
 // of this request, and that response must carry the tag of the ones before it.
 func (ua *UA) stamp(msg stack.Message) {
 	req, ok := msg.(*stack.Request)
-	if !ok || req.Method != stack.INVITE || req.To() == nil {
+	if !ok || req.To() == nil {
 		return
 	}
-	if to := req.To(); !to.Params.Has("tag") {
+	received(req)
+	to := req.To()
+	if tag, has := to.Params.Get("tag"); has {
+		if leg := ua.leg(tag); leg != nil && req.CSeq() != nil {
+			leg.order.arrive(req, req.IsAck() && leg.awaits(req))
+		}
+		return
+	}
+	if req.IsInvite() {
 		to.Params.Add("tag", newTag())
 		req.Laddr.Hostname = initial
 	}
 }
 
+// received says in the top Via where a request really came from, if the Via says something
+// else (RFC 3261 §18.2.1).
+func received(req *stack.Request) {
+	source, err := netip.ParseAddrPort(req.Source())
+	via := req.Via()
+	if err != nil || via == nil {
+		return
+	}
+	if addr, err := netip.ParseAddr(via.Host); err != nil || addr.Unmap() != source.Addr().Unmap() {
+		via.Params.Add("received", source.Addr().Unmap().String())
+	}
+}
+
 // handle takes every request that begins a transaction, each in its own goroutine.
 func (ua *UA) handle(req *stack.Request, tx *stack.ServerTx) {
+	fault := ua.faultOf(req)
 	switch {
-	case req.From() == nil || req.To() == nil || req.CallID() == nil || req.CSeq() == nil:
-		ua.respond(tx, req, 400, "Missing Header")
+	case fault != nil && req.IsAck():
+		tx.Terminate()
+	case fault != nil:
+		ua.respond(tx, req, fault.code, fault.reason, fault.headers...)
+		if req.IsInvite() {
+			ua.await(tx, nil)
+		}
 	case req.Laddr.Hostname == initial:
 		ua.handleInvite(req, tx)
 	case req.To().Params.Has("tag"):
 		ua.handleInDialog(req, tx)
 	case req.IsAck():
 		// Nothing to acknowledge, and an ACK is never answered.
+		tx.Terminate()
 	case req.IsCancel():
 		ua.respond(tx, req, 481, "Call/Transaction Does Not Exist")
 	case req.Method == stack.OPTIONS && ua.handler.Ready():
@@ -246,9 +216,9 @@ func (ua *UA) handleInvite(req *stack.Request, tx *stack.ServerTx) {
 		ua.await(tx, nil)
 		return
 	}
-	if code, reason, headers := refuse(req); code != 0 {
-		ua.respond(tx, req, code, reason, headers...)
-		ua.metrics.response("INVITE", code, trunk)
+	if fault := ua.faultOfInvite(req); fault != nil {
+		ua.respond(tx, req, fault.code, fault.reason, fault.headers...)
+		ua.metrics.response("INVITE", fault.code, trunk)
 		ua.await(tx, nil)
 		return
 	}
@@ -267,6 +237,7 @@ func (ua *UA) await(tx *stack.ServerTx, leg *Leg) {
 		case ack := <-tx.Acks():
 			if leg != nil {
 				leg.acked(ack)
+				leg.order.came(ack.CSeq().SeqNo)
 			}
 		case <-tx.Done():
 			return
@@ -276,50 +247,32 @@ func (ua *UA) await(tx *stack.ServerTx, leg *Leg) {
 	}
 }
 
-// refuse says what is wrong with an INVITE that cannot become a leg (RFC 3261 §8.2).
-func refuse(req *stack.Request) (code int, reason string, headers []stack.Header) {
-	if req.Contact() == nil {
-		return 400, "Missing Contact", nil
-	}
-	if mf := req.MaxForwards(); mf != nil && mf.Val() == 0 {
-		return 483, "Too Many Hops", nil
-	}
-	if required := req.GetHeaders("Require"); len(required) > 0 {
-		for _, h := range required {
-			headers = append(headers, stack.NewHeader("Unsupported", h.Value()))
-		}
-		return 420, "Bad Extension", headers
-	}
-	if len(req.Body()) > 0 {
-		if ct := req.ContentType(); ct == nil || !mayHaveOffer(ct.Value()) {
-			return 415, "Unsupported Media Type", []stack.Header{stack.NewHeader("Accept", "application/sdp")}
-		}
-	}
-	return 0, "", nil
-}
-
-func mayHaveOffer(contentType string) bool {
-	_, ok := offerIn(contentType, nil)
-	return ok
+// mergeKey is the same for copies of one INVITE that came by several ways (RFC 3261
+// §8.2.2.2).
+func mergeKey(req *stack.Request) string {
+	tag, _ := req.From().Params.Get("tag")
+	return req.CallID().Value() + "\n" + tag + "\n" + strconv.FormatUint(uint64(req.CSeq().SeqNo), 10)
 }
 
 func (ua *UA) handleInDialog(req *stack.Request, tx *stack.ServerTx) {
 	tag, _ := req.To().Params.Get("tag")
-	ua.mu.Lock()
-	leg := ua.legs[tag]
-	ua.mu.Unlock()
-	if leg == nil || !leg.matches(req) {
-		if !req.IsAck() {
-			ua.respond(tx, req, 481, "Call/Transaction Does Not Exist")
-		}
+	if req.IsAck() {
+		defer tx.Terminate() // sipgo would keep it for ever
+	}
+	leg := ua.leg(tag)
+	if leg != nil && leg.matches(req) {
+		leg.handle(req, tx)
 		return
 	}
-	leg.handle(req, tx)
+	if !req.IsAck() {
+		ua.respond(tx, req, 481, "Call/Transaction Does Not Exist")
+	}
 }
 
 // respond answers a request that no leg answers, or a leg's request at once.
 func (ua *UA) respond(tx *stack.ServerTx, req *stack.Request, code int, reason string, headers ...stack.Header) {
 	res := stack.NewResponseFromRequest(req, code, reason, nil)
+	res.SipVersion = "SIP/2.0" // whatever the request's is
 	ua.sign(res)
 	for _, h := range headers {
 		res.AppendHeader(h)
@@ -336,72 +289,20 @@ func (ua *UA) sign(msg stack.Message) {
 		name = "User-Agent"
 	}
 	msg.AppendHeader(stack.NewHeader("Allow", allowed))
+	msg.AppendHeader(stack.NewHeader("Supported", supported))
 	msg.AppendHeader(stack.NewHeader(name, ua.cfg.UserAgent))
 }
 
-// local returns the socket for a peer and the address he is to know us by.
-func (ua *UA) local(p Peer) (bound, known netip.AddrPort, err error) {
-	ua.mu.Lock()
-	defer ua.mu.Unlock()
-	var fit []listener
-	for _, l := range ua.listeners {
-		if l.transport == p.Transport && l.bound.Addr().Is4() == p.Addr.Addr().Is4() {
-			fit = append(fit, l)
-		}
+// address gives a request its top Via, its socket and its transport.
+func (ua *UA) address(req *stack.Request, p Peer, bound, known netip.AddrPort) {
+	transport := strings.ToUpper(p.Transport)
+	via := &stack.ViaHeader{ProtocolName: "SIP", ProtocolVersion: "2.0", Transport: transport, Host: known.Addr().String(), Port: int(known.Port())}
+	via.Params.Add("branch", stack.GenerateBranch())
+	via.Params.Add("rport", "") // RFC 3581
+	req.PrependHeader(via)
+	req.SetTransport(transport)
+	if p.Transport == "udp" {
+		// Out by the socket that the peer answers to.
+		req.Laddr = stack.Addr{IP: bound.Addr().AsSlice(), Port: int(bound.Port())}
 	}
-	if len(fit) == 0 {
-		return bound, known, fmt.Errorf("no %s listener for %v", p.Transport, p)
-	}
-	l, host := fit[0], fit[0].bound.Addr()
-	if len(fit) > 1 || host.IsUnspecified() {
-		source, err := ua.sourceTo(p.Addr)
-		if err != nil {
-			return bound, known, err
-		}
-		// With a listener on each of several networks: the one on the way to the peer.
-		if i := slices.IndexFunc(fit, func(l listener) bool { return l.bound.Addr() == source }); i >= 0 {
-			l, host = fit[i], source
-		} else if host.IsUnspecified() {
-			host = source
-		}
-	}
-	if ua.cfg.Advertise.IsValid() {
-		host = ua.cfg.Advertise
-	}
-	return l.bound, netip.AddrPortFrom(host, l.bound.Port()), nil
 }
-
-// LocalAddr returns the address by which a peer knows us.
-func (ua *UA) LocalAddr(p Peer) (netip.Addr, error) {
-	_, known, err := ua.local(p)
-	return known.Addr(), err
-}
-
-// sourceTo returns our address on the route to a peer. The caller holds mu; the
-// look-up asks the kernel's table and sends nothing.
-func (ua *UA) sourceTo(peer netip.AddrPort) (netip.Addr, error) {
-	if source, ok := ua.sources[peer.Addr()]; ok {
-		return source, nil
-	}
-	conn, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(peer))
-	if err != nil {
-		return netip.Addr{}, fmt.Errorf("route to %v: %w", peer, err)
-	}
-	defer conn.Close()
-	local, _ := addrPort(conn.LocalAddr())
-	ua.sources[peer.Addr()] = local.Addr()
-	return local.Addr(), nil
-}
-
-// addrPort reads a socket's address, IPv4 in its short form.
-func addrPort(a net.Addr) (netip.AddrPort, bool) {
-	switch a := a.(type) {
-	case *net.UDPAddr:
-		return unmap(a.AddrPort()), true
-	case *net.TCPAddr:
-		return unmap(a.AddrPort()), true
-	}
-	return netip.AddrPort{}, false
-}
-
-func unmap(a netip.AddrPort) netip.AddrPort { return netip.AddrPortFrom(a.Addr().Unmap(), a.Port()) }

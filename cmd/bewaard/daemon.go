@@ -43,6 +43,9 @@ func start(ctx context.Context, cfg *config.Config, log *slog.Logger) (d *daemon
 	if err != nil {
 		return d, err
 	}
+	if err := cfg.CheckFiles(); err != nil {
+		return d, err
+	}
 	prompts, err := loadPrompts(cfg)
 	if err != nil {
 		return d, err

@@ -6,9 +6,9 @@ import (
 	"os"
 	"time"
 
-	"github.com/bewaard/bewaard/call"
 	"github.com/bewaard/bewaard/config"
 	"github.com/bewaard/bewaard/policy"
+	"github.com/bewaard/bewaard/sip/trunk"
 )
 
 // policyTree is what can be asked of the rules.
@@ -59,9 +59,9 @@ func (e *explain) Run() error {
 
 // facts fills in what the flags leave out.
 func (e *explain) facts(cfg *config.Config) (policy.Facts, error) {
-	side := call.External
+	side := trunk.External
 	if e.Direction == string(policy.Outbound) {
-		side = call.Internal
+		side = trunk.Internal
 	}
 	from := e.Trunk
 	for name, t := range cfg.Trunks {
@@ -73,14 +73,14 @@ func (e *explain) facts(cfg *config.Config) (policy.Facts, error) {
 		}
 		from = name
 	}
-	trunk, ok := cfg.Trunks[from]
+	origin, ok := cfg.Trunks[from]
 	switch {
 	case !ok:
 		return policy.Facts{}, fmt.Errorf("--trunk: there is no trunk %q", from)
-	case trunk.Side != side:
-		return policy.Facts{}, fmt.Errorf("--trunk: %s is %s: no %s call comes from it", from, trunk.Side, e.Direction)
+	case origin.Side != side:
+		return policy.Facts{}, fmt.Errorf("--trunk: %s is %s: no %s call comes from it", from, origin.Side, e.Direction)
 	}
-	to, _ := call.Route(cfg.Trunks, from)
+	to, _ := trunk.Route(cfg.Trunks, from)
 	if e.At.IsZero() {
 		e.At = time.Now()
 	}

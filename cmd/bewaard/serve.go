@@ -48,6 +48,9 @@ func (c *check) Run() error {
 	if err != nil {
 		return err
 	}
+	if err := cfg.CheckFiles(); err != nil {
+		return err
+	}
 	if _, err := loadPrompts(cfg); err != nil {
 		return err
 	}

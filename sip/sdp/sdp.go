@@ -137,7 +137,7 @@ func (d *Description) Clone() *Description {
 // that is relayed, or ErrNoAudio.
 func (d *Description) Audio() (*Media, error) {
 	for _, m := range d.Media {
-		if m.Type == "audio" && m.Port != 0 && strings.HasPrefix(m.Proto, "RTP/AVP") {
+		if m.Type == "audio" && m.Port != 0 && m.RTP() {
 			return m, nil
 		}
 	}
@@ -206,4 +206,23 @@ func connection(v string) (netip.Addr, error) {
 		return netip.Addr{}, errors.New("c= line without an IP address (host names are not looked up)")
 	}
 	return addr.Unmap(), nil
+}
+
+// Same reports whether two descriptions are one that was sent twice, as a refresh of the
+// session does (RFC 4028 §7.4): line by line, the version in o= included.
+func Same(a, b *Description) bool { return bytes.Equal(a.Bytes(), b.Bytes()) }
+
+// Equivalent reports whether two descriptions of one session mean the same: apart from the
+// version, and from directions that one says and the other leaves to the default.
+func Equivalent(a, b *Description) bool {
+	return bytes.Equal(a.canonical(), b.canonical())
+}
+
+func (d *Description) canonical() []byte {
+	c := d.Clone()
+	for _, m := range c.Media {
+		m.SetDirection(d.Direction(m))
+	}
+	c.lines = remove(c.lines, func(line string) bool { _, is := direction(line); return is || line[0] == 'o' })
+	return c.Bytes()
 }

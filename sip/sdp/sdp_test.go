@@ -28,6 +28,17 @@ var asterisk = text(
 	"a=rtpmap:18 G729/8000", "a=fmtp:18 annexb=no", "a=rtpmap:101 telephone-event/8000", "a=fmtp:101 0-16", "a=ptime:20", "a=maxptime:150", "a=sendrecv",
 )
 
+// ports has one stream at a port of ours, and the others refused.
+func ports(d *Description, m *Media, port uint16) []uint16 {
+	p := make([]uint16, len(d.Media))
+	for i := range d.Media {
+		if d.Media[i] == m {
+			p[i] = port
+		}
+	}
+	return p
+}
+
 // What is not touched comes out as it went in.
 func TestBytesKeepsLines(t *testing.T) {
 	if got := parse(t, asterisk).Bytes(); !bytes.Equal(got, asterisk) {
@@ -46,7 +57,7 @@ func TestParseIsTolerant(t *testing.T) {
 	if got := m.Codecs(); len(got) != 1 || got[0].Name != "PCMU" {
 		t.Errorf("got codecs %v, want PCMU by its static payload type", got)
 	}
-	d.Locate(m, Origin{1, 1, netip.MustParseAddr("198.51.100.1")}, 20000)
+	d.Locate(Origin{1, 1, netip.MustParseAddr("198.51.100.1")}, ports(d, m, 20000))
 	want := text("v=0", "o=- 1 1 IN IP4 198.51.100.1", "s=-", "c=IN IP4 198.51.100.1", "t=0 0", "m=audio 20000 RTP/AVP 0")
 	if got := d.Bytes(); !bytes.Equal(got, want) {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
@@ -153,7 +164,7 @@ func TestLocate(t *testing.T) {
 		"m=video 10002 RTP/AVP 96 97", "c=IN IP4 10.0.0.6", "a=rtpmap:96 H264/90000",
 	))
 	m, _ := d.Audio()
-	d.Locate(m, Origin{7, 2, netip.MustParseAddr("2001:db8::1")}, 20000)
+	d.Locate(Origin{7, 2, netip.MustParseAddr("2001:db8::1")}, ports(d, m, 20000))
 	want := text(
 		"v=0", "o=- 7 2 IN IP6 2001:db8::1", "s=-", "c=IN IP6 2001:db8::1", "t=0 0", "a=tool:x",
 		"m=audio 20000 RTP/AVP 8", "a=ptime:20", "m=video 0 RTP/AVP 96",
@@ -170,7 +181,7 @@ func TestLocateKeepsProfile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d.Locate(m, Origin{1, 1, netip.MustParseAddr("198.51.100.1")}, 20000)
+	d.Locate(Origin{1, 1, netip.MustParseAddr("198.51.100.1")}, ports(d, m, 20000))
 	if got := string(d.Bytes()); !strings.Contains(got, "m=audio 20000 RTP/AVPF 8\r\n") || strings.Contains(got, "rtcp-fb") {
 		t.Errorf("got %q, want the profile, without feedback that is not relayed", got)
 	}
@@ -180,10 +191,11 @@ func TestLocateKeepsProfile(t *testing.T) {
 // number of streams (RFC 3264 §6).
 func TestAnswer(t *testing.T) {
 	offer := parse(t, bytes.Replace(asterisk, []byte("a=sendrecv"), []byte("a=sendonly"), 1))
-	answer, err := Answer(offer, recordable, Origin{9, 1, netip.MustParseAddr("198.51.100.1")}, 30000)
+	answer, err := Answer(offer, recordable)
 	if err != nil {
 		t.Fatal(err)
 	}
+	answer.Locate(Origin{9, 1, netip.MustParseAddr("198.51.100.1")}, []uint16{30000})
 	want := text(
 		"v=0", "o=- 9 1 IN IP4 198.51.100.1", "s=-", "c=IN IP4 198.51.100.1", "t=0 0",
 		"m=audio 30000 RTP/AVP 8 0 101", "a=rtpmap:8 PCMA/8000", "a=rtpmap:0 PCMU/8000",
@@ -195,7 +207,7 @@ func TestAnswer(t *testing.T) {
 	if !bytes.Contains(offer.Bytes(), []byte("a=sendonly")) {
 		t.Error("the offer was changed")
 	}
-	if _, err := Answer(offer, func(c Codec) bool { return c.Name == "AMR" }, Origin{}, 1); !errors.Is(err, ErrNoAudio) {
+	if _, err := Answer(offer, func(c Codec) bool { return c.Name == "AMR" }); !errors.Is(err, ErrNoAudio) {
 		t.Errorf("got %v for an offer without a wanted codec, want ErrNoAudio", err)
 	}
 }
@@ -224,10 +236,10 @@ func FuzzParse(f *testing.F) {
 		d.RTP(m)
 		d.Direction(m)
 		streams := len(d.Media)
-		if answer, err := Answer(d, recordable, Origin{1, 1, netip.IPv4Unspecified()}, 20000); err == nil && len(answer.Media) != streams {
+		if answer, err := Answer(d, recordable); err == nil && len(answer.Media) != streams {
 			t.Fatalf("got %d streams in the answer, want %d", len(answer.Media), streams)
 		}
-		d.Locate(m, Origin{1, 1, netip.IPv4Unspecified()}, 20000)
+		d.Locate(Origin{1, 1, netip.IPv4Unspecified()}, ports(d, m, 20000))
 		located, err := Parse(d.Bytes())
 		if err != nil {
 			t.Fatalf("got error %v for our own: %q", err, d.Bytes())

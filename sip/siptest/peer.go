@@ -116,13 +116,18 @@ func (p *Peer) Silent(d time.Duration) {
 // Invite sends an INVITE with an offer and returns it, for Ack, Cancel and Bye. More
 // are further header lines, each with its line end.
 func (p *Peer) Invite(called, offer, more string) Message {
+	m := p.Message(called, offer, more)
+	p.Send(m.Text)
+	return m
+}
+
+// Message makes the INVITE that Invite sends.
+func (p *Peer) Message(called, offer, more string) Message {
 	p.seq++
-	m := Message{Text: fmt.Sprintf("INVITE sip:%s@%s SIP/2.0\r\nVia: SIP/2.0/UDP %s;branch=z9hG4bK%s%d;rport\r\nMax-Forwards: 70\r\n"+
+	return Message{Text: fmt.Sprintf("INVITE sip:%s@%s SIP/2.0\r\nVia: SIP/2.0/UDP %s;branch=z9hG4bK%s%d;rport\r\nMax-Forwards: 70\r\n"+
 		"From: <sip:+31201234567@%s>;tag=%s\r\nTo: <sip:%s@%s>\r\nCall-ID: %s-%d\r\nCSeq: 1 INVITE\r\nContact: <sip:peer@%s>\r\n%s"+
 		"Content-Type: application/sdp\r\nContent-Length: %d\r\n\r\n%s",
 		called, p.to, p.Addr(), p.tag, p.seq, p.Addr(), p.tag, called, p.to, p.tag, p.seq, p.Addr(), more, len(offer), offer)}
-	p.Send(m.Text)
-	return m
 }
 
 // InDialog sends a request in the dialog that response set up to our invite, with
@@ -194,4 +199,14 @@ func (p *Peer) DialogAck(invite, rejected Message) {
 	seq, _, _ := strings.Cut(rejected.Header("CSeq"), " ")
 	p.Send(fmt.Sprintf("ACK %s SIP/2.0\r\nVia: %s\r\nMax-Forwards: 70\r\nFrom: %s\r\nTo: %s\r\nCall-ID: %s\r\nCSeq: %s ACK\r\nContent-Length: 0\r\n\r\n",
 		uri, rejected.Header("Via"), rejected.Header("From"), rejected.Header("To"), rejected.Header("Call-ID"), seq))
+}
+
+// Pending reports whether a message has come that nobody took.
+func (p *Peer) Pending() bool { return len(p.in) > 0 }
+
+// SendRaw sends a datagram as it is.
+func (p *Peer) SendRaw(b []byte) {
+	if _, err := p.conn.WriteTo(b, net.UDPAddrFromAddrPort(p.to)); err != nil {
+		p.t.Fatalf("send: %v", err)
+	}
 }

@@ -82,6 +82,9 @@ func (p *Phone) Lines() <-chan *Line { return p.lines }
 // Trunk lets everybody call: sip.Handler.
 func (p *Phone) Trunk(netip.AddrPort) (string, bool) { return "peer", true }
 
+// Settings are none: sip.Handler.
+func (p *Phone) Settings(string) sip.Settings { return sip.Settings{} }
+
 // Ready is always true: sip.Handler.
 func (p *Phone) Ready() bool { return true }
 

@@ -1,0 +1,180 @@
+package call
+
+import (
+	"bytes"
+	"fmt"
+
+	"github.com/bewaard/bewaard/media"
+	"github.com/bewaard/bewaard/media/rtp"
+	"github.com/bewaard/bewaard/media/spool"
+	"github.com/bewaard/bewaard/sip/sdp"
+)
+
+// Stream i of a description is stream i of every other of the call: what is not passed
+// keeps its place with port 0 (RFC 3264 §8).
+
+// towards makes of one party's description what the other is to get: the codecs that the
+// call may use, and the streams that both trunks pass.
+func (c *Call) towards(d *sdp.Description, wanted func(sdp.Codec) bool) (*sdp.Description, error) {
+	passed := d.Clone()
+	if c.main >= len(passed.Media) {
+		return nil, sdp.ErrNoAudio
+	}
+	m := passed.Media[c.main]
+	if m.RTP() && m.Type == "audio" && m.Port != 0 && m.Keep(wanted) == 0 {
+		return nil, sdp.ErrNoAudio
+	}
+	return passed, nil
+}
+
+// answering is towards for an answer to an offer: it has as many streams, and no codec that
+// was not offered (RFC 3264 §6.1), whatever the other party's answer says.
+func (c *Call) answering(offer, answer *sdp.Description, wanted func(sdp.Codec) bool) (*sdp.Description, error) {
+	passed, err := c.towards(answer, func(codec sdp.Codec) bool { return wanted(codec) && offer.Media[c.main].Has(codec) })
+	if err == nil {
+		passed.Fill(offer)
+	}
+	return passed, err
+}
+
+// describe makes a description ours towards a party. Its version goes up when it says
+// something else than the last one did (RFC 3264 §8).
+func (c *Call) describe(leg rtp.Leg, d *sdp.Description) []byte {
+	return c.describeTo(c.parties[leg], leg, d)
+}
+
+// describeTo does so for who has that leg's place, or is to have it.
+func (c *Call) describeTo(p *party, leg rtp.Leg, d *sdp.Description) []byte {
+	if c.main < len(d.Media) {
+		p.offered = d.Direction(d.Media[c.main])
+	}
+	ports := c.ports(leg, d)
+	locate := func() []byte {
+		d.Locate(sdp.Origin{ID: p.session, Version: p.version, Address: c.media.Local(leg).Addr()}, ports)
+		return d.Bytes()
+	}
+	body := locate()
+	if p.ours != nil && !bytes.Equal(body, p.ours) {
+		p.version++
+		body = locate()
+	}
+	p.ours = body
+	return body
+}
+
+// ports are ours for each stream of a description, 0 for those that are not passed.
+func (c *Call) ports(leg rtp.Leg, d *sdp.Description) []uint16 {
+	ports := make([]uint16, len(d.Media))
+	for i, m := range d.Media {
+		if m.Port == 0 || !c.passes(i, m) {
+			continue
+		}
+		if s := c.stream(i); s != nil {
+			ports[i] = s.Local(leg).Port()
+		}
+	}
+	return ports
+}
+
+// passes reports whether a stream is relayed: the audio, and what both trunks pass.
+func (c *Call) passes(i int, m *sdp.Media) bool {
+	if i == c.main && m.Type == "audio" && m.RTP() {
+		return true
+	}
+	for _, p := range c.parties {
+		if !c.manager.cfg.Trunks[p.trunk].Passes(m.Type) {
+			return false
+		}
+	}
+	return m.Relayable()
+}
+
+// stream returns the media session of a stream, and opens it where there is none: nil
+// where that cannot be, and then the stream is refused.
+func (c *Call) stream(i int) Session {
+	if i == c.main {
+		return c.media
+	}
+	if s := c.streams[i]; s != nil {
+		return s
+	}
+	s, err := c.open()
+	if err != nil {
+		c.log.Warn("stream refused", "call_id", c.id, "stream", i, "error", err)
+		return nil
+	}
+	if c.streams == nil {
+		c.streams = map[int]Session{}
+	}
+	c.streams[i] = s
+	s.Relay(rtp.Caller, true)
+	s.Relay(rtp.Callee, true)
+	return s
+}
+
+// take lets hold what a party says of itself: where its streams are, and what it can.
+func (c *Call) take(leg rtp.Leg, d *sdp.Description) *End {
+	for i, m := range d.Media {
+		if i == c.main || m.Port == 0 || c.streams[i] == nil {
+			continue
+		}
+		if err := c.connect(c.streams[i], leg, d, m, true); err != nil {
+			c.log.Warn("stream not relayed", "call_id", c.id, "leg", leg, "stream", i, "error", err)
+		}
+	}
+	if c.main >= len(d.Media) {
+		return &End{Cause: NoAudio, Leg: leg, Err: sdp.ErrNoAudio}
+	}
+	p, m := c.parties[leg], d.Media[c.main]
+	before := p.codecs
+	p.described, p.codecs, p.listens = d, nil, false
+	raw := m.Type != "audio" || !m.RTP()
+	if m.Port != 0 {
+		if err := c.connect(c.media, leg, d, m, raw); err != nil {
+			return &End{Cause: BadOffer, Leg: leg, Err: err}
+		}
+	}
+	if raw {
+		return nil
+	}
+	p.listens = d.Direction(m).Receives() && m.Port != 0
+	for _, codec := range m.Codecs() {
+		if c.wanted(codec) {
+			p.codecs = append(p.codecs, codecOf(codec))
+		}
+	}
+	if c.recording != nil && !sameCodecs(before, p.codecs) {
+		c.recording.Event(spool.Event{Kind: spool.CodecsChanged, Leg: leg, Codecs: p.codecs})
+	}
+	return nil
+}
+
+// connect tells a stream's media where a party is.
+func (c *Call) connect(s Session, leg rtp.Leg, d *sdp.Description, m *sdp.Media, raw bool) error {
+	to, control, err := d.RTP(m)
+	if err != nil {
+		return err
+	}
+	remote := media.Remote{RTP: to, RTCP: control, NAT: c.manager.cfg.Trunks[c.parties[leg].trunk].NAT, Raw: raw}
+	for _, codec := range m.Codecs() {
+		if !raw && codec.Event() && c.wanted(codec) {
+			remote.Events = append(remote.Events, codec.PayloadType)
+		}
+	}
+	if err := s.Connect(leg, remote); err != nil {
+		return fmt.Errorf("connect stream: %w", err)
+	}
+	return nil
+}
+
+func sameCodecs(a, b []rtp.Codec) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range a {
+		if a[i] != b[i] {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,81 @@
+package call
+
+import (
+	"slices"
+
+	"github.com/bewaard/bewaard/media/rtp"
+	"github.com/bewaard/bewaard/sip"
+	"github.com/bewaard/bewaard/sip/sdp"
+)
+
+// party is one of a call's two parties: its leg, and what is agreed with it.
+type party struct {
+	leg      *sip.Leg // nil before it is called
+	trunk    string
+	answered bool
+
+	described *sdp.Description // what it last said of itself; nil before it did
+	wish      sdp.Direction    // how it wants to send and receive, the other's hold aside
+	codecs    []rtp.Codec      // of its audio, those that the call may use
+	listens   bool             // it wants to hear something
+
+	session, version uint64        // of our descriptions towards it
+	ours             []byte        // the last of them; nil before the first
+	offered          sdp.Direction // of the audio in it
+	bound            bool          // it has an answer of ours: to say something else needs a new offer
+}
+
+func newParty(trunk string) *party {
+	return &party{trunk: trunk, session: newSession(), version: 1, wish: sdp.SendRecv}
+}
+
+// events is what the party does; nothing before there is a leg.
+func (p *party) events() <-chan sip.Event {
+	if p == nil || p.leg == nil {
+		return nil
+	}
+	return p.leg.Events()
+}
+
+// said reports whether a description is the one that the party gave last: a refresh of
+// the session (RFC 4028 §7.4).
+func (p *party) said(d *sdp.Description) bool { return p.described != nil && sdp.Same(d, p.described) }
+
+// has reports whether the party takes a codec.
+func (p *party) has(codec rtp.Codec) bool {
+	return slices.ContainsFunc(p.codecs, func(c rtp.Codec) bool { return c.Name == codec.Name && c.ClockHz == codec.ClockHz })
+}
+
+// sends returns the audio codecs that the party may send: those that it has and that our
+// description names.
+func (p *party) sends() []rtp.Codec {
+	ours, err := sdp.Parse(p.ours)
+	if err != nil {
+		return nil
+	}
+	audio, err := ours.Audio()
+	if err != nil {
+		return nil
+	}
+	var codecs []rtp.Codec
+	for _, c := range audio.Codecs() {
+		if codec := codecOf(c); !c.Event() && c.Name != "CN" && p.has(codec) {
+			codecs = append(codecs, codec)
+		}
+	}
+	return codecs
+}
+
+func codecOf(c sdp.Codec) rtp.Codec {
+	return rtp.Codec{Name: c.Name, PayloadType: c.PayloadType, ClockHz: c.ClockHz, Channels: c.Channels}
+}
+
+// firstRecordable returns the codec that the party prefers among those a recording holds.
+func (p *party) firstRecordable() rtp.Codec {
+	for _, codec := range p.codecs {
+		if recordable(sdp.Codec{Name: codec.Name, ClockHz: codec.ClockHz, Channels: codec.Channels}) {
+			return codec
+		}
+	}
+	return rtp.Codec{}
+}

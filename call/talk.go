@@ -1,0 +1,97 @@
+package call
+
+import (
+	"context"
+	"time"
+
+	"github.com/bewaard/bewaard/media/rtp"
+	"github.com/bewaard/bewaard/sip"
+	"github.com/bewaard/bewaard/sip/sdp"
+)
+
+// bridge connects both parties, and captures if the far one was told.
+func (c *Call) bridge(context.Context) *End {
+	if end := c.answerCaller(); end != nil {
+		return end
+	}
+	c.quiet()
+	c.media.Relay(rtp.Caller, true)
+	c.media.Relay(rtp.Callee, true)
+	c.bridged = time.Now()
+	return c.capture()
+}
+
+// talk lasts until a party hangs up.
+func (c *Call) talk(ctx context.Context) *End {
+	c.settle()
+	for {
+		h, end := c.next(ctx, nil)
+		if end != nil {
+			return end
+		}
+		switch h.kind {
+		case recordingFailed:
+			end = c.recordingLost()
+		case reoffered:
+			c.passReoffer(h.leg, h.sip)
+		case acknowledged:
+			end = c.attend(h)
+			c.settle()
+		case retryDue:
+			c.retry.timer = nil
+			c.settle()
+		case written:
+			end = c.read(h.letter)
+		case transferred:
+			end = c.replace(h.sip)
+		default:
+			end = c.attend(h)
+		}
+		if end != nil {
+			return end
+		}
+	}
+}
+
+// attend does what is the same at every stage of a call. What does not fit one is put off:
+// the peer tries again.
+func (c *Call) attend(h happening) *End {
+	switch h.kind {
+	case acknowledged:
+		return c.acknowledged(h.sip)
+	case reoffered:
+		c.putOff(h.leg, h.sip)
+	case reofferAcknowledged:
+		c.reofferAcknowledged(h.leg, h.sip)
+	case reofferAnswered:
+		c.reofferAnswered(h.leg, h.sip)
+	case reofferRejected:
+		c.reofferRejected(h.leg, h.sip)
+	case refreshed:
+		if d, err := sdp.Parse(h.sip.Body); err == nil && !c.parties[h.leg].said(d) {
+			return c.take(h.leg, d)
+		}
+	case requested:
+		c.passRequest(h.leg, h.sip.Request)
+	case replied:
+		c.passReply(h.sip)
+	case written:
+		h.letter.refuse()
+	case transferred: // an old leg's last words
+	}
+	return nil
+}
+
+// acknowledged takes the caller's ACK, and the answer in it where ours was the offer.
+func (c *Call) acknowledged(e sip.Event) *End {
+	c.confirmed = true
+	if !c.delayed {
+		return nil
+	}
+	answer, err := c.answerOf(rtp.Caller, e.Body)
+	if err != nil { // RFC 3261 §13.2.2.4: an ACK cannot be refused, so the call ends
+		return &End{Cause: NoCodec, Leg: rtp.Caller, Err: err}
+	}
+	c.parties[rtp.Caller].bound = true
+	return c.take(rtp.Caller, answer)
+}

@@ -1,0 +1,303 @@
+package call
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"github.com/bewaard/bewaard/media/rtp"
+	"github.com/bewaard/bewaard/policy"
+	"github.com/bewaard/bewaard/sip"
+	"github.com/bewaard/bewaard/sip/sdp"
+	"github.com/bewaard/bewaard/sip/trunk"
+)
+
+// transfer is a party's place being taken: by a new leg that is dialled (RFC 5589 §6), or
+// by a party of another call that is asked for (§7). The call, its row and its recording
+// go on.
+//
+//	REFER ─ 202 ─ NOTIFY 100 ─┬─ dial ── answered ─┬─ NOTIFY 200 ─ the party leaves ─ the other is told
+//	                          └─ ask ─── given ────┘
+//	                             fails ─ NOTIFY, and the party stays
+type transfer struct {
+	leg    rtp.Leg // whose place
+	party  *party  // who is dialled; nil while another call is asked
+	silent bool    // the party wants no NOTIFY (RFC 4488)
+	gone   bool    // it hung up meanwhile
+}
+
+func (t *transfer) events() <-chan sip.Event {
+	if t == nil {
+		return nil
+	}
+	return t.party.events()
+}
+
+func (t *transfer) hangup(code int, reason string) {
+	if t != nil && t.party != nil && t.party.leg != nil {
+		t.party.leg.Hangup(code, reason)
+	}
+}
+
+// refer takes a party's wish to be replaced, as its trunk's refer says.
+func (c *Call) refer(leg rtp.Leg, r *sip.Request) {
+	mode := c.manager.cfg.Trunks[c.parties[leg].trunk].Refer
+	switch {
+	case mode != trunk.Pass && mode != trunk.Terminate:
+		r.Reply(603, "Decline")
+	case c.bridged.IsZero() || c.transfer != nil || c.pending != nil:
+		r.Reply(491, "Request Pending")
+	case mode == trunk.Pass:
+		c.passRefer(leg, r)
+	default:
+		c.terminateRefer(leg, r)
+	}
+}
+
+// passRefer has the other party call who it is referred to, at its own side's address.
+func (c *Call) passRefer(leg rtp.Leg, r *sip.Request) {
+	to := c.parties[leg.Other()]
+	headers := c.forward(leg, r.Headers)
+	for i, h := range headers {
+		if h.Name != "Refer-To" {
+			continue
+		}
+		value, err := c.manager.ua.ReferTo(h.Value, to.leg)
+		if err != nil {
+			r.Reply(400, "Bad Refer-To")
+			return
+		}
+		headers[i].Value = value
+	}
+	to.leg.Ask(&sip.Request{Method: r.Method, Headers: headers, ContentType: r.ContentType, Body: r.Body, For: r})
+}
+
+// terminateRefer calls by ourselves who the party refers to.
+func (c *Call) terminateRefer(leg rtp.Leg, r *sip.Request) {
+	target, err := sip.ParseReferTo(r.Header("Refer-To"))
+	if err != nil {
+		r.Reply(400, "Bad Refer-To")
+		return
+	}
+	t := &transfer{leg: leg, silent: strings.EqualFold(r.Header("Refer-Sub"), "false")}
+	if target.Replaces != "" {
+		named := c.manager.ua.Named(target.Replaces)
+		owner := c.manager.owner(named)
+		if owner == nil || owner == c || !owner.letters.send(letter{kind: asked, from: c, leg: named}) {
+			r.Reply(404, "No Such Dialog")
+			return
+		}
+		r.Reply(202, "Accepted")
+		c.transfer = t
+		c.notify("SIP/2.0 100 Trying", false)
+		return
+	}
+	r.Reply(202, "Accepted")
+	c.transfer = t
+	c.notify("SIP/2.0 100 Trying", false)
+	if err := c.dialTransfer(target, r.Header("Referred-By")); err != nil {
+		c.log.Warn("transfer not begun", "call_id", c.id, "leg", leg, "error", err)
+		c.notify("SIP/2.0 503 Service Unavailable", true)
+		c.transfer = nil
+	}
+}
+
+// dialTransfer calls who is to take the place. A number at one of the trunk's own peers is
+// called there, any other where calls from the trunk go.
+func (c *Call) dialTransfer(target sip.ReferTarget, referredBy string) error {
+	t := c.transfer
+	trunks, other := c.manager.trunks, c.parties[t.leg.Other()]
+	name, ok := trunks.Route(c.parties[t.leg].trunk)
+	if addr, err := netip.ParseAddr(target.Host); err == nil {
+		if own, known := trunks.Trunk(netip.AddrPortFrom(addr, target.Port)); known {
+			name, ok = own, true
+		}
+	}
+	peers := trunks.Targets(name)
+	if !ok || len(peers) == 0 {
+		return errNoPeer
+	}
+	t.party = newParty(name)
+	offer, err := c.towards(other.described, c.mayUse)
+	if err != nil {
+		return err
+	}
+	c.wishing(offer, other)
+	place, err := trunks.Take(name, false)
+	if err != nil {
+		return err
+	}
+	c.places = append(c.places, place)
+	cfg := c.manager.cfg.Trunks[name]
+	var headers []sip.Header
+	if referredBy != "" {
+		headers = append(headers, sip.Header{Name: "Referred-By", Value: referredBy})
+	}
+	t.party.leg, err = c.manager.ua.Invite(sip.Invite{
+		Peer: peers[0], Trunk: name, Called: target.User, From: c.identityOf(t.leg.Other()), Headers: headers, MaxForwards: 69,
+		Body: c.describeTo(t.party, t.leg, offer), Credentials: credentials(cfg),
+	})
+	return err
+}
+
+// identityOf is how a party is shown to who is called for it.
+func (c *Call) identityOf(leg rtp.Leg) sip.Party {
+	if leg == rtp.Caller {
+		return c.parties[rtp.Caller].leg.From()
+	}
+	return sip.Party{User: c.route.called}
+}
+
+// notify tells the party that is to be replaced how far that is (RFC 3515 §2.4.4).
+func (c *Call) notify(status string, final bool) {
+	t := c.transfer
+	if t.silent || t.gone {
+		return
+	}
+	state := "active;expires=60"
+	if final {
+		state = "terminated;reason=noresource"
+	}
+	c.parties[t.leg].leg.Ask(&sip.Request{
+		Method: "NOTIFY", ContentType: "message/sipfrag;version=2.0", Body: []byte(status + "\r\n"),
+		Headers: []sip.Header{{Name: "Event", Value: "refer"}, {Name: "Subscription-State", Value: state}},
+	})
+}
+
+// leaves reports whether a party's BYE only makes room for who takes its place.
+func (c *Call) leaves(leg rtp.Leg) bool {
+	if c.transfer == nil || c.transfer.leg != leg {
+		return false
+	}
+	c.transfer.gone = true
+	c.media.Relay(leg.Other(), false) // nobody is there to hear it
+	return true
+}
+
+// replace takes what happens to the leg that is dialled for a transfer, or that the party
+// which is to be replaced has hung up.
+func (c *Call) replace(e sip.Event) *End {
+	t := c.transfer
+	if t == nil {
+		return nil
+	}
+	switch e.Kind {
+	case sip.Progressed:
+		c.notify(fmt.Sprintf("SIP/2.0 %d %s", e.Code, e.Reason), false)
+	case sip.Answered:
+		answer, err := sdp.Parse(e.Body)
+		if err == nil {
+			var offer *sdp.Description
+			if offer, err = sdp.Parse(t.party.ours); err == nil {
+				err = sdp.Accepts(offer, answer)
+			}
+		}
+		if err != nil {
+			t.hangup(488, "Not Acceptable Here")
+			return c.stay("SIP/2.0 488 Not Acceptable Here")
+		}
+		t.party.answered, t.party.described = true, answer
+		return c.adopt(t.party)
+	case sip.Rejected:
+		return c.stay(fmt.Sprintf("SIP/2.0 %d %s", e.Code, e.Reason))
+	case sip.Failed:
+		return c.stay("SIP/2.0 503 Service Unavailable")
+	case sip.Requested:
+		e.Request.Reply(491, "Request Pending")
+	case sip.Reoffered:
+		t.party.leg.RejectReoffer(491, "Request Pending")
+	}
+	return nil
+}
+
+// stay ends a transfer that came to nothing: the party stays, unless it has left already.
+func (c *Call) stay(status string) *End {
+	t := c.transfer
+	c.notify(status, true)
+	c.transfer = nil
+	if t.gone {
+		return &End{Cause: HungUp, Leg: t.leg}
+	}
+	return nil
+}
+
+// adopt puts a party in the place of the one that goes.
+func (c *Call) adopt(p *party) *End {
+	t := c.transfer
+	old, other := c.parties[t.leg], c.parties[t.leg.Other()]
+	c.notify("SIP/2.0 200 OK", true)
+	c.transfer = nil
+	old.leg.Hangup(0, "")
+	c.manager.own(p.leg, c)
+	sip.Bridge(p.leg, other.leg)
+	c.parties[t.leg] = p
+	if t.gone {
+		c.media.Relay(t.leg.Other(), true)
+	}
+	p.codecs = old.codecs // what the channel was recorded with so far
+	c.untold = [2]bool{true, true}
+	if end := c.take(t.leg, p.described); end != nil {
+		return end
+	}
+	if end := c.unannounced(p); end != nil {
+		return end
+	}
+	c.settle()
+	return nil
+}
+
+// unannounced stops the recording of a party from outside that took another's place and
+// was not told.
+func (c *Call) unannounced(p *party) *End {
+	if c.recording == nil || c.silent != "" || c.decision.Exempt != "" || c.manager.cfg.Trunks[p.trunk].Side != trunk.External {
+		return nil
+	}
+	c.media.Capture(nil)
+	c.recording.Stop()
+	c.silent = "transferred"
+	if c.decision.OnFailure == policy.Refuse {
+		return &End{Cause: RecordingRefused, Leg: rtp.Caller}
+	}
+	return nil
+}
+
+// read takes a letter of another call.
+func (c *Call) read(l letter) *End {
+	switch l.kind {
+	case asked:
+		return c.give(l)
+	case given:
+		if c.transfer == nil || c.transfer.party != nil {
+			l.refuse()
+			return nil
+		}
+		if place, err := c.manager.trunks.Take(l.gift.trunk, true); err == nil { // it has one in the other call already
+			c.places = append(c.places, place)
+		}
+		return c.adopt(l.gift)
+	case refused:
+		if c.transfer != nil && c.transfer.party == nil {
+			return c.stay("SIP/2.0 481 Call/Transaction Does Not Exist")
+		}
+	}
+	return nil
+}
+
+// give hands a party over to the call that asks for it, and ends this one. A call in which
+// something is under way keeps its parties.
+func (c *Call) give(l letter) *End {
+	for i, p := range c.parties {
+		stays := rtp.Leg(i).Other()
+		if p.leg != l.leg || c.bridged.IsZero() || c.pending != nil || c.transfer != nil {
+			continue
+		}
+		gift := c.parties[stays]
+		if !l.from.letters.send(letter{kind: given, gift: gift}) {
+			return nil
+		}
+		c.parties[stays] = &party{trunk: gift.trunk}
+		return &End{Cause: Transferred, Leg: rtp.Leg(i)}
+	}
+	l.refuse()
+	return nil
+}

@@ -1,0 +1,126 @@
+package sip
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+
+	stack "github.com/emiago/sipgo/sip"
+)
+
+// ReferTarget is who a REFER names (RFC 3515 §2.1).
+type ReferTarget struct {
+	User string // the number, or a URI that is none whole
+	Host string // without brackets
+	Port uint16
+	// Replaces names the dialog whose place the call is to take, as a Replaces header does
+	// (RFC 3891 §6.1); "" for none.
+	Replaces string
+}
+
+var (
+	errReferTo  = errors.New("Refer-To is not a URI that can be called")
+	errNoDialog = errors.New("Replaces names no dialog of ours")
+)
+
+// ParseReferTo reads the value of a Refer-To header.
+func ParseReferTo(v string) (ReferTarget, error) {
+	var uri stack.Uri
+	if _, err := stack.ParseAddressValue(v, &uri, &stack.HeaderParams{}); err != nil {
+		return ReferTarget{}, errReferTo
+	}
+	t := ReferTarget{User: user(&uri), Host: strings.Trim(uri.Host, "[]"), Port: 5060}
+	if uri.Port > 0 && uri.Port < 1<<16 {
+		t.Port = uint16(uri.Port)
+	}
+	for _, p := range uri.Headers {
+		switch {
+		case strings.EqualFold(p.K, "Replaces"):
+			replaces, err := url.PathUnescape(p.V)
+			if err != nil || strings.ContainsAny(replaces, "\r\n\x00") {
+				return ReferTarget{}, errReferTo
+			}
+			t.Replaces = replaces
+		case strings.EqualFold(p.K, "method") && !strings.EqualFold(p.V, "INVITE"):
+			return ReferTarget{}, errReferTo
+		}
+	}
+	if t.User == "" {
+		return ReferTarget{}, errReferTo
+	}
+	return t, nil
+}
+
+// Named returns the leg that a Replaces header names (RFC 3891 §3), nil for none.
+func (ua *UA) Named(replaces string) *Leg {
+	callID, params, _ := strings.Cut(replaces, ";")
+	var toTag, fromTag string
+	for p := range strings.SplitSeq(params, ";") {
+		switch name, v, _ := strings.Cut(strings.TrimSpace(p), "="); strings.ToLower(strings.TrimSpace(name)) {
+		case "to-tag":
+			toTag = strings.TrimSpace(v)
+		case "from-tag":
+			fromTag = strings.TrimSpace(v)
+		}
+	}
+	l := ua.leg(toTag)
+	if l == nil || l.callID != strings.TrimSpace(callID) {
+		return nil
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.dialogOf(fromTag) == nil || l.state == over {
+		return nil
+	}
+	return l
+}
+
+// Replaces translates a Replaces header that names a leg of ours: it then names, as that
+// side knows it, the dialog of the leg that it is joined to.
+func (ua *UA) Replaces(v string) (string, error) {
+	_, replaces, err := ua.joined(v)
+	return replaces, err
+}
+
+// joined returns the leg that the named one is joined to, and what names its dialog at its
+// peer.
+func (ua *UA) joined(replaces string) (*Leg, string, error) {
+	named := ua.Named(replaces)
+	if named == nil {
+		return nil, "", errNoDialog
+	}
+	l := named.partner.Load()
+	if l == nil {
+		return nil, "", errNoDialog
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.dialog.remoteTag == "" || l.state == over {
+		return nil, "", errNoDialog
+	}
+	return l, fmt.Sprintf("%s;to-tag=%s;from-tag=%s", l.callID, l.dialog.remoteTag, l.localTag), nil
+}
+
+// ReferTo translates a Refer-To header for the peer of another leg: the number at that
+// peer's side, and a dialog of ours by the name that it has there.
+func (ua *UA) ReferTo(v string, to *Leg) (string, error) {
+	t, err := ParseReferTo(v)
+	if err != nil {
+		return "", err
+	}
+	if t.Replaces == "" {
+		target := targetOf(Invite{Called: t.User, Peer: to.Peer()})
+		return "<" + target.String() + ">", nil
+	}
+	l, replaces, err := ua.joined(t.Replaces)
+	if err != nil {
+		return "", err
+	}
+	l.mu.Lock()
+	target := *l.dialog.target.Clone()
+	l.mu.Unlock()
+	target.User = cmp.Or(target.User, t.User)
+	return "<" + target.String() + "?Replaces=" + url.QueryEscape(replaces) + ">", nil
+}

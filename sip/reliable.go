@@ -1,0 +1,230 @@
+package sip
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strconv"
+	"strings"
+	"time"
+
+	stack "github.com/emiago/sipgo/sip"
+)
+
+// reliable is how a caller leg's provisional responses reach the peer (RFC 3262 §3): one
+// is on its way at a time, repeated until its PRACK, and the others wait for it.
+//
+//	Progress ─▶ queue ─ transmit ─ T1, 2·T1 … ─ PRACK ─▶ the next, and in the end the 2xx
+type reliable struct {
+	offered, required bool // the peer can, or wants all of them so
+	sequence          uint32
+	queue             []*provisional // the first is on its way
+	answer            func()         // the 2xx that waits for the queue
+}
+
+type provisional struct {
+	res       *stack.Response
+	sequence  uint32
+	describes bool
+	repeat    *time.Timer
+}
+
+// accept notes what the peer's INVITE says of 100rel.
+func (r *reliable) accept(invite *stack.Request) {
+	r.required = listed(invite, "100rel", "Require")
+	r.offered = r.required || listed(invite, "100rel", "Supported")
+	r.sequence = 1 + rand.Uint32N(1<<31-1) // RFC 3262 §3
+}
+
+// wants reports whether a provisional response goes reliably: every one where the peer
+// requires it, else those that carry a description, which must not be lost.
+func (r *reliable) wants(code int, body []byte) bool {
+	return code > 100 && (r.required || r.offered && len(body) > 0)
+}
+
+// describes reports whether a description waits for its PRACK: a 2xx may not overtake it
+// (RFC 3262 §5).
+func (r *reliable) describes() bool {
+	for _, p := range r.queue {
+		if p.describes {
+			return true
+		}
+	}
+	return false
+}
+
+func (r *reliable) stop() {
+	for _, p := range r.queue {
+		stop(p.repeat)
+	}
+	r.queue, r.answer = nil, nil
+}
+
+// Progress sends a provisional response, with a session description for early media or
+// none (RFC 3261 §13.3.1.1), reliably where the peer can.
+func (l *Leg) Progress(code int, reason string, body []byte, headers ...Header) error {
+	res := l.responseTo(l.invite, code, reason, body, headers...)
+	l.mu.Lock()
+	if l.state != proceeding {
+		l.mu.Unlock()
+		return nil // the event that ended it says so
+	}
+	if len(body) > 0 {
+		l.sent = body
+	}
+	r := &l.reliable
+	if !r.wants(code, body) {
+		l.mu.Unlock()
+		return l.provide(res)
+	}
+	p := &provisional{res: res, sequence: r.sequence, describes: len(body) > 0}
+	r.sequence++
+	res.AppendHeader(stack.NewHeader("Require", "100rel"))
+	res.AppendHeader(stack.NewHeader("RSeq", strconv.FormatUint(uint64(p.sequence), 10)))
+	r.queue = append(r.queue, p)
+	first := len(r.queue) == 1
+	if first {
+		l.repeatProvisional(p, T1, time.Now().Add(confirmTimeout))
+	}
+	l.mu.Unlock()
+	if first {
+		return l.provide(res)
+	}
+	return nil
+}
+
+// provide sends a provisional response. That the peer cancelled meanwhile is not an error.
+func (l *Leg) provide(res *stack.Response) error {
+	if err := l.server.Respond(res); err != nil && l.isProceeding() {
+		return err
+	}
+	return nil
+}
+
+// repeatProvisional sends a reliable response again after the interval, and then at twice
+// that, until its PRACK. A peer that never sends it is given up. The caller holds mu.
+func (l *Leg) repeatProvisional(p *provisional, interval time.Duration, until time.Time) {
+	p.repeat = time.AfterFunc(interval, func() {
+		l.mu.Lock()
+		if l.state != proceeding || len(l.reliable.queue) == 0 || l.reliable.queue[0] != p {
+			l.mu.Unlock()
+			return
+		}
+		if !time.Now().Before(until) {
+			l.reliable.stop()
+			l.mu.Unlock()
+			l.post(Event{Kind: Unconfirmed})
+			return
+		}
+		l.repeatProvisional(p, min(2*interval, max(time.Until(until), 0)), until)
+		l.mu.Unlock()
+		if err := l.provide(p.res); err != nil {
+			l.ua.log.Debug("provisional response not repeated", "error", err)
+		}
+	})
+}
+
+// handlePrack takes the peer's PRACK (RFC 3262 §3, §5). A description in it answers the
+// offer that our response made, or offers anew.
+func (l *Leg) handlePrack(d *dialog, req *stack.Request, tx *stack.ServerTx) {
+	sequence, invite, ok := parseRAck(header(req, "RAck"))
+	l.mu.Lock()
+	r := &l.reliable
+	if !ok || len(r.queue) == 0 || r.queue[0].sequence != sequence || l.invite.CSeq().SeqNo != invite {
+		l.mu.Unlock()
+		l.ua.respond(tx, req, 481, "No Such Provisional Response")
+		return
+	}
+	p := r.queue[0]
+	p.repeat.Stop()
+	r.queue = r.queue[1:]
+	l.mu.Unlock()
+	switch body := descriptionIn(req); {
+	case len(body) == 0:
+		l.acknowledgePrack(d, p, req, tx)
+	case p.describes && len(l.invite.Body()) == 0: // the answer to our offer
+		l.acknowledgePrack(d, p, req, tx)
+		l.post(Event{Kind: Acknowledged, Body: body})
+	default:
+		l.acknowledged(d, p)
+		l.handleReoffer(d, req, tx)
+	}
+	l.provideNext()
+}
+
+func (l *Leg) acknowledgePrack(d *dialog, p *provisional, req *stack.Request, tx *stack.ServerTx) {
+	l.acknowledged(d, p)
+	l.ua.respond(tx, req, 200, "OK")
+}
+
+func (l *Leg) acknowledged(d *dialog, p *provisional) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	d.agreed = d.agreed || p.describes
+}
+
+// provideNext sends the next reliable response, or the 2xx that waited for the last.
+func (l *Leg) provideNext() {
+	l.mu.Lock()
+	r := &l.reliable
+	var next *provisional
+	var answer func()
+	if len(r.queue) > 0 {
+		next = r.queue[0]
+		l.repeatProvisional(next, T1, time.Now().Add(confirmTimeout))
+	}
+	if !r.describes() {
+		answer, r.answer = r.answer, nil
+	}
+	l.mu.Unlock()
+	if answer != nil {
+		answer()
+		return
+	}
+	if next != nil {
+		if err := l.provide(next.res); err != nil {
+			l.ua.log.Debug("provisional response not sent", "error", err)
+		}
+	}
+}
+
+// parseRAck reads a RAck: our RSeq, the INVITE's CSeq and its method.
+func parseRAck(v string) (sequence, invite uint32, ok bool) {
+	fields := strings.Fields(v)
+	if len(fields) != 3 || fields[2] != string(stack.INVITE) {
+		return 0, 0, false
+	}
+	s, err := strconv.ParseUint(fields[0], 10, 32)
+	if err != nil {
+		return 0, 0, false
+	}
+	n, err := strconv.ParseUint(fields[1], 10, 32)
+	if err != nil {
+		return 0, 0, false
+	}
+	return uint32(s), uint32(n), true
+}
+
+// acknowledgeReliable sends the PRACK of a reliable provisional response to our INVITE,
+// and reports whether the response is news: one that was repeated, or came before its
+// turn, is not (RFC 3262 §4).
+func (l *Leg) acknowledgeReliable(d *dialog, res *stack.Response) (fresh bool) {
+	if !listed(res, "100rel", "Require") {
+		return true
+	}
+	sequence, err := strconv.ParseUint(strings.TrimSpace(header(res, "RSeq")), 10, 32)
+	if err != nil || sequence == 0 {
+		return true // not reliable after all: taken as it would be without
+	}
+	l.mu.Lock()
+	if d.rseq != 0 && uint32(sequence) != d.rseq+1 || l.state != proceeding {
+		l.mu.Unlock()
+		return false
+	}
+	d.rseq = uint32(sequence)
+	d.agreed = d.agreed || len(descriptionIn(res)) > 0
+	l.mu.Unlock()
+	req := l.request(d, stack.PRACK)
+	req.AppendHeader(stack.NewHeader("RAck", fmt.Sprintf("%d %d INVITE", sequence, res.CSeq().SeqNo)))
+	l.exchange(req, func(*stack.Response) {})
+	return true
+}

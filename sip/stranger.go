@@ -1,0 +1,152 @@
+package sip
+
+import (
+	"bytes"
+	"errors"
+	"net/netip"
+	"sync"
+	"time"
+
+	stack "github.com/emiago/sipgo/sip"
+)
+
+// Ban says when a stranger, somebody of no trunk, is not even listened to any more.
+type Ban struct {
+	// After is how many messages or connections in a minute make a stranger banned. Default: 20.
+	After int `yaml:"after"`
+	// For is how long. Default: 1h.
+	For time.Duration `yaml:"for"`
+}
+
+const (
+	defaultBanAfter = 20
+	defaultBanFor   = time.Hour
+
+	// maxStrangers is how many are remembered. In a flood from more addresses than that the
+	// rest is dropped like any stranger's.
+	maxStrangers = 4096
+)
+
+// strangers counts what comes from addresses of no trunk and bans those that insist.
+type strangers struct {
+	cfg Ban
+
+	mu    sync.Mutex
+	known map[netip.Addr]*stranger
+	swept time.Time
+}
+
+type stranger struct {
+	count  int
+	began  time.Time // of the minute that is counted
+	banned time.Time // until then; zero for not
+}
+
+// isBanned reports whether an address is banned at the moment.
+func (s *strangers) isBanned(addr netip.Addr, now time.Time) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	known := s.known[addr]
+	return known != nil && now.Before(known.banned)
+}
+
+// came notes a message or connection of a stranger's, and reports whether that gets him
+// banned.
+func (s *strangers) came(addr netip.Addr, now time.Time) (banned bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if since := now.Sub(s.swept); since > time.Minute || len(s.known) >= maxStrangers && since > time.Second {
+		s.sweep(now)
+	}
+	known := s.known[addr]
+	if known == nil {
+		if len(s.known) >= maxStrangers {
+			return false
+		}
+		known = &stranger{began: now}
+		s.known[addr] = known
+	}
+	if now.Sub(known.began) > time.Minute {
+		known.count, known.began = 0, now
+	}
+	known.count++
+	if known.count <= s.cfg.After || now.Before(known.banned) {
+		return false
+	}
+	known.banned = now.Add(s.cfg.For)
+	return true
+}
+
+// sweep forgets those of whom nothing is left to know.
+func (s *strangers) sweep(now time.Time) {
+	s.swept = now
+	for addr, known := range s.known {
+		if now.Sub(known.began) > time.Minute && !now.Before(known.banned) {
+			delete(s.known, addr)
+		}
+	}
+}
+
+// count returns how many are banned.
+func (s *strangers) count() (banned int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	for _, known := range s.known {
+		if now.Before(known.banned) {
+			banned++
+		}
+	}
+	return banned
+}
+
+var errStranger = errors.New("source belongs to no trunk")
+
+// admits reports whether a source gets service. Who belongs to no trunk is noted, and in
+// the end banned; a peer never is.
+func (ua *UA) admits(source netip.AddrPort, transport string) bool {
+	if _, ok := ua.handler.Trunk(source); ok {
+		return true
+	}
+	ua.metrics.strangers.Inc()
+	now := time.Now()
+	if ua.strangers.isBanned(source.Addr(), now) {
+		return false
+	}
+	if ua.strangers.came(source.Addr(), now) {
+		ua.log.Info("stranger banned", "source", source.Addr(), "transport", transport, "for", ua.cfg.Ban.For)
+	}
+	return false
+}
+
+// wellLined reports whether the lines of a message's header end as they should. sipgo takes
+// a bare LF for a part of its line: what passes on word for word would bring a line of its
+// sender's choosing into our message.
+func wellLined(message []byte) bool {
+	head, _, _ := bytes.Cut(message, []byte("\r\n\r\n"))
+	for {
+		before, after, found := bytes.Cut(head, []byte("\n"))
+		if !found {
+			return true
+		}
+		if len(before) == 0 || before[len(before)-1] != '\r' {
+			return false
+		}
+		head = after
+	}
+}
+
+// filter drops what strangers send before it is parsed, and before sipgo notes their
+// address in a table that it never clears.
+func (ua *UA) filter(p stack.TransportReadProps, data []byte) ([]byte, error) {
+	if source, ok := addrPort(p.RemoteAddr); ok && ua.admits(source, p.Transport) {
+		if p.Transport == "UDP" && !wellLined(data) {
+			return nil, nil
+		}
+		return data, nil
+	}
+	if p.Transport == "UDP" {
+		return nil, nil // an error would end the listener
+	}
+	return nil, errStranger // ends the connection
+}

@@ -1,0 +1,278 @@
+package trunk
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/bewaard/bewaard/sip"
+)
+
+// Side is where a trunk leads: to our own PBX, or out to a carrier.
+type Side string
+
+const (
+	Internal Side = "internal"
+	External Side = "external"
+)
+
+// Other returns the side that calls from this one go to.
+func (s Side) Other() Side {
+	if s == Internal {
+		return External
+	}
+	return Internal
+}
+
+// What a trunk's keys challenges, refer and redirects say.
+const (
+	Answer    = "answer"
+	Pass      = "pass"
+	Refuse    = "refuse"
+	Terminate = "terminate"
+	Follow    = "follow"
+)
+
+// Config is one entry of the file's trunks section.
+type Config struct {
+	Side Side `yaml:"side"`
+	// Peers are where calls to the trunk go, the first that answers; calls from it may come
+	// from any of them.
+	Peers []PeerURI `yaml:"peers"`
+	// Route names the trunk that calls from this one go to. It is needed only where the
+	// other side has more than one. Default: the other side's trunk.
+	Route string `yaml:"route"`
+
+	// EarlyMedia says whether the trunk carries audio before the answer. Without, an
+	// announcement waits for the answer. Default: true.
+	EarlyMedia *bool `yaml:"early_media"`
+	// NAT says that the trunk's peers may send audio from another address than their
+	// session descriptions name: the first packet's source is then taken. Default: false.
+	NAT bool `yaml:"nat"`
+	// Advertise is the address that the trunk's peers are told, for SIP and media. Default:
+	// sip.advertise and media.advertise.
+	Advertise netip.Addr `yaml:"advertise"`
+	// Streams are the kinds of streams besides audio that are passed, where both trunks of a
+	// call pass them: image (fax), video. Others are refused. Default: image.
+	Streams []string `yaml:"streams"`
+
+	// TLS is how we show who we are to the trunk's peers, and know them, where that is not
+	// as sip.tls says.
+	TLS *sip.TLS `yaml:"tls"`
+
+	// Ping is the time between two OPTIONS to each peer, by which those that are out are
+	// known before a call tries them. 0s: none. Default: 30s.
+	Ping *time.Duration `yaml:"ping"`
+	// MaxCalls is how many calls the trunk may have at once, to it and from it. Default: no limit.
+	MaxCalls int `yaml:"max_calls"`
+	// CallsPerSecond is how many calls may come from the trunk. Default: no limit.
+	CallsPerSecond float64 `yaml:"calls_per_second"`
+	// SourceCallsPerSecond is how many may come from each of its addresses. Default: no limit.
+	SourceCallsPerSecond float64 `yaml:"source_calls_per_second"`
+
+	// Auth meets the challenges of the trunk's peers.
+	Auth *Auth `yaml:"auth"`
+	// Register makes us known to the trunk's registrar, for calls that come from there.
+	Register *Registration `yaml:"register"`
+	// Challenges says who meets a peer's challenge to a call: answer, by auth; pass, who
+	// calls. Default: answer where there is an auth, else pass.
+	Challenges string `yaml:"challenges"`
+	// Refer says what becomes of a party's wish to transfer a call: refuse; pass it to the
+	// other party; terminate it, and call by ourselves. Default: refuse.
+	Refer string `yaml:"refer"`
+	// Redirects says what becomes of a peer's redirection: follow it to the trunk's own
+	// peers, pass it to who calls, or refuse the call. Default: follow.
+	Redirects string `yaml:"redirects"`
+	// Trusted says whether the trunk is in our trust domain (RFC 3325): only then it gets,
+	// and is believed, who really calls. Default: true.
+	Trusted *bool `yaml:"trusted"`
+}
+
+// Auth are the credentials for a trunk's peers.
+type Auth struct {
+	User string `yaml:"user"`
+	// Password, or the file that holds it: one of the two.
+	Password     string `yaml:"password"`
+	PasswordFile string `yaml:"password_file"`
+}
+
+// Secret returns the password. A file is read anew each time, so that it can be changed.
+func (a Auth) Secret() (string, error) {
+	if a.PasswordFile == "" {
+		return a.Password, nil
+	}
+	text, err := os.ReadFile(a.PasswordFile)
+	if err != nil {
+		return "", fmt.Errorf("read password: %w", err)
+	}
+	return strings.TrimRight(string(text), "\r\n"), nil
+}
+
+// Registration is how we are known to a registrar.
+type Registration struct {
+	User      string        `yaml:"user"`      // Default: auth's
+	Domain    string        `yaml:"domain"`    // Default: the registrar
+	Registrar string        `yaml:"registrar"` // the host in the request's URI. Default: the first peer's
+	Expires   time.Duration `yaml:"expires"`   // Default: 1h
+}
+
+const defaultPing = 30 * time.Second
+
+// CarriesEarlyMedia reports whether audio reaches the trunk before the answer.
+func (c Config) CarriesEarlyMedia() bool { return c.EarlyMedia == nil || *c.EarlyMedia }
+
+// Trusts reports whether the trunk is in our trust domain.
+func (c Config) Trusts() bool { return c.Trusted == nil || *c.Trusted }
+
+// Passes reports whether a kind of stream other than audio is passed.
+func (c Config) Passes(kind string) bool {
+	if c.Streams == nil {
+		return kind == "image"
+	}
+	return slices.Contains(c.Streams, kind)
+}
+
+// PassesChallenges reports whether a peer's challenge is for who calls.
+func (c Config) PassesChallenges() bool {
+	return c.Challenges == Pass || c.Challenges == "" && c.Auth == nil
+}
+
+// FollowsRedirects reports whether a peer's redirection is followed.
+func (c Config) FollowsRedirects() bool { return c.Redirects == "" || c.Redirects == Follow }
+
+func (c Config) pingInterval() time.Duration {
+	if c.Ping == nil {
+		return defaultPing
+	}
+	return *c.Ping
+}
+
+// names is what names of trunks are made of: they are labels of metrics.
+const names = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_"
+
+// Validate reports every fault of the trunks section, each with its key.
+func Validate(trunks map[string]Config) []error {
+	var faults []error
+	owner := map[PeerURI]string{}
+	sides := map[Side]int{}
+	for _, name := range slices.Sorted(maps.Keys(trunks)) {
+		c := trunks[name]
+		sides[c.Side]++
+		fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(name+"."+format, args...)) }
+		if name == "" || len(name) > 64 || strings.Trim(name, names) != "" {
+			faults = append(faults, fmt.Errorf("%s: the name is to be made of letters, digits, - and _, 64 at most", name))
+		}
+		c.validatePlace(fault)
+		c.validateLimits(fault)
+		c.validateLogin(fault)
+		for i, peer := range c.Peers {
+			if other, taken := owner[peer.place()]; taken && peer != (PeerURI{}) {
+				fault("peers[%d]: %v is trunk %s's already", i, peer, other)
+			}
+			owner[peer.place()] = name
+		}
+		if _, ok := trunks[c.Route]; c.Route != "" && !ok {
+			fault("route: there is no trunk %.40q", c.Route)
+		}
+		if c.Route == name {
+			fault("route: leads back to the trunk itself")
+		}
+	}
+	if sides[Internal]+sides[External] < len(trunks) {
+		return faults // where calls go is not to be told before every side is
+	}
+	for _, name := range slices.Sorted(maps.Keys(trunks)) {
+		c := trunks[name]
+		if n := sides[c.Side.Other()]; c.Route == "" && n != 1 {
+			faults = append(faults, fmt.Errorf("%s.route: missing: there are %d %s trunks for its calls to go to", name, n, c.Side.Other()))
+		}
+	}
+	return faults
+}
+
+// oneOf reports a value that is none of those that there are.
+func oneOf(value string, values ...string) error {
+	if value == "" || slices.Contains(values, value) {
+		return nil
+	}
+	return fmt.Errorf("%.40q is none of %s", value, strings.Join(values, ", "))
+}
+
+func (c Config) validatePlace(fault func(format string, args ...any)) {
+	switch c.Side {
+	case Internal, External:
+	case "":
+		fault("side: missing: internal for a PBX, external for a carrier")
+	default:
+		fault("side: %.40q is neither internal nor external", c.Side)
+	}
+	if len(c.Peers) == 0 {
+		fault("peers: missing: at least one, such as sip:10.0.0.5:5060")
+	}
+	for i, kind := range c.Streams {
+		if err := oneOf(kind, "image", "video"); err != nil {
+			fault("streams[%d]: %w", i, err)
+		}
+	}
+	for key, err := range map[string]error{
+		"challenges": oneOf(c.Challenges, Answer, Pass), "refer": oneOf(c.Refer, Refuse, Pass, Terminate), "redirects": oneOf(c.Redirects, Follow, Pass, Refuse),
+	} {
+		if err != nil {
+			fault("%s: %w", key, err)
+		}
+	}
+}
+
+func (c Config) validateLimits(fault func(format string, args ...any)) {
+	if c.Ping != nil && *c.Ping != 0 && *c.Ping < time.Second {
+		fault("ping: is less than a second; 0s means none")
+	}
+	if c.MaxCalls < 0 {
+		fault("max_calls: is negative")
+	}
+	if c.CallsPerSecond < 0 {
+		fault("calls_per_second: is negative")
+	}
+	if c.SourceCallsPerSecond < 0 {
+		fault("source_calls_per_second: is negative")
+	}
+}
+
+func (c Config) validateLogin(fault func(format string, args ...any)) {
+	if c.Auth != nil {
+		if err := c.Auth.validate(); err != nil {
+			fault("auth.%w", err)
+		}
+	}
+	if c.TLS != nil {
+		for _, err := range c.TLS.Validate() {
+			fault("tls.%w", err)
+		}
+	}
+	if c.Challenges == Answer && c.Auth == nil {
+		fault("challenges: answer needs an auth to answer with")
+	}
+	if r := c.Register; r != nil {
+		if r.User == "" && c.Auth == nil {
+			fault("register.user: missing: by which name calls reach us")
+		}
+		if r.Expires != 0 && r.Expires < time.Minute {
+			fault("register.expires: is less than a minute")
+		}
+	}
+}
+
+func (a Auth) validate() error {
+	switch {
+	case a.User == "":
+		return errors.New("user: missing")
+	case (a.Password == "") == (a.PasswordFile == ""):
+		return errors.New("password: either it or password_file has to be given")
+	}
+	return nil
+}
