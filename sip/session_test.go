@@ -1,0 +1,176 @@
+package sip
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/bewaard/bewaard/sip/siptest"
+)
+
+// established answers a call of the peer's and returns its dialog, leg and our 200.
+func (w *world) established(more string) (*peerDialog, *Leg, siptest.Message) {
+	w.Helper()
+	invite, leg := w.incoming(more)
+	if err := leg.Answer([]byte(otherSDP)); err != nil {
+		w.Fatal(err)
+	}
+	ok := w.pbx.Expect("SIP/2.0 200")
+	d := calling(w.pbx, invite, ok)
+	d.send("ACK", "", "")
+	w.event(leg, Confirmed)
+	return d, leg, ok
+}
+
+func (w *world) hangup(leg *Leg) {
+	w.Helper()
+	leg.Hangup(0, "")
+	w.pbx.Reply(w.pbx.Expect("BYE "), "200 OK", "")
+}
+
+// The peer refreshes the session where it can; when it does not, the call is over 32
+// seconds before the time is.
+func TestSessionOfCaller(t *testing.T) {
+	inBubble(t, func(w *world) {
+		d, leg, ok := w.established("Supported: timer\r\nSession-Expires: 3600\r\n")
+		w.header(ok, "Session-Expires", "1800;refresher=uac")
+		w.header(ok, "Require", "timer")
+		time.Sleep(1700 * time.Second) // of the bubble's
+		d.send("UPDATE", "Supported: timer\r\nSession-Expires: 1800;refresher=uac\r\n", "")
+		w.header(w.pbx.Expect("SIP/2.0 200"), "Session-Expires", "1800;refresher=uac")
+		refreshed := time.Now()
+		w.pbx.Silent(1700 * time.Second)
+		w.event(leg, Expired)
+		if after := time.Since(refreshed); after != 1768*time.Second {
+			w.Errorf("got the end after %v, want 1768s", after)
+		}
+		leg.Hangup(408, "Session Expired")
+		bye := w.pbx.Expect("BYE ")
+		w.header(bye, "Reason", `SIP;cause=408;text="Session Expired"`)
+		w.pbx.Reply(bye, "200 OK", "")
+	})
+}
+
+// We refresh where the peer wants us to, by UPDATE if it takes that, else by an INVITE
+// with the description that stands.
+func TestSessionRefreshedByUs(t *testing.T) {
+	for allow, method := range map[string]string{"Allow: INVITE, ACK, BYE, UPDATE\r\n": "UPDATE", "Allow: INVITE, ACK, BYE\r\n": "INVITE"} {
+		inBubble(t, func(w *world) {
+			_, leg, ok := w.established("Supported: timer\r\nSession-Expires: 200;refresher=uas\r\n" + allow)
+			w.header(ok, "Session-Expires", "200;refresher=uas")
+			began := time.Now()
+			for n := range 3 {
+				time.Sleep(time.Until(began.Add(time.Duration(n+1)*100*time.Second)) - time.Second)
+				refresh := w.pbx.Expect(method + " ")
+				if after := time.Since(began); after.Round(time.Second) != time.Duration(n+1)*100*time.Second {
+					w.Errorf("got the refresh after %v, want it at half the time", after)
+				}
+				w.header(refresh, "Session-Expires", "200;refresher=uac")
+				if method == "INVITE" && refresh.Body() != otherSDP {
+					w.Errorf("got description %q, want the one that stands", refresh.Body())
+				}
+				body := ""
+				if method == "INVITE" {
+					body = someSDP
+				}
+				reply(w.pbx, refresh, "", "200 OK", "Session-Expires: 200;refresher=uac\r\n", body)
+				if method == "INVITE" {
+					w.pbx.Expect("ACK ")
+					w.event(leg, Refreshed)
+				}
+			}
+			w.hangup(leg)
+		})
+	}
+}
+
+// A refresh that meets one of the peer's is made again after a while; one that nobody
+// knows the dialog of ends the call.
+func TestSessionRefreshRefused(t *testing.T) {
+	inBubble(t, func(w *world) {
+		_, leg, _ := w.established("Supported: timer\r\nSession-Expires: 200;refresher=uas\r\nAllow: UPDATE\r\n")
+		time.Sleep(99 * time.Second)
+		w.pbx.Reply(w.pbx.Expect("UPDATE "), "491 Request Pending", "")
+		met := time.Now()
+		again := w.pbx.Expect("UPDATE ")
+		if after := time.Since(met); after > 2*time.Second {
+			w.Errorf("got it again after %v, want 2s at most: the Call-ID is the peer's", after)
+		}
+		w.pbx.Reply(again, "481 Call/Transaction Does Not Exist", "")
+		w.event(leg, Ended)
+	})
+}
+
+// A session that is too short is refused with what we take.
+func TestSessionTooShort(t *testing.T) {
+	inBubble(t, func(w *world) {
+		invite := w.pbx.Invite("100", someSDP, "Supported: timer\r\nSession-Expires: 30\r\n")
+		short := w.pbx.Expect("SIP/2.0 422")
+		w.header(short, "Min-SE", "90")
+		w.pbx.Transaction("ACK", invite, short.Header("To"))
+		d, leg, _ := w.established("Supported: timer\r\n")
+		d.send("UPDATE", "Supported: timer\r\nSession-Expires: 10\r\n", "")
+		w.pbx.Expect("SIP/2.0 422")
+		w.hangup(leg)
+	})
+}
+
+// Our INVITE offers a session timer, and makes it longer where the peer wants that; who
+// refreshes is as the peer says.
+func TestSessionOfCallee(t *testing.T) {
+	inBubble(t, func(w *world) {
+		leg, invite := w.outgoing()
+		w.header(invite, "Session-Expires", "1800")
+		w.header(invite, "Min-SE", "90")
+		reply(w.pbx, invite, "a", "422 Session Interval Too Small", "Min-SE: 3600\r\n", "")
+		w.pbx.Expect("ACK ")
+		again := w.pbx.Expect("INVITE ")
+		w.header(again, "Session-Expires", "3600")
+		w.header(again, "Min-SE", "3600")
+		w.header(again, "CSeq", "2 INVITE")
+		w.header(again, "Call-ID", invite.Header("Call-ID"))
+		reply(w.pbx, again, "b", "200 OK", "Session-Expires: 3600;refresher=uac\r\nAllow: UPDATE\r\n", someSDP)
+		w.pbx.Expect("ACK ")
+		w.event(leg, Answered)
+		answered := time.Now()
+		time.Sleep(1799 * time.Second)
+		update := w.pbx.Expect("UPDATE ")
+		if after := update.At.Sub(answered); after != 1800*time.Second {
+			w.Errorf("got the refresh after %v, want 30m", after)
+		}
+		w.pbx.Reply(update, "200 OK", "")
+		w.hangup(leg)
+	})
+}
+
+// A peer without session timers is asked from time to time whether it still has the call.
+func TestDialogInquiry(t *testing.T) {
+	inBubble(t, func(w *world) {
+		_, leg, ok := w.established("")
+		w.header(ok, "Session-Expires", "")
+		time.Sleep(900 * time.Second)
+		inquiry := w.pbx.Expect("OPTIONS ")
+		if !strings.Contains(inquiry.Header("To"), "tag=") {
+			w.Errorf("got To %q, want it in the dialog", inquiry.Header("To"))
+		}
+		w.pbx.Reply(inquiry, "405 Method Not Allowed", "") // it is there
+		time.Sleep(900 * time.Second)
+		w.pbx.Reply(w.pbx.Expect("OPTIONS "), "481 Call/Transaction Does Not Exist", "")
+		w.event(leg, Ended)
+	})
+}
+
+// Session timers can be turned off; what a peer asks for is kept all the same.
+func TestSessionOff(t *testing.T) {
+	inBubble(t, func(w *world) {
+		off := time.Duration(0)
+		w.ua.cfg.SessionExpires = &off
+		_, leg, ok := w.established("Supported: timer\r\n")
+		w.header(ok, "Session-Expires", "")
+		w.pbx.Silent(3 * time.Hour)
+		w.hangup(leg)
+		_, leg, ok = w.established("Supported: timer\r\nSession-Expires: 600\r\n")
+		w.header(ok, "Session-Expires", "600;refresher=uac")
+		w.hangup(leg)
+	})
+}
