@@ -1,0 +1,155 @@
+package call
+
+import (
+	"net/url"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/bewaard/bewaard/sip/siptest"
+	"github.com/bewaard/bewaard/sip/trunk"
+)
+
+// tagOf returns the tag of a From or To header.
+func tagOf(h string) string { _, tag, _ := strings.Cut(h, ";tag="); return tag }
+
+// collect takes so many messages of a peer in whatever order and answers the requests.
+func collect(p *siptest.Peer, n int) map[string][]siptest.Message {
+	got := map[string][]siptest.Message{}
+	for range n {
+		m := p.Expect("")
+		kind, _, _ := strings.Cut(m.Start(), " ")
+		got[kind] = append(got[kind], m)
+		if kind == "NOTIFY" || kind == "BYE" {
+			p.Reply(m, "200 OK", "")
+		}
+	}
+	return got
+}
+
+// Attended transfer: the PBX talks to a carrier's subscriber and to another one, and joins
+// the two by a REFER with Replaces. One call goes on with both, the other one ends.
+func TestAttendedTransfer(t *testing.T) {
+	plainly(t, func(pbx, _ *trunk.Config) { pbx.Refer = trunk.Terminate }, func(b *bubble) {
+		first, toPBX := b.talking(offered, answeredWith)
+		// The consultation: the PBX calls out.
+		invite := b.pbx.Invite("+31301234567", strings.Replace(answeredWith, "6000", "6100", 1), "")
+		b.pbx.Expect("SIP/2.0 100")
+		out := b.carrier.Expect("INVITE ")
+		second := called(b.carrier, out, reply(b.carrier, out, "second", "200 OK", "", strings.Replace(offered, "4000", "4100", 1)))
+		b.carrier.Expect("ACK ")
+		ok := b.pbx.Expect("SIP/2.0 200")
+		consultation := calling(b.pbx, invite, ok)
+		consultation.ack("")
+		synctest.Wait()
+		b.effects = nil
+
+		replaces := url.QueryEscape(consultation.call + ";to-tag=" + tagOf(consultation.remote) + ";from-tag=" + tagOf(consultation.local))
+		toPBX.send("REFER", "Refer-To: <sip:+31301234567@192.0.2.1?Replaces="+replaces+">\r\n", "")
+		b.pbx.Expect("SIP/2.0 202")
+		got := collect(b.pbx, 4) // two NOTIFYs, two BYEs
+		if len(got["NOTIFY"]) != 2 || len(got["BYE"]) != 2 {
+			t.Fatalf("got %v at the PBX, want two NOTIFYs and two BYEs", got)
+		}
+		again := b.carrier.Expect("INVITE ")
+		wantHeader(t, again, "Call-ID", second.call)
+		wantBody(t, again, "m=audio 20002 RTP/AVP 8")
+		b.carrier.Reply(again, "200 OK", strings.Replace(offered, "4000", "4100", 1))
+		b.carrier.Expect("ACK ")
+		b.carrier.Silent(10 * time.Second)
+		// The second subscriber hangs up: the first is told.
+		second.send("BYE", "", "")
+		b.carrier.Expect("SIP/2.0 200")
+		bye := b.carrier.Expect("BYE ")
+		wantHeader(t, bye, "Call-ID", first.call)
+		b.carrier.Reply(bye, "200 OK", "")
+		synctest.Wait()
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		if len(b.rows) != 4 {
+			t.Errorf("got rows %q, want two calls, begun and ended", b.rows)
+		}
+	})
+}
+
+// A dialog that is not there cannot be taken over: the call stays as it was.
+func TestAttendedTransferToNobody(t *testing.T) {
+	plainly(t, func(pbx, _ *trunk.Config) { pbx.Refer = trunk.Terminate }, func(b *bubble) {
+		_, toPBX := b.talking(offered, answeredWith)
+		toPBX.send("REFER", "Refer-To: <sip:+31301234567@192.0.2.1?Replaces=x%3Bto-tag%3Da%3Bfrom-tag%3Db>\r\n", "")
+		b.pbx.Expect("SIP/2.0 404")
+		toPBX.send("REFER", "Refer-To: <gibberish>\r\n", "")
+		b.pbx.Expect("SIP/2.0 400")
+		b.over(toPBX)
+	})
+}
+
+// Who refers hangs up before the third party answers: the call waits for that one, and
+// ends only if it does not come.
+func TestReferrerLeaves(t *testing.T) {
+	for answer, want := range map[string]string{"200 OK": "answered", "486 Busy Here": "answered"} {
+		plainly(t, func(pbx, _ *trunk.Config) { pbx.Refer = trunk.Terminate }, func(b *bubble) {
+			_, toPBX := b.talking(offered, answeredWith)
+			toPBX.send("REFER", "Refer-To: <sip:200@10.0.0.5>\r\nRefer-Sub: false\r\n", "")
+			b.pbx.Expect("SIP/2.0 202")
+			toThird := b.pbx.Expect("INVITE ")
+			reply(b.pbx, toThird, "third", "180 Ringing", "", "")
+			synctest.Wait()
+			toPBX.send("BYE", "", "")
+			b.pbx.Expect("SIP/2.0 200")
+			b.carrier.Silent(5 * time.Second)
+			if answer == "200 OK" {
+				third := called(b.pbx, toThird, reply(b.pbx, toThird, "third", answer, "", answeredWith))
+				b.pbx.Expect("ACK ")
+				synctest.Wait()
+				third.send("BYE", "", "")
+				b.pbx.Expect("SIP/2.0 200")
+			} else {
+				b.pbx.Reply(toThird, answer, "")
+				b.pbx.Expect("ACK ")
+			}
+			b.carrier.Reply(b.carrier.Expect("BYE "), "200 OK", "")
+			b.wrote("calling", "not_recorded "+want+" no_rule")
+		})
+	}
+}
+
+// A recorded caller who is transferred to somebody outside that nobody told: what follows
+// is not recorded, and the row says why.
+func TestTransferOutsideIsNotRecorded(t *testing.T) {
+	inBubbleOf(t, nil, func(pbx, _ *trunk.Config) { pbx.Refer = trunk.Terminate }, func(b *bubble) {
+		_, toPBX, answer, _ := b.connected()
+		pbx := called(b.pbx, toPBX, answer)
+		pbx.send("REFER", "Refer-To: <sip:+31301234567@192.0.2.1>\r\nRefer-Sub: false\r\n", "")
+		b.pbx.Expect("SIP/2.0 202")
+		out := b.carrier.Expect("INVITE sip:+31301234567@203.0.113.3")
+		third := called(b.carrier, out, reply(b.carrier, out, "third", "200 OK", "", strings.Replace(offered, "4000", "4100", 1)))
+		b.carrier.Expect("ACK ")
+		b.pbx.Reply(b.pbx.Expect("BYE "), "200 OK", "")
+		b.did("connect callee to 203.0.113.3:4100", "capture false", "stop recording")
+		third.send("BYE", "", "")
+		b.carrier.Expect("SIP/2.0 200")
+		b.carrier.Reply(b.carrier.Expect("BYE "), "200 OK", "")
+		b.wrote("calling", "recording", "finalizing answered transferred")
+	})
+}
+
+// An INVITE with Replaces, by which the carrier takes a call over, names to the PBX the
+// dialog that it knows.
+func TestReplacesIsTranslated(t *testing.T) {
+	plainly(t, nil, func(b *bubble) {
+		first, toPBX := b.talking(offered, answeredWith)
+		invite := b.carrier.Invite("+31205550100", offered, "Replaces: "+first.call+";to-tag="+tagOf(first.remote)+";from-tag="+tagOf(first.local)+"\r\n")
+		b.carrier.Expect("SIP/2.0 100")
+		again := b.pbx.Expect("INVITE ")
+		wantHeader(t, again, "Replaces", toPBX.call+";to-tag="+tagOf(toPBX.local)+";from-tag="+tagOf(toPBX.remote))
+		b.pbx.Reply(again, "486 Busy Here", "")
+		b.pbx.Expect("ACK ")
+		b.carrier.Transaction("ACK", invite, b.carrier.Expect("SIP/2.0 486").Header("To"))
+		stray := b.carrier.Invite("+31205550100", offered, "Replaces: x;to-tag=a;from-tag=b\r\n")
+		b.carrier.Expect("SIP/2.0 100")
+		b.carrier.Transaction("ACK", stray, b.carrier.Expect("SIP/2.0 481").Header("To"))
+		b.over(toPBX)
+	})
+}

@@ -1,0 +1,81 @@
+package call
+
+import (
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/bewaard/bewaard/sip/trunk"
+)
+
+// An answer with codecs that nobody offered reaches the caller without them.
+func TestAnswerHasOnlyWhatWasOffered(t *testing.T) {
+	plainly(t, nil, func(b *bubble) {
+		invite := b.carrier.Invite("+31205550100", offered, "")
+		b.carrier.Expect("SIP/2.0 100")
+		toPBX := b.pbx.Expect("INVITE ")
+		answer := b.pbx.Reply(toPBX, "200 OK", strings.Replace(answeredWith, "AVP 8\r\n", "AVP 18 8 0\r\n", 1))
+		b.pbx.Expect("ACK ")
+		ok := b.carrier.Expect("SIP/2.0 200")
+		wantBody(t, ok, "m=audio 20000 RTP/AVP 8")
+		calling(b.carrier, invite, ok).ack("")
+		b.over(called(b.pbx, toPBX, answer))
+	})
+}
+
+// A trunk that is full, or sends too fast, is told so and leaves no call; who calls 112
+// gets through all the same.
+func TestLimitsOfTrunks(t *testing.T) {
+	plainly(t, func(pbx, _ *trunk.Config) { pbx.MaxCalls, pbx.CallsPerSecond = 1, 2 }, func(b *bubble) {
+		dial := func(number, want string) {
+			t.Helper()
+			invite := b.pbx.Invite(number, answeredWith, "")
+			if want != "" {
+				b.pbx.Expect("SIP/2.0 100")
+				m := b.pbx.Expect(want)
+				b.pbx.Transaction("ACK", invite, m.Header("To"))
+				return
+			}
+			b.pbx.Expect("SIP/2.0 100")
+			out := b.carrier.Expect("INVITE ")
+			b.carrier.Reply(out, "200 OK", offered)
+			b.carrier.Expect("ACK ")
+			calling(b.pbx, invite, b.pbx.Expect("SIP/2.0 200")).ack("")
+			synctest.Wait()
+		}
+		dial("+31612345678", "")            // the one that may be
+		dial("+31612345678", "SIP/2.0 503") // full: a call that gets a row
+		dial("+31612345678", "SIP/2.0 503") // too fast: none
+		dial("112", "")                     // whatever the limits are
+		b.wrote("calling", "calling", "not_recorded refused no_rule", "calling")
+	})
+}
+
+// A trunk that registers is known from the first answer on, with credentials, and takes its
+// leave when the daemon stops.
+func TestRegistration(t *testing.T) {
+	plainly(t, func(_, carrier *trunk.Config) {
+		carrier.Auth = &trunk.Auth{User: "us", Password: "secret"}
+		carrier.Register = &trunk.Registration{Domain: "carrier.example"}
+	}, func(b *bubble) {
+		b.manager.calls.Go(func() { b.manager.register("carrier", b.manager.cfg.Trunks["carrier"]) })
+		first := b.carrier.Expect("REGISTER sip:203.0.113.3")
+		wantHeader(t, first, "To", "<sip:us@carrier.example>")
+		reply(b.carrier, first, "r", "401 Unauthorized", "WWW-Authenticate: Digest realm=\"carrier\", nonce=\"n\", qop=\"auth\", algorithm=SHA-256\r\n", "")
+		second := b.carrier.Expect("REGISTER ")
+		if h := second.Header("Authorization"); !strings.Contains(h, `username="us"`) || !strings.Contains(h, "SHA-256") {
+			t.Errorf("got Authorization %q", h)
+		}
+		reply(b.carrier, second, "r", "200 OK", "Expires: 3600\r\n", "")
+		go func() { // the daemon stops: ends with the bubble
+			time.Sleep(time.Second)
+			b.manager.stop()
+		}()
+		last := b.carrier.Expect("REGISTER ")
+		if h := last.Header("Expires"); h != "0" && !strings.Contains(last.Header("Contact"), "expires=0") {
+			t.Errorf("got Expires %q, Contact %q, want us to leave", h, last.Header("Contact"))
+		}
+		reply(b.carrier, last, "r", "200 OK", "", "")
+	})
+}
