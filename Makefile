@@ -5,9 +5,10 @@ SHELL := /bin/bash
 # Opus needs cgo and libopus; without them recordings are WAV only.
 packages := gcc libopus-dev libopusfile-dev pkg-config
 testing := sip-tester
+interop := sip-tester baresip-core
 FUZZTIME ?= 20s
 
-.PHONY: help demo build test race fuzz golden bench lint prompts clean opus sipp
+.PHONY: help demo build test race fuzz golden bench lint prompts interop interop-table clean opus sipp
 
 help: ## print this
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +36,13 @@ fuzz: opus ## run every fuzz target for FUZZTIME (20s)
 
 golden: opus ## write the golden files anew; the difference is reviewed like code
 	$(go) test ./media/finalize -update
+
+interop: opus ## run the SIP flows with sipp and baresip against the daemon
+	@./.ci/need $(interop)
+	$(go) test ./interop -count=1 -timeout 20m -run TestFlows -flows $(ARGS)
+
+interop-table:
+	$(go) test ./interop -run TestPage -update
 
 bench: opus ## run the benchmarks
 	$(go) test -run '^$$' -bench . ./...
