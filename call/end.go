@@ -62,6 +62,8 @@ func (e *End) status() (code int, reason string) {
 	switch e.Cause {
 	case Rejected:
 		return e.rejection()
+	case SessionExpired:
+		return 408, "Session Expired"
 	case NoDialog:
 		return 481, "Call/Transaction Does Not Exist"
 	case Cancelled:

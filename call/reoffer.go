@@ -57,7 +57,11 @@ func (c *Call) passReoffer(leg rtp.Leg, e sip.Event) {
 		from.leg.RejectReoffer(488, "Not Acceptable Here")
 		return
 	}
-	if c.pending != nil || to.leg == nil {
+	switch {
+	case c.pending != nil && to.answered:
+		from.leg.RejectReoffer(491, "Request Pending")
+		return
+	case c.pending != nil || to.leg == nil:
 		c.answerLocally(leg, offer)
 		return
 	}
@@ -106,10 +110,8 @@ func (c *Call) answerLocally(leg rtp.Leg, offer *sdp.Description) {
 }
 
 // mayUse says which codecs of a new offer may be passed on: those that can be recorded,
-// while the call is.
-func (c *Call) mayUse(codec sdp.Codec) bool {
-	return c.recording == nil || c.silent != "" || holdable(codec)
-}
+// while the call is, or is to be.
+func (c *Call) mayUse(codec sdp.Codec) bool { return c.silent != "" || holdable(codec) }
 
 // offerTo answers an INVITE without an offer with one (RFC 3261 §14.2): what the other
 // party can, and its own hold. Who resumes a call so is heard again when the ACK says so.

@@ -207,6 +207,9 @@ func TestAsk(t *testing.T) {
 		}
 		leg.Ask(&Request{Method: "NOTIFY", Headers: []Header{{"Event", "refer"}}})
 		w.pbx.Reply(w.pbx.Expect("NOTIFY "), "481 Subscription Does Not Exist", "")
+		w.event(leg, Replied) // and the call goes on
+		leg.Ask(r)
+		w.pbx.Reply(w.pbx.Expect("INFO "), "481 Call/Transaction Does Not Exist", "")
 		w.event(leg, Replied)
 		w.event(leg, Ended)
 		leg.Ask(r)

@@ -149,7 +149,7 @@ func (l *Leg) Ask(r *Request) {
 			e.Code, e.Reason, e.Headers = res.StatusCode, res.Reason, l.ua.passing(res)
 		}
 		l.post(e)
-		if e.Code == 481 || e.Code == 408 {
+		if e.Code == 481 && r.Method != "NOTIFY" { // that one's is about the subscription alone (RFC 5057 §5.1)
 			l.gone(e.Code)
 		}
 	})

@@ -268,6 +268,10 @@ func (ua *UA) open(ctx context.Context, p Peer) error {
 	ctx, cancel := context.WithTimeout(ctx, connectTime)
 	defer cancel()
 	dialer := net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 30 * time.Second, Interval: 10 * time.Second, Count: 3}}
+	// From the address that the peer knows us by: he may tell us from others by it.
+	if bound, _, err := ua.local(p); err == nil && !bound.Addr().IsUnspecified() {
+		dialer.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(bound.Addr(), 0))
+	}
 	conn, err := dialer.DialContext(ctx, "tcp", p.Addr.String())
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrNotSent, err)

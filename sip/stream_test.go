@@ -175,8 +175,8 @@ func TestStreams(t *testing.T) {
 			peer := server.at(transport)
 			peer.Host = "pbx.example"
 			in, _ := converse(t, client, server, peer, someSDP)
-			if got := in.Peer().Transport; got != transport {
-				t.Errorf("got the leg over %s", got)
+			if got := in.Peer(); got.Transport != transport || got.Addr.Addr().String() != "127.0.0.2" {
+				t.Errorf("got the leg over %v, want it from the address that is listened on", got)
 			}
 			converse(t, client, server, peer, someSDP)
 			if n := server.streams.count(); n != 1 {
