@@ -55,9 +55,9 @@ func (b *letters) send(l letter) bool {
 // close takes no more letters and answers those that are left.
 func (b *letters) close() {
 	b.mu.Lock()
-	defer b.mu.Unlock()
 	b.closed = true
-	for {
+	b.mu.Unlock()
+	for { // unlocked: a refusal goes to a call that may be closing too
 		select {
 		case l := <-b.in:
 			l.refuse()

@@ -79,27 +79,29 @@ func (c *Call) terminateRefer(leg rtp.Leg, r *sip.Request) {
 		r.Reply(400, "Bad Refer-To")
 		return
 	}
-	t := &transfer{leg: leg, silent: strings.EqualFold(r.Header("Refer-Sub"), "false")}
-	if target.Replaces != "" {
-		named := c.manager.ua.Named(target.Replaces)
-		owner := c.manager.owner(named)
-		if owner == nil || owner == c || !owner.letters.send(letter{kind: asked, from: c, leg: named}) {
-			r.Reply(404, "No Such Dialog")
-			return
-		}
-		r.Reply(202, "Accepted")
-		c.transfer = t
-		c.notify("SIP/2.0 100 Trying", false)
+	if target.Replaces != "" && !c.ask(target.Replaces) {
+		r.Reply(404, "No Such Dialog")
 		return
 	}
 	r.Reply(202, "Accepted")
-	c.transfer = t
+	c.transfer = &transfer{leg: leg, silent: strings.EqualFold(r.Header("Refer-Sub"), "false")}
 	c.notify("SIP/2.0 100 Trying", false)
+	if target.Replaces != "" {
+		return
+	}
 	if err := c.dialTransfer(target, r.Header("Referred-By")); err != nil {
 		c.log.Warn("transfer not begun", "call_id", c.id, "leg", leg, "error", err)
 		c.notify("SIP/2.0 503 Service Unavailable", true)
 		c.transfer = nil
 	}
+}
+
+// ask asks the call that has the dialog which Replaces names for the party at its other
+// end, and reports whether there is such a call.
+func (c *Call) ask(replaces string) bool {
+	named := c.manager.ua.Named(replaces)
+	owner := c.manager.owner(named)
+	return owner != nil && owner != c && owner.letters.send(letter{kind: asked, from: c, leg: named})
 }
 
 // dialTransfer calls who is to take the place. A number at one of the trunk's own peers is
@@ -236,10 +238,10 @@ func (c *Call) adopt(p *party) *End {
 	}
 	p.codecs = old.codecs // what the channel was recorded with so far
 	c.untold = [2]bool{true, true}
-	if end := c.take(t.leg, p.described); end != nil {
+	if end := c.unannounced(p); end != nil { // before it is heard
 		return end
 	}
-	if end := c.unannounced(p); end != nil {
+	if end := c.take(t.leg, p.described); end != nil {
 		return end
 	}
 	c.settle()
