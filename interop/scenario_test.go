@@ -92,6 +92,9 @@ func (s *scenario) steps(steps []step) {
 			fmt.Fprintf(&s.out, "<pause milliseconds=\"%d\"/>\n", st.pause.Milliseconds())
 		case sends:
 			s.send(st)
+			if i+1 < len(steps) && st.response() && steps[i+1].response() {
+				s.out.WriteString("<pause milliseconds=\"20\"/>\n") // or the second may overtake the first
+			}
 		case receives:
 			s.receive(st, "")
 		case either:

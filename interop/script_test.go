@@ -41,6 +41,8 @@ var valued = map[string]bool{
 
 func (s *step) is(flag string) bool { _, ok := s.options[flag]; return ok }
 
+func (s *step) response() bool { return s.kind == sends && s.code != 0 }
+
 // parseScript reads a party's script.
 func parseScript(name, text string) (*party, error) {
 	p := &party{name: name}
