@@ -49,7 +49,7 @@ func (c *Call) reserve() *End {
 		if err != nil {
 			return &End{Cause: TrunkFull, Leg: rtp.Callee, Err: err}
 		}
-		c.places = append(c.places, place)
+		p.place = place
 	}
 	return nil
 }
@@ -82,22 +82,27 @@ func (c *Call) open() (Session, error) {
 
 // decide asks the policy, with the facts as the INVITE gives them.
 func (c *Call) decide(caller *sip.Leg) {
-	from, to := c.parties[rtp.Caller].trunk, c.parties[rtp.Callee].trunk
-	trunks := c.manager.cfg.Trunks
-	direction := policy.Outbound
-	if trunks[from].Side == trunk.External {
-		direction = policy.Inbound
-	}
-	c.decision = c.manager.Policy().Decide(policy.Facts{
-		Direction: direction,
-		FromTrunk: from, ToTrunk: to,
-		FromSide: string(trunks[from].Side), ToSide: string(trunks[to].Side),
-		Caller: caller.From().User, Callee: caller.Called(),
-		Time: c.began, Forwarded: caller.Forwarded(),
-	})
-	c.direction = direction
+	f := c.facts()
+	f.Forwarded = caller.Forwarded()
+	c.decision, c.direction = c.manager.Policy().Decide(f), f.Direction
 	if !c.decision.Record {
 		c.silent = c.decision.Reason
+	}
+}
+
+// facts are what the policy asks of the parties there are now.
+func (c *Call) facts() policy.Facts {
+	caller, callee, trunks := c.parties[rtp.Caller], c.parties[rtp.Callee], c.manager.cfg.Trunks
+	direction := policy.Outbound
+	if trunks[caller.trunk].Side == trunk.External {
+		direction = policy.Inbound
+	}
+	return policy.Facts{
+		Direction: direction,
+		FromTrunk: caller.trunk, ToTrunk: callee.trunk,
+		FromSide: string(trunks[caller.trunk].Side), ToSide: string(trunks[callee.trunk].Side),
+		Caller: caller.identity.User, Callee: callee.identity.User,
+		Time: c.began,
 	}
 }
 

@@ -20,7 +20,6 @@ import (
 	"github.com/bewaard/bewaard/policy"
 	"github.com/bewaard/bewaard/sip"
 	"github.com/bewaard/bewaard/sip/sdp"
-	"github.com/bewaard/bewaard/sip/trunk"
 	"github.com/bewaard/bewaard/store"
 )
 
@@ -40,7 +39,6 @@ type Call struct {
 	// Owned by run.
 	parties   [2]*party  // by rtp.Leg
 	owned     []*sip.Leg // every leg there has been
-	places    []*trunk.Place
 	route     route
 	direction policy.Direction
 	decision  policy.Decision

@@ -129,10 +129,29 @@ func (c *Call) reroute(end *End) bool {
 	if !c.route.advance() {
 		return false
 	}
-	callee := newParty(c.parties[rtp.Callee].trunk)
+	was := c.parties[rtp.Callee]
+	callee := newParty(was.trunk, sip.Party{User: c.route.called})
+	callee.place = was.place
 	c.parties[rtp.Callee], c.early, c.pending = callee, false, nil
 	c.media.Relay(rtp.Callee, false)
+	if callee.identity != was.identity {
+		c.redirected()
+	}
 	return true
+}
+
+// redirected asks the policy about the number that the call goes to instead of the one
+// dialled. What was not to be recorded stays so.
+func (c *Call) redirected() {
+	if c.silent != "" {
+		return
+	}
+	if d := c.manager.Policy().Decide(c.facts()); d.Record && c.told == nil { // by whichever rule: it is told as that one says
+		c.decision = d
+		c.decided()
+		return
+	}
+	c.silent = c.unfit(rtp.Callee)
 }
 
 func (c *Call) calleeTrunk() trunk.Config { return c.manager.cfg.Trunks[c.parties[rtp.Callee].trunk] }

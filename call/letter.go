@@ -74,5 +74,6 @@ func (l letter) refuse() {
 		l.from.letters.send(letter{kind: refused})
 	case given:
 		l.gift.leg.Hangup(480, "Temporarily Unavailable")
+		l.gift.place.Release()
 	}
 }

@@ -191,7 +191,7 @@ func (m *Manager) Invite(leg *sip.Leg) {
 func newCall(m *Manager, leg *sip.Leg) *Call {
 	c := &Call{manager: m, id: store.NewID(), began: time.Now().UTC(), log: m.log, letters: newLetters()}
 	to, _ := m.trunks.Route(leg.Trunk())
-	c.parties = [2]*party{newParty(leg.Trunk()), newParty(to)}
+	c.parties = [2]*party{newParty(leg.Trunk(), leg.From()), newParty(to, sip.Party{User: leg.Called()})}
 	c.parties[rtp.Caller].leg = leg
 	c.owned = append(c.owned, leg)
 	return c

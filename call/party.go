@@ -6,12 +6,15 @@ import (
 	"github.com/bewaard/bewaard/media/rtp"
 	"github.com/bewaard/bewaard/sip"
 	"github.com/bewaard/bewaard/sip/sdp"
+	"github.com/bewaard/bewaard/sip/trunk"
 )
 
 // party is one of a call's two parties: its leg, and what is agreed with it.
 type party struct {
 	leg      *sip.Leg // nil before it is called
 	trunk    string
+	place    *trunk.Place // on that trunk
+	identity sip.Party    // who it is
 	answered bool
 
 	described *sdp.Description // what it last said of itself; nil before it did
@@ -25,8 +28,8 @@ type party struct {
 	bound            bool          // it has an answer of ours: to say something else needs a new offer
 }
 
-func newParty(trunk string) *party {
-	return &party{trunk: trunk, session: newSession(), version: 1, wish: sdp.SendRecv}
+func newParty(trunk string, who sip.Party) *party {
+	return &party{trunk: trunk, identity: who, session: newSession(), version: 1, wish: sdp.SendRecv}
 }
 
 // events is what the party does; nothing before there is a leg.

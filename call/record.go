@@ -6,6 +6,7 @@ import (
 	"github.com/bewaard/bewaard/media"
 	"github.com/bewaard/bewaard/media/rtp"
 	"github.com/bewaard/bewaard/media/spool"
+	"github.com/bewaard/bewaard/policy"
 	"github.com/bewaard/bewaard/sip/trunk"
 	"github.com/bewaard/bewaard/store"
 )
@@ -61,6 +62,20 @@ func (c *Call) capture() *End {
 	c.row.Recording = &store.Recording{Began: c.started.UTC()}
 	c.update(store.StateRecording)
 	return nil
+}
+
+// unfit says why the policy does not let the recording go on with who came into a place,
+// "" where it does: by the same rule, or because it is one of ours and no rule forbids it.
+func (c *Call) unfit(leg rtp.Leg) string {
+	d := c.manager.Policy().Decide(c.facts())
+	ours := c.manager.cfg.Trunks[c.parties[leg].trunk].Side == trunk.Internal
+	switch {
+	case d.Record && (ours || d.Rule == c.decision.Rule), d.Reason == policy.NoRule && ours:
+		return ""
+	case d.Record:
+		return "transferred" // for a purpose that nobody was told
+	}
+	return d.Reason
 }
 
 // spoolLegs says which leg is which channel: the external party left, ours right.

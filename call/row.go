@@ -27,14 +27,9 @@ func (c *Call) begin() error {
 		ID: c.id, State: store.StateCalling, Began: c.began,
 		Direction: string(c.direction), CallerTrunk: c.parties[rtp.Caller].trunk, CalleeTrunk: c.parties[rtp.Callee].trunk,
 		Caller: c.manager.Policy().Number(caller.From().User), Callee: c.manager.Policy().Number(caller.Called()), CallerCallID: caller.CallID(),
-		Rule: d.Rule, Policy: d.Policy, Expires: d.KeepRow.After(c.began),
+		Policy: d.Policy, Expires: d.KeepRow.After(c.began),
 	}
-	if d.Record {
-		c.row.Purpose, c.row.Basis, c.row.Retention = d.Purpose, string(d.Basis), d.Retention.String()
-	}
-	if d.Exempt != "" {
-		c.row.Announcement = &store.Announcement{Exempt: d.Exempt}
-	}
+	c.decided()
 	row := c.row
 	var failed error
 	done := c.write("begin", func() error { failed = c.manager.parts.Rows.Begin(row); return failed })
@@ -48,6 +43,18 @@ func (c *Call) begin() error {
 		return failed
 	case <-patience.C:
 		return errRowLate
+	}
+}
+
+// decided notes in the row what the policy said.
+func (c *Call) decided() {
+	d := c.decision
+	c.row.Rule, c.row.Announcement = d.Rule, nil
+	if d.Record {
+		c.row.Purpose, c.row.Basis, c.row.Retention = d.Purpose, string(d.Basis), d.Retention.String()
+	}
+	if d.Exempt != "" {
+		c.row.Announcement = &store.Announcement{Exempt: d.Exempt}
 	}
 }
 
@@ -145,9 +152,10 @@ func (c *Call) release(end *End) {
 	if c.media != nil {
 		c.grade(c.media.Close())
 	}
-	for _, place := range c.places {
-		place.Release()
+	for _, p := range c.parties {
+		p.place.Release()
 	}
+	c.transfer.release()
 	c.closeRow(end, code)
 	c.finish(recording, end)
 	c.report(end)

@@ -25,7 +25,7 @@ func (c *Call) bridge(context.Context) *End {
 func (c *Call) talk(ctx context.Context) *End {
 	c.settle()
 	for {
-		h, end := c.next(ctx, nil)
+		h, end := c.next(ctx, c.transfer.overdue())
 		if end != nil {
 			return end
 		}
@@ -44,6 +44,9 @@ func (c *Call) talk(ctx context.Context) *End {
 			end = c.read(h.letter)
 		case transferred:
 			end = c.replace(h.sip)
+		case timeUp:
+			c.transfer.hangup(480, "Temporarily Unavailable")
+			end = c.stay("SIP/2.0 480 Temporarily Unavailable")
 		default:
 			end = c.attend(h)
 		}

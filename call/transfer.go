@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"time"
 
 	"github.com/bewaard/bewaard/media/rtp"
 	"github.com/bewaard/bewaard/policy"
@@ -24,6 +25,26 @@ type transfer struct {
 	party  *party  // who is dialled; nil while another call is asked
 	silent bool    // the party wants no NOTIFY (RFC 4488)
 	gone   bool    // it hung up meanwhile
+	timer  *time.Timer
+}
+
+// overdue is when whoever is to come has been waited for long enough.
+func (t *transfer) overdue() <-chan time.Time {
+	if t == nil {
+		return nil
+	}
+	return t.timer.C
+}
+
+// release gives back what a transfer that came to nothing took.
+func (t *transfer) release() {
+	if t == nil {
+		return
+	}
+	t.timer.Stop()
+	if t.party != nil {
+		t.party.place.Release()
+	}
 }
 
 func (t *transfer) events() <-chan sip.Event {
@@ -84,15 +105,14 @@ func (c *Call) terminateRefer(leg rtp.Leg, r *sip.Request) {
 		return
 	}
 	r.Reply(202, "Accepted")
-	c.transfer = &transfer{leg: leg, silent: strings.EqualFold(r.Header("Refer-Sub"), "false")}
+	c.transfer = &transfer{leg: leg, silent: strings.EqualFold(r.Header("Refer-Sub"), "false"), timer: time.NewTimer(ringTimeout)}
 	c.notify("SIP/2.0 100 Trying", false)
 	if target.Replaces != "" {
 		return
 	}
 	if err := c.dialTransfer(target, r.Header("Referred-By")); err != nil {
 		c.log.Warn("transfer not begun", "call_id", c.id, "leg", leg, "error", err)
-		c.notify("SIP/2.0 503 Service Unavailable", true)
-		c.transfer = nil
+		c.stay("SIP/2.0 503 Service Unavailable")
 	}
 }
 
@@ -111,7 +131,7 @@ func (c *Call) dialTransfer(target sip.ReferTarget, referredBy string) error {
 	trunks, other := c.manager.trunks, c.parties[t.leg.Other()]
 	name, ok := trunks.Route(c.parties[t.leg].trunk)
 	if addr, err := netip.ParseAddr(target.Host); err == nil {
-		if own, known := trunks.Trunk(netip.AddrPortFrom(addr, target.Port)); known {
+		if own, _ := trunks.Trunk(netip.AddrPortFrom(addr, target.Port)); own == c.parties[t.leg].trunk {
 			name, ok = own, true
 		}
 	}
@@ -119,35 +139,39 @@ func (c *Call) dialTransfer(target sip.ReferTarget, referredBy string) error {
 	if !ok || len(peers) == 0 {
 		return errNoPeer
 	}
-	t.party = newParty(name)
+	t.party = newParty(name, sip.Party{User: target.User})
 	offer, err := c.towards(other.described, c.mayUse)
 	if err != nil {
 		return err
 	}
 	c.wishing(offer, other)
-	place, err := trunks.Take(name, false)
-	if err != nil {
+	emergency := c.emergency(t.leg, t.party)
+	if err := trunks.Admit(c.parties[t.leg].trunk, c.parties[t.leg].leg.Peer().Addr.Addr(), emergency); err != nil {
 		return err
 	}
-	c.places = append(c.places, place)
+	if t.party.place, err = trunks.Take(name, emergency); err != nil {
+		return err
+	}
 	cfg := c.manager.cfg.Trunks[name]
 	var headers []sip.Header
 	if referredBy != "" {
 		headers = append(headers, sip.Header{Name: "Referred-By", Value: referredBy})
 	}
 	t.party.leg, err = c.manager.ua.Invite(sip.Invite{
-		Peer: peers[0], Trunk: name, Called: target.User, From: c.identityOf(t.leg.Other()), Headers: headers, MaxForwards: 69,
+		Peer: peers[0], Trunk: name, Called: target.User, From: other.identity, Headers: headers, MaxForwards: 69,
 		Body: c.describeTo(t.party, t.leg, offer), Credentials: credentials(cfg),
 	})
 	return err
 }
 
-// identityOf is how a party is shown to who is called for it.
-func (c *Call) identityOf(leg rtp.Leg) sip.Party {
-	if leg == rtp.Caller {
-		return c.parties[rtp.Caller].leg.From()
+// emergency reports whether who is dialled for a leg's party is to be reached whatever the
+// limits.
+func (c *Call) emergency(leg rtp.Leg, p *party) bool {
+	f := c.facts()
+	if f.Callee = p.identity.User; leg == rtp.Caller {
+		f.Caller = c.parties[rtp.Callee].identity.User
 	}
-	return sip.Party{User: c.route.called}
+	return c.manager.Policy().Decide(f).Emergency
 }
 
 // notify tells the party that is to be replaced how far that is (RFC 3515 §2.4.4).
@@ -173,6 +197,7 @@ func (c *Call) leaves(leg rtp.Leg) bool {
 	}
 	c.transfer.gone = true
 	c.media.Relay(leg.Other(), false) // nobody is there to hear it
+	c.media.Capture(nil)
 	return true
 }
 
@@ -216,6 +241,7 @@ func (c *Call) replace(e sip.Event) *End {
 func (c *Call) stay(status string) *End {
 	t := c.transfer
 	c.notify(status, true)
+	t.release()
 	c.transfer = nil
 	if t.gone {
 		return &End{Cause: HungUp, Leg: t.leg}
@@ -229,35 +255,48 @@ func (c *Call) adopt(p *party) *End {
 	old, other := c.parties[t.leg], c.parties[t.leg.Other()]
 	c.notify("SIP/2.0 200 OK", true)
 	c.transfer = nil
+	t.timer.Stop()
 	old.leg.Hangup(0, "")
+	old.place.Release()
 	c.manager.own(p.leg, c)
 	sip.Bridge(p.leg, other.leg)
 	c.parties[t.leg] = p
-	if t.gone {
-		c.media.Relay(t.leg.Other(), true)
-	}
 	p.codecs = old.codecs // what the channel was recorded with so far
 	c.untold = [2]bool{true, true}
-	if end := c.unannounced(p); end != nil { // before it is heard
+	if end := c.untell(t.leg); end != nil { // before it is heard
 		return end
 	}
 	if end := c.take(t.leg, p.described); end != nil {
 		return end
 	}
+	if t.gone {
+		c.media.Relay(t.leg.Other(), true)
+		if c.recording != nil && c.silent == "" {
+			c.media.Capture(c.tap)
+		}
+	}
 	c.settle()
 	return nil
 }
 
-// unannounced stops the recording of a party from outside that took another's place and
-// was not told.
-func (c *Call) unannounced(p *party) *End {
-	if c.recording == nil || c.silent != "" || c.decision.Exempt != "" || c.manager.cfg.Trunks[p.trunk].Side != trunk.External {
+// untell stops the recording where somebody took a place in it with whom it may not go on:
+// the policy says so, or it is somebody outside who was not told, or it was the one told
+// who left.
+func (c *Call) untell(leg rtp.Leg) *End {
+	if c.recording == nil || c.silent != "" {
+		return nil
+	}
+	reason := c.unfit(leg)
+	if (reason == "" || reason == policy.IsForwarded) && (c.told != nil && c.told.leg == leg || c.decision.Exempt == "" && c.manager.cfg.Trunks[c.parties[leg].trunk].Side == trunk.External) {
+		reason = "transferred"
+	}
+	if reason == "" {
 		return nil
 	}
 	c.media.Capture(nil)
 	c.recording.Stop()
-	c.silent = "transferred"
-	if c.decision.OnFailure == policy.Refuse {
+	c.silent = reason
+	if reason == "transferred" && c.decision.OnFailure == policy.Refuse {
 		return &End{Cause: RecordingRefused, Leg: rtp.Caller}
 	}
 	return nil
@@ -272,9 +311,6 @@ func (c *Call) read(l letter) *End {
 		if c.transfer == nil || c.transfer.party != nil {
 			l.refuse()
 			return nil
-		}
-		if place, err := c.manager.trunks.Take(l.gift.trunk, true); err == nil { // it has one in the other call already
-			c.places = append(c.places, place)
 		}
 		return c.adopt(l.gift)
 	case refused:

@@ -109,8 +109,11 @@ func (d *Directory) Take(trunk string, emergency bool) (*Place, error) {
 	return &Place{limits: l, trunk: trunk}, nil
 }
 
-// Release gives the place back. A second call does nothing.
+// Release gives the place back. A second call does nothing, nor one of no place.
 func (p *Place) Release() {
+	if p == nil {
+		return
+	}
 	p.once.Do(func() {
 		l := p.limits
 		l.mu.Lock()

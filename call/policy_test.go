@@ -1,0 +1,185 @@
+package call
+
+import (
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/bewaard/bewaard/policy"
+	"github.com/bewaard/bewaard/sip/trunk"
+)
+
+// What the rules say of who comes into a call counts as if it had been called at first.
+
+func terminates(pbx, _ *trunk.Config) { pbx.Refer = trunk.Terminate }
+
+const elsewhere = "4100" // the port of who comes
+
+// A recorded caller who is transferred to a number that is not to be recorded is not
+// recorded there, though it is one of ours.
+func TestTransferToPrivateNumber(t *testing.T) {
+	private := func(c *policy.Config) { c.Rules[0].Match.To = []string{"299"} }
+	inBubbleOf(t, private, terminates, func(b *bubble) {
+		_, toPBX, answer, _ := b.connected()
+		called(b.pbx, toPBX, answer).send("REFER", "Refer-To: <sip:299@10.0.0.5>\r\nRefer-Sub: false\r\n", "")
+		b.pbx.Expect("SIP/2.0 202")
+		out := b.pbx.Expect("INVITE sip:299")
+		reply(b.pbx, out, "third", "200 OK", "", strings.Replace(answeredWith, "6000", elsewhere, 1))
+		b.pbx.Expect("ACK ")
+		b.pbx.Reply(b.pbx.Expect("BYE "), "200 OK", "")
+		b.did("capture false", "stop recording", "connect callee to 10.0.0.5:"+elsewhere)
+	})
+}
+
+// A recorded caller who is transferred within the company goes on being recorded, by the
+// rule that let it begin.
+func TestTransferInsideIsRecorded(t *testing.T) {
+	inBubbleOf(t, nil, terminates, func(b *bubble) {
+		_, toPBX, answer, _ := b.connected()
+		called(b.pbx, toPBX, answer).send("REFER", "Refer-To: <sip:201@10.0.0.5>\r\nRefer-Sub: false\r\n", "")
+		b.pbx.Expect("SIP/2.0 202")
+		out := b.pbx.Expect("INVITE sip:201")
+		reply(b.pbx, out, "third", "200 OK", "", strings.Replace(answeredWith, "6000", elsewhere, 1))
+		b.pbx.Expect("ACK ")
+		b.pbx.Reply(b.pbx.Expect("BYE "), "200 OK", "")
+		b.did("connect callee to 10.0.0.5:" + elsewhere)
+	})
+}
+
+// An exemption from the announcement is about the calls of its rule: not about an
+// outsider, an emergency centre or a private number that such a call is transferred to.
+func TestTransferUnderExemption(t *testing.T) {
+	exempt := func(c *policy.Config) { c.Rules[1].Announce, c.Rules[1].Exempt = nil, "told in the contract" }
+	for _, to := range []string{"+31301234567", "112", "+31881234567"} {
+		inBubbleOf(t, exempt, terminates, func(b *bubble) {
+			_, toPBX := b.talking(offered, answeredWith)
+			toPBX.send("REFER", "Refer-To: <sip:"+to+"@192.0.2.1>\r\nRefer-Sub: false\r\n", "")
+			b.pbx.Expect("SIP/2.0 202")
+			out := b.carrier.Expect("INVITE sip:" + to)
+			reply(b.carrier, out, "third", "200 OK", "", strings.Replace(offered, "4000", elsewhere, 1))
+			b.carrier.Expect("ACK ")
+			b.pbx.Reply(b.pbx.Expect("BYE "), "200 OK", "")
+			synctest.Wait()
+			b.did("capture false", "stop recording", "connect callee to 203.0.113.3:"+elsewhere)
+		})
+	}
+}
+
+// An emergency call finds a place on a full trunk, also by a transfer.
+func TestTransferToEmergencyOnFullTrunk(t *testing.T) {
+	full := func(pbx, carrier *trunk.Config) { terminates(pbx, carrier); carrier.MaxCalls = 1 }
+	plainly(t, full, func(b *bubble) {
+		_, toPBX := b.talking(offered, answeredWith)
+		toPBX.send("REFER", "Refer-To: <sip:+31301234567@192.0.2.1>\r\nRefer-Sub: false\r\n", "")
+		b.pbx.Expect("SIP/2.0 202")
+		b.carrier.Silent(time.Second)
+		toPBX.send("REFER", "Refer-To: <sip:112@192.0.2.1>\r\nRefer-Sub: false\r\n", "")
+		b.pbx.Expect("SIP/2.0 202")
+		b.carrier.Expect("INVITE sip:112")
+	})
+}
+
+// Who was told asks to be replaced and goes: nothing is recorded while nobody is there,
+// nor once somebody is who was not told.
+func TestToldPartyLeaves(t *testing.T) {
+	inBubbleOf(t, nil, func(_, carrier *trunk.Config) { carrier.Refer = trunk.Terminate }, func(b *bubble) {
+		invite, _, _, ok := b.connected()
+		far := calling(b.carrier, invite, ok)
+		far.send("REFER", "Refer-To: <sip:200@10.0.0.5>\r\nRefer-Sub: false\r\n", "")
+		b.carrier.Expect("SIP/2.0 202")
+		out := b.pbx.Expect("INVITE sip:200")
+		far.send("BYE", "", "")
+		b.carrier.Expect("SIP/2.0 200")
+		synctest.Wait()
+		b.did("relay callee false", "capture false")
+		reply(b.pbx, out, "third", "200 OK", "", strings.Replace(answeredWith, "6000", elsewhere, 1))
+		b.pbx.Expect("ACK ")
+		synctest.Wait()
+		b.did("capture false", "stop recording", "connect caller to 10.0.0.5:"+elsewhere, "relay callee true")
+	})
+}
+
+// Who leaves before the new party answers is not waited for with the recorder on; it goes
+// on when both are there again.
+func TestRecordingWaitsForNewParty(t *testing.T) {
+	inBubbleOf(t, nil, terminates, func(b *bubble) {
+		_, toPBX, answer, _ := b.connected()
+		pbx := called(b.pbx, toPBX, answer)
+		pbx.send("REFER", "Refer-To: <sip:201@10.0.0.5>\r\nRefer-Sub: false\r\n", "")
+		b.pbx.Expect("SIP/2.0 202")
+		out := b.pbx.Expect("INVITE sip:201")
+		pbx.send("BYE", "", "")
+		b.pbx.Expect("SIP/2.0 200")
+		reply(b.pbx, out, "third", "200 OK", "", strings.Replace(answeredWith, "6000", elsewhere, 1))
+		b.pbx.Expect("ACK ")
+		synctest.Wait()
+		b.did("relay caller false", "capture false", "connect callee to 10.0.0.5:"+elsewhere, "relay caller true", "capture true")
+	})
+}
+
+// A transfer that comes to nothing gives its place on the trunk back, and one that does
+// not come to an end is given up after the time that any callee may ring.
+func TestTransferGivesPlaceBack(t *testing.T) {
+	two := func(pbx, carrier *trunk.Config) { terminates(pbx, carrier); carrier.MaxCalls = 2 }
+	plainly(t, two, func(b *bubble) {
+		_, toPBX := b.talking(offered, answeredWith)
+		for range 3 {
+			toPBX.send("REFER", "Refer-To: <sip:+31301234567@192.0.2.1>\r\nRefer-Sub: false\r\n", "")
+			b.pbx.Expect("SIP/2.0 202")
+			b.carrier.Reply(b.carrier.Expect("INVITE "), "486 Busy Here", "")
+			b.carrier.Expect("ACK ")
+			synctest.Wait()
+		}
+		toPBX.send("REFER", "Refer-To: <sip:+31301234567@192.0.2.1>\r\nRefer-Sub: false\r\n", "")
+		b.pbx.Expect("SIP/2.0 202")
+		out := b.carrier.Expect("INVITE ")
+		reply(b.carrier, out, "third", "180 Ringing", "", "")
+		toPBX.send("BYE", "", "")
+		b.pbx.Expect("SIP/2.0 200")
+		b.carrier.Silent(ringTimeout - time.Second)
+		got := collect(b.carrier, 2)
+		if len(got["CANCEL"]) != 1 || len(got["BYE"]) != 1 {
+			t.Errorf("got %v, want a CANCEL for who rings and a BYE for who waited", got)
+		}
+	})
+}
+
+// A transfer goes out by the trunk that the party's calls go by, whatever address of
+// another trunk it names.
+func TestTransferStaysOnRoute(t *testing.T) {
+	plainly(t, func(_, carrier *trunk.Config) { carrier.Refer = trunk.Terminate }, func(b *bubble) {
+		first, _ := b.talking(offered, answeredWith)
+		first.send("REFER", "Refer-To: <sip:+31900123@192.0.2.77:5060>\r\nRefer-Sub: false\r\n", "")
+		b.carrier.Expect("SIP/2.0 202")
+		b.pbx.Expect("INVITE sip:+31900123@")
+	})
+}
+
+// A call that is redirected to a private or an emergency number is neither announced nor
+// recorded.
+func TestRedirectedToPrivateNumber(t *testing.T) {
+	for to, reason := range map[string]string{"+31881234567": "rule", "112": "emergency"} {
+		inBubbleOf(t, nil, nil, func(b *bubble) {
+			invite := b.pbx.Invite("+31612345678", offered, "")
+			b.pbx.Expect("SIP/2.0 100")
+			out := b.carrier.Expect("INVITE ")
+			b.carrier.ReplyWith(out, "302 Moved", "Contact: <sip:"+to+"@203.0.113.3>\r\n")
+			b.carrier.Expect("ACK ")
+			out = b.carrier.Expect("INVITE sip:" + to)
+			third := called(b.carrier, out, reply(b.carrier, out, "x", "200 OK", "", answeredWith))
+			b.carrier.Expect("ACK ")
+			calling(b.pbx, invite, b.pbx.Expect("SIP/2.0 200")).ack("")
+			synctest.Wait()
+			for _, effect := range b.effects {
+				if strings.HasPrefix(effect, "play") || strings.HasPrefix(effect, "capture") || strings.HasPrefix(effect, "record") {
+					t.Errorf("redirected to %s: %q", to, effect)
+				}
+			}
+			third.send("BYE", "", "")
+			b.carrier.Expect("SIP/2.0 200")
+			b.pbx.Reply(b.pbx.Expect("BYE "), "200 OK", "")
+			b.wrote("calling", "not_recorded answered "+reason)
+		})
+	}
+}
