@@ -2,7 +2,6 @@ package sip
 
 import (
 	"encoding/hex"
-	"fmt"
 	"runtime"
 	"strings"
 	"testing"
@@ -76,9 +75,8 @@ func TestReofferOfOurs(t *testing.T) {
 		leg.Reoffer([]byte(otherSDP))
 		again := w.pbx.Expect("INVITE ")
 		d := called(w.pbx, invite, answer)
-		d.send("INVITE", "", someSDP)
-		glare := w.pbx.Expect("SIP/2.0 491")
-		d.peer.Send(fmt.Sprintf("ACK %s SIP/2.0\r\nVia: %s\r\nMax-Forwards: 70\r\nFrom: %s\r\nTo: %s\r\nCall-ID: %s\r\nCSeq: 1 ACK\r\nContent-Length: 0\r\n\r\n", d.uri, glare.Header("Via"), d.local, d.remote, d.call))
+		theirs := d.send("INVITE", "", someSDP)
+		w.pbx.Acknowledge(theirs, w.pbx.Expect("SIP/2.0 491"))
 		w.pbx.Reply(again, "491 Request Pending", "")
 		w.pbx.Expect("ACK ")
 		w.event(leg, ReofferRejected)

@@ -1,7 +1,6 @@
 package sip
 
 import (
-	"crypto/rand"
 	"fmt"
 	"strings"
 	"testing"
@@ -12,47 +11,31 @@ import (
 
 // reply answers a request of ours with a tag and header lines of the test's.
 func reply(p *siptest.Peer, request siptest.Message, tag, status, more, body string) siptest.Message {
-	to := request.Header("To")
-	if !strings.Contains(to, "tag=") {
-		to += ";tag=" + tag
-	}
-	if body != "" {
-		more += "Content-Type: application/sdp\r\n"
-	}
-	m := siptest.Message{Text: fmt.Sprintf("SIP/2.0 %s\r\nVia: %s\r\nFrom: %s\r\nTo: %s\r\nCall-ID: %s\r\nCSeq: %s\r\nContact: <sip:%s@%s>\r\n%sContent-Length: %d\r\n\r\n%s",
-		status, request.Header("Via"), request.Header("From"), to, request.Header("Call-ID"), request.Header("CSeq"), tag, p.Addr(), more, len(body), body)}
-	p.Send(m.Text)
-	return m
+	return p.Respond(request, siptest.Response{Status: status, Tag: tag, More: more, Body: body})
 }
 
-// peerDialog is the peer's view of a dialog: what it puts into its requests.
+// peerDialog is a dialog of the peer's that counts its requests.
 type peerDialog struct {
-	peer                     *siptest.Peer
-	uri, local, remote, call string
-	seq                      int
+	siptest.Dialog
+	peer *siptest.Peer
+	seq  int
 }
 
 // calling is the dialog of a peer that sent us an INVITE.
 func calling(p *siptest.Peer, invite, response siptest.Message) *peerDialog {
-	return &peerDialog{p, strings.Trim(response.Header("Contact"), "<>"), invite.Header("From"), response.Header("To"), invite.Header("Call-ID"), 1}
+	return &peerDialog{p.CallerDialog(invite, response), p, 1}
 }
 
 // called is the dialog of a peer that answered our INVITE so.
 func called(p *siptest.Peer, invite, response siptest.Message) *peerDialog {
-	return &peerDialog{p, strings.Trim(invite.Header("Contact"), "<>"), response.Header("To"), invite.Header("From"), invite.Header("Call-ID"), 0}
+	return &peerDialog{p.CalleeDialog(invite, response), p, 0}
 }
 
 func (d *peerDialog) send(method, more, body string) siptest.Message {
 	if method != "ACK" {
 		d.seq++
 	}
-	if body != "" && !strings.Contains(more, "Content-Type") {
-		more += "Content-Type: application/sdp\r\n"
-	}
-	m := siptest.Message{Text: fmt.Sprintf("%s %s SIP/2.0\r\nVia: SIP/2.0/UDP %s;branch=z9hG4bK%s%d.%s;rport\r\nMax-Forwards: 70\r\nFrom: %s\r\nTo: %s\r\nCall-ID: %s\r\nCSeq: %d %s\r\nContact: <sip:peer@%s>\r\n%sContent-Length: %d\r\n\r\n%s",
-		method, d.uri, d.peer.Addr(), method, d.seq, strings.ToLower(rand.Text()), d.local, d.remote, d.call, d.seq, method, d.peer.Addr(), more, len(body), body)}
-	d.peer.Send(m.Text)
-	return m
+	return d.peer.Request(d.Dialog, method, d.seq, more, body)
 }
 
 func (w *world) header(m siptest.Message, name, want string) {

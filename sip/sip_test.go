@@ -2,6 +2,7 @@ package sip
 
 import (
 	"log/slog"
+	"net"
 	"net/netip"
 	"strings"
 	"testing"
@@ -44,21 +45,53 @@ type world struct {
 
 func inBubble(t *testing.T, test func(w *world)) {
 	t.Helper()
+	inBubbleWith(t, Config{}, test)
+}
+
+func inBubbleWith(t *testing.T, cfg Config, test func(w *world)) {
+	t.Helper()
+	inBubbleBy(t, cfg, func(_ *world, c net.PacketConn) net.PacketConn { return c }, test)
+}
+
+// inBubbleBy puts something of the test's between the user agent and its socket.
+func inBubbleBy(t *testing.T, cfg Config, wrap func(w *world, c net.PacketConn) net.PacketConn, test func(w *world)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{T: t, network: siptest.NewNetwork(), handler: &handler{legs: make(chan *Leg, 8), ready: true}}
 		w.legs = w.handler.legs
-		w.ua = New(Config{}, w.handler, slog.New(slog.DiscardHandler), nil)
-		w.ua.ServePacket(w.network.Listen(ourAddr))
+		w.ua = New(cfg, w.handler, slog.New(slog.DiscardHandler), nil)
+		w.ua.ServePacket(wrap(w, w.network.Listen(ourAddr)))
 		w.pbx = siptest.NewPeer(t, w.network, pbxAddr, ourAddr)
+		defer func() { // also when the test gives up: what is left would hold the bubble
+			if err := w.ua.Close(); err != nil {
+				t.Errorf("close: %v", err)
+			}
+		}()
 		test(w)
 		synctest.Wait()
 		if n := w.ua.Legs(); n != 0 {
 			t.Errorf("got %d legs left, want 0", n)
 		}
-		if err := w.ua.Close(); err != nil {
-			t.Errorf("close: %v", err)
-		}
 	})
+}
+
+// seam is a socket that shows the test every datagram that leaves: before it does, and
+// after, while sipgo still waits for the write.
+type seam struct {
+	net.PacketConn
+	before, after func(m siptest.Message)
+}
+
+func (s *seam) WriteTo(b []byte, to net.Addr) (int, error) {
+	m := siptest.Message{Text: string(b)}
+	if s.before != nil {
+		s.before(m)
+	}
+	n, err := s.PacketConn.WriteTo(b, to)
+	if s.after != nil {
+		s.after(m)
+	}
+	return n, err
 }
 
 // incoming sends an INVITE and returns it with its leg, past the 100.
