@@ -26,16 +26,25 @@ func (ua *UA) newCallerLeg(req *stack.Request, tx *stack.ServerTx, source netip.
 	l.reliable.accept(req)
 	l.session.accept(req, ua.cfg)
 	l.ids.learn(req)
-	ua.register(l)
-	tx.OnCancel(func(cancel *stack.Request) {
+	return l
+}
+
+// heedCancel has a CANCEL end the leg, also one that came before now: of that sipgo tells
+// no more than that it came.
+func (l *Leg) heedCancel() {
+	cancelled := func(e Event) {
 		if !l.end() {
 			return
 		}
-		ua.metrics.response("INVITE", 487, trunk)
-		e := Event{Kind: Cancelled, Reason: header(cancel, "Reason"), Headers: ua.passing(cancel)}
-		ua.running.Go(func() { l.post(e) }) // sipgo holds the transaction's lock here
+		l.ua.metrics.response("INVITE", 487, l.trunk)
+		l.ua.running.Go(func() { l.post(e) }) // sipgo holds the transaction's lock here
+	}
+	heeded := l.server.OnCancel(func(cancel *stack.Request) {
+		cancelled(Event{Kind: Cancelled, Reason: header(cancel, "Reason"), Headers: l.ua.passing(cancel)})
 	})
-	return l
+	if !heeded {
+		cancelled(Event{Kind: Cancelled})
+	}
 }
 
 // Answer sends the 200 and repeats it until the ACK comes; Confirmed or Unconfirmed
@@ -73,12 +82,15 @@ func (l *Leg) answerNow(body []byte, headers []Header) error {
 	l.mu.Unlock()
 	res := l.responseTo(l.invite, 200, "OK", body, headers...)
 	timer.write(res)
-	l.ua.metrics.response("INVITE", 200, l.trunk)
-	if err := l.server.Respond(res); err != nil {
+	switch err := deliver(l.server, res); {
+	case errors.Is(err, stack.ErrTransactionCanceled):
+		return errOver // the Cancelled event says so
+	case err != nil:
 		l.end() // nobody is there to be hung up
 		l.server.Terminate()
 		return err
 	}
+	l.ua.metrics.response("INVITE", 200, l.trunk)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.state == answered { // the ACK may have come already
@@ -156,7 +168,7 @@ func (l *Leg) reject(h hangup) {
 }
 
 func (l *Leg) respond(code int, reason string, body []byte, headers ...Header) error {
-	err := l.server.Respond(l.responseTo(l.invite, code, reason, body, headers...))
+	err := deliver(l.server, l.responseTo(l.invite, code, reason, body, headers...))
 	if errors.Is(err, stack.ErrTransactionCanceled) {
 		return nil // the Cancelled event says so
 	}

@@ -78,13 +78,18 @@ const eventsQueue = 8
 
 func newTag() string { return strings.ToLower(rand.Text()) }
 
-func (ua *UA) register(l *Leg) {
+// register enters a leg, unless its INVITE is a copy of one that has a leg already.
+func (ua *UA) register(l *Leg) (fresh bool) {
 	ua.mu.Lock()
 	defer ua.mu.Unlock()
+	if _, merged := ua.invites[l.merges]; merged {
+		return false
+	}
 	ua.legs[l.localTag] = l
 	if l.merges != "" {
 		ua.invites[l.merges] = l
 	}
+	return true
 }
 
 // leg returns the leg with one of our tags, nil for none.
@@ -92,6 +97,18 @@ func (ua *UA) leg(localTag string) *Leg {
 	ua.mu.Lock()
 	defer ua.mu.Unlock()
 	return ua.legs[localTag]
+}
+
+// invitedBy returns the caller leg whose INVITE has that transaction, nil for none.
+func (ua *UA) invitedBy(key string) *Leg {
+	ua.mu.Lock()
+	defer ua.mu.Unlock()
+	for _, l := range ua.invites {
+		if l.server.Key() == key {
+			return l
+		}
+	}
+	return nil
 }
 
 // forget ends the leg for good: what comes for it from now on gets a 481.

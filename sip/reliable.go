@@ -94,7 +94,7 @@ func (l *Leg) Progress(code int, reason string, body []byte, headers ...Header) 
 
 // provide sends a provisional response. That the peer cancelled meanwhile is not an error.
 func (l *Leg) provide(res *stack.Response) error {
-	if err := l.server.Respond(res); err != nil && l.isProceeding() {
+	if err := deliver(l.server, res); err != nil && l.isProceeding() {
 		return err
 	}
 	return nil

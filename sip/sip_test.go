@@ -24,12 +24,13 @@ const (
 type handler struct {
 	legs  chan *Leg
 	ready bool
+	pause time.Duration // before a leg is made
 }
 
 func (h *handler) Trunk(source netip.AddrPort) (string, bool) {
 	return "pbx", source == netip.MustParseAddrPort(pbxAddr)
 }
-func (h *handler) Settings(string) Settings { return Settings{} }
+func (h *handler) Settings(string) Settings { time.Sleep(h.pause); return Settings{} }
 func (h *handler) Invite(l *Leg)            { h.legs <- l }
 func (h *handler) Ready() bool              { return h.ready }
 
