@@ -41,7 +41,7 @@ func (ua *UA) faultOf(req *stack.Request) *fault {
 		return nil
 	case req.MaxForwards() != nil && req.MaxForwards().Val() == 0 && req.Method != stack.OPTIONS:
 		return &fault{483, "Too Many Hops", nil}
-	case ua.looped(req):
+	case ua.looped(req) && !ua.spirals(req):
 		return &fault{482, "Loop Detected", nil}
 	}
 	if unsupported := unsupportedOf(req); unsupported != "" {
