@@ -49,14 +49,15 @@ func (l *Leg) heedCancel() {
 
 // Answer sends the 200 and repeats it until the ACK comes; Confirmed or Unconfirmed
 // follows. The 2xx is ours to repeat, on every transport: RFC 3261 §13.3.1.4. It waits
-// for the PRACK of a description that went before it (RFC 3262 §3).
+// for the PRACK of a description that went before it, and for our answer to an offer that
+// a PRACK or UPDATE brought (RFC 3262 §5).
 func (l *Leg) Answer(body []byte, headers ...Header) error {
 	l.mu.Lock()
 	if l.state != proceeding {
 		l.mu.Unlock()
 		return errOver
 	}
-	if l.reliable.describes() {
+	if l.mustWait() {
 		l.reliable.answer = func() { // the call thinks it is answered
 			if err := l.answerNow(body, headers); err != nil && !errors.Is(err, errOver) {
 				l.post(Event{Kind: Unconfirmed})
@@ -77,7 +78,9 @@ func (l *Leg) answerNow(body []byte, headers []Header) error {
 	}
 	l.state = answered
 	l.reliable.stop()
-	l.sent = body
+	if len(body) > 0 { // else the one that went before stands
+		l.sent = body
+	}
 	timer := l.session.answer()
 	l.mu.Unlock()
 	res := l.responseTo(l.invite, 200, "OK", body, headers...)

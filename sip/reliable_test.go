@@ -143,6 +143,118 @@ func TestPrackDescribes(t *testing.T) {
 	})
 }
 
+// The 200 waits for our answer to an offer that a PRACK brought, whatever it is.
+func TestAnswerAwaitsOurs(t *testing.T) {
+	for want, settle := range map[string]func(l *Leg){
+		"SIP/2.0 200": func(l *Leg) { l.AnswerReoffer([]byte(otherSDP)) },
+		"SIP/2.0 488": func(l *Leg) { l.RejectReoffer(488, "Not Acceptable Here") },
+	} {
+		inBubble(t, func(w *world) {
+			invite, leg := w.incoming("Supported: 100rel\r\n")
+			leg.Progress(183, "Session Progress", []byte(otherSDP))
+			progress := w.pbx.Expect("SIP/2.0 183")
+			leg.Answer(nil)
+			d := calling(w.pbx, invite, progress)
+			d.send("PRACK", "RAck: "+progress.Header("RSeq")+" 1 INVITE\r\n", someSDP)
+			w.event(leg, Reoffered)
+			w.pbx.Silent(time.Second)
+			settle(leg)
+			if m := w.pbx.Expect(want); m.Method() != "PRACK" {
+				w.Errorf("got %s to %s, want the PRACK's answer first", m.Start(), m.Header("CSeq"))
+			}
+			if m := w.pbx.Expect("SIP/2.0 200"); m.Method() != "INVITE" {
+				w.Errorf("got a 200 to %s, want the INVITE's", m.Header("CSeq"))
+			}
+			w.pbx.Request(d.Dialog, "ACK", 1, "", "")
+			w.event(leg, Confirmed)
+			w.hangUp(leg)
+		})
+	}
+}
+
+// An UPDATE's offer that is not answered yet holds the 200 as well.
+func TestAnswerAwaitsUpdate(t *testing.T) {
+	inBubble(t, func(w *world) {
+		invite, leg := w.incoming("Supported: 100rel\r\n")
+		leg.Progress(183, "Session Progress", []byte(otherSDP))
+		progress := w.pbx.Expect("SIP/2.0 183")
+		d := calling(w.pbx, invite, progress)
+		d.send("PRACK", "RAck: "+progress.Header("RSeq")+" 1 INVITE\r\n", "")
+		w.pbx.Expect("SIP/2.0 200")
+		d.send("UPDATE", "", someSDP)
+		w.event(leg, Reoffered)
+		leg.Answer(nil)
+		w.pbx.Silent(time.Second)
+		leg.AnswerReoffer([]byte(otherSDP))
+		for _, method := range []string{"UPDATE", "INVITE"} {
+			if m := w.pbx.Expect("SIP/2.0 200"); m.Method() != method {
+				w.Errorf("got a 200 to %s, want the %s's", m.Header("CSeq"), method)
+			}
+		}
+		w.pbx.Request(d.Dialog, "ACK", 1, "", "")
+		w.event(leg, Confirmed)
+		w.hangUp(leg)
+	})
+}
+
+// A PRACK that comes after the 200 is for a response that we sent: it gets a 200.
+func TestPrackAfterAnswer(t *testing.T) {
+	inBubble(t, func(w *world) {
+		invite, leg := w.incoming("Require: 100rel\r\n")
+		leg.Progress(180, "Ringing", nil)
+		leg.Progress(180, "Ringing", nil) // is never sent
+		ringing := w.pbx.Expect("SIP/2.0 180")
+		leg.Answer([]byte(otherSDP))
+		w.pbx.Expect("SIP/2.0 200")
+		d := calling(w.pbx, invite, ringing)
+		rack := "RAck: " + ringing.Header("RSeq") + " 1 INVITE\r\n"
+		d.send("PRACK", rack, "")
+		if m := w.pbx.Expect("SIP/2.0 200"); m.Method() != "PRACK" {
+			w.Errorf("got a 200 to %s, want the PRACK's", m.Header("CSeq"))
+		}
+		d.send("PRACK", rack, "")
+		w.pbx.Expect("SIP/2.0 481") // once is enough
+		w.pbx.Request(d.Dialog, "ACK", 1, "", "")
+		w.event(leg, Confirmed)
+		w.pbx.Silent(time.Minute)
+		w.hangUp(leg)
+	})
+}
+
+// A callee has nothing to acknowledge by PRACK, and its call goes on.
+func TestPrackOfCallee(t *testing.T) {
+	inBubble(t, func(w *world) {
+		leg, invite, answer := w.talking()
+		called(w.pbx, invite, answer).send("PRACK", "RAck: 1 1 INVITE\r\n", "")
+		w.pbx.Expect("SIP/2.0 481")
+		w.hangUp(leg)
+	})
+}
+
+// A description that went before the 200 stands after it: a refresh by INVITE has it.
+func TestEarlyDescriptionStands(t *testing.T) {
+	inBubble(t, func(w *world) {
+		invite, leg := w.incoming("Supported: 100rel, timer\r\nSession-Expires: 200;refresher=uas\r\n")
+		leg.Progress(183, "Session Progress", []byte(otherSDP))
+		progress := w.pbx.Expect("SIP/2.0 183")
+		d := calling(w.pbx, invite, progress)
+		d.send("PRACK", "RAck: "+progress.Header("RSeq")+" 1 INVITE\r\n", "")
+		w.pbx.Expect("SIP/2.0 200")
+		leg.Answer(nil)
+		w.pbx.Expect("SIP/2.0 200")
+		w.pbx.Request(d.Dialog, "ACK", 1, "", "")
+		w.event(leg, Confirmed)
+		refresh := w.pbx.ExpectWithin(2*time.Minute, "INVITE ")
+		if refresh.Body() != otherSDP {
+			w.Errorf("got description %q, want the one of the 183", refresh.Body())
+		}
+		reply(w.pbx, refresh, "", "200 OK", "Session-Expires: 200;refresher=uac\r\n", someSDP)
+		w.pbx.Expect("ACK ")
+		w.event(leg, Refreshed)
+		w.hangUp(leg)
+	})
+}
+
 // A CANCEL ends what waits for a PRACK.
 func TestReliableCancelled(t *testing.T) {
 	inBubble(t, func(w *world) {
