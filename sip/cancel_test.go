@@ -174,6 +174,67 @@ func TestAckIsQuick(t *testing.T) {
 	})
 }
 
+// Why a call was given up is said also by a CANCEL that has to wait for a provisional
+// response, and by the BYE where the 200 comes instead.
+func TestReasonOfCancel(t *testing.T) {
+	const reason = `SIP;cause=200;text="Call completed elsewhere"`
+	for status, method := range map[string]string{"100 Trying": "CANCEL ", "200 OK": "BYE "} {
+		inBubble(t, func(w *world) {
+			leg, invite := w.outgoing()
+			leg.Hangup(487, "Request Terminated", Header{"Reason", reason})
+			w.pbx.Silent(100 * time.Millisecond)
+			w.pbx.Reply(invite, status, "")
+			last := w.pbx.Within(time.Second, method)
+			if got := last.Headers("Reason"); len(got) != 1 || got[0] != reason {
+				w.Errorf("got Reason %q in the %s, want %q", got, method, reason)
+			}
+			w.pbx.Reply(last, "200 OK", "")
+			if method == "CANCEL " {
+				w.pbx.Reply(invite, "487 Request Terminated", "")
+				w.pbx.Expect("ACK ")
+			}
+			w.pbx.Silent(time.Minute)
+		})
+	}
+}
+
+// A callee that hangs up while it rings, which it should not, has its INVITE cancelled;
+// what asks for something in an early dialog that is given up gets a 481.
+func TestCalleeHangsUpEarly(t *testing.T) {
+	inBubble(t, func(w *world) {
+		leg, invite := w.outgoing()
+		d := called(w.pbx, invite, w.pbx.Reply(invite, "180 Ringing", ""))
+		w.event(leg, Progressed)
+		bye := w.pbx.Compose(d.Dialog, "BYE", 1, "Reason: Q.850;cause=17\r\n", "")
+		w.pbx.Send(bye.Text)
+		if e := w.event(leg, Ended); e.Reason != "Q.850;cause=17" {
+			w.Errorf("got reason %q", e.Reason)
+		}
+		w.pbx.Expect("SIP/2.0 200")
+		w.pbx.Reply(w.pbx.Expect("CANCEL "), "200 OK", "")
+		w.pbx.Request(d.Dialog, "INFO", 2, "", "")
+		w.pbx.Expect("SIP/2.0 481")
+		leg.Hangup(0, "") // what release does
+		w.pbx.Reply(invite, "487 Request Terminated", "")
+		w.pbx.Expect("ACK ")
+		w.pbx.Silent(time.Minute)
+	})
+}
+
+// The same where the INVITE never gets a final response: it is forgotten after 64·T1.
+func TestCalleeHangsUpEarlyAndIsGone(t *testing.T) {
+	inBubble(t, func(w *world) {
+		leg, invite := w.outgoing()
+		ringing := w.pbx.Reply(invite, "180 Ringing", "")
+		w.event(leg, Progressed)
+		w.pbx.Request(w.pbx.CalleeDialog(invite, ringing), "BYE", 1, "", "")
+		w.event(leg, Ended)
+		time.Sleep(2 * confirmTimeout)
+		synctest.Wait()
+		w.noTransactions()
+	})
+}
+
 // Copies of an INVITE that come at once are one call; the second is counted as refused.
 func TestMergedAtOnce(t *testing.T) {
 	inBubble(t, func(w *world) {

@@ -217,6 +217,32 @@ func TestAsk(t *testing.T) {
 	})
 }
 
+// A peer that answers neither an offer in the dialog nor whether it is there is taken for
+// gone. It may have lost packets only: its call is ended with a BYE (RFC 3261 §12.2.1.2).
+func TestGone(t *testing.T) {
+	for method, ask := range map[string]func(l *Leg){
+		"INVITE ":  func(l *Leg) { l.Reoffer([]byte(otherSDP)) },
+		"OPTIONS ": func(*Leg) {}, // comes by itself
+	} {
+		inBubble(t, func(w *world) {
+			_, leg, _ := w.established("")
+			ask(leg)
+			w.pbx.ExpectWithin(time.Hour, method)
+			bye := w.pbx.Within(time.Minute, "BYE ")
+			w.header(bye, "Reason", `SIP;cause=408;text="Request Timeout"`)
+			w.pbx.Reply(bye, "200 OK", "")
+			if method == "INVITE " {
+				w.event(leg, ReofferRejected)
+			}
+			if e := w.event(leg, Ended); e.Reason != "SIP;cause=408" {
+				w.Errorf("got reason %q", e.Reason)
+			}
+			leg.Hangup(0, "") // what release does: nothing more is sent
+			w.pbx.Silent(time.Minute)
+		})
+	}
+}
+
 // Each party's Session-ID reaches the other unchanged, and one is made for who has none.
 func TestSessionID(t *testing.T) {
 	inBubble(t, func(w *world) {

@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"reflect"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -114,6 +115,17 @@ func (w *world) outgoing() (*Leg, siptest.Message) {
 		w.Fatal(err)
 	}
 	return leg, w.pbx.Expect("INVITE ")
+}
+
+// noTransactions fails the test if sipgo still has one.
+func (w *world) noTransactions() {
+	w.Helper()
+	for _, name := range []string{"clientTransactions", "serverTransactions"} {
+		items := reflect.ValueOf(w.ua.transactions).Elem().FieldByName(name).Elem().FieldByName("items")
+		for _, key := range items.MapKeys() {
+			w.Errorf("got transaction %v left in %s", key, name)
+		}
+	}
 }
 
 func (w *world) event(l *Leg, want EventKind) Event {
