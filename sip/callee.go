@@ -304,7 +304,7 @@ func (l *Leg) handleProvisional(res *stack.Response) {
 	l.mu.Unlock()
 	switch {
 	case state == cancelling && first:
-		l.cancel(hangup{})
+		l.cancel()
 	case state != proceeding || res.StatusCode == 100:
 	case d == nil || l.acknowledgeReliable(d, res):
 		l.post(Event{Kind: Progressed, Code: res.StatusCode, Reason: res.Reason, Body: descriptionIn(res), Branch: branch, Headers: l.ua.passing(res)})
@@ -314,11 +314,14 @@ func (l *Leg) handleProvisional(res *stack.Response) {
 // handleAnswer acknowledges the 2xx at once: we always sent the offer.
 func (l *Leg) handleAnswer(res *stack.Response) {
 	l.mu.Lock()
-	was := l.state
+	was, why := l.state, hangup{}
 	if was == proceeding {
 		l.state = confirmed
 	} else {
 		l.state = over
+	}
+	if l.hangUp != nil {
+		why = *l.hangUp
 	}
 	l.dialog, _ = l.branch(res)
 	// The route set of the dialog is the 2xx's: RFC 3261 §13.2.2.4.
@@ -340,7 +343,7 @@ func (l *Leg) handleAnswer(res *stack.Response) {
 		l.post(Event{Kind: Answered, Code: res.StatusCode, Reason: res.Reason, Body: descriptionIn(res), Headers: l.ua.passing(res)})
 		return
 	}
-	l.bye(hangup{}) // the 200 crossed our CANCEL: RFC 3261 §9.1
+	l.bye(why) // the 200 crossed our CANCEL: RFC 3261 §9.1
 }
 
 // acknowledge sends the ACK of a 2xx, a request of its own (RFC 3261 §13.2.2.4).
@@ -384,12 +387,17 @@ func (l *Leg) acknowledgeAgain(res *stack.Response) {
 	l.byeTo(late, hangup{}, func() {})
 }
 
-// cancel sends the CANCEL of our INVITE (RFC 3261 §9.1). The INVITE itself ends
-// with a 487, with a 2xx that crossed, or after 64·T1 without either.
-func (l *Leg) cancel(h hangup) {
+// cancel gives up the leg's INVITE, and says why where the other party said so.
+func (l *Leg) cancel() {
 	l.mu.Lock()
-	invite, client := l.invite, l.client
+	invite, client, h := l.invite, l.client, *l.hangUp
 	l.mu.Unlock()
+	l.cancelRequest(invite, client, h)
+}
+
+// cancelRequest sends the CANCEL of an INVITE of ours (RFC 3261 §9.1). The INVITE itself
+// ends with a 487, with a 2xx that crossed, or after 64·T1 without either.
+func (l *Leg) cancelRequest(invite *stack.Request, client *stack.ClientTx, h hangup) {
 	time.AfterFunc(confirmTimeout, client.Terminate)
 	req := stack.NewRequest(stack.CANCEL, invite.Recipient)
 	req.AppendHeader(invite.Via().Clone())

@@ -26,28 +26,38 @@ func (ua *UA) newCallerLeg(req *stack.Request, tx *stack.ServerTx, source netip.
 	l.reliable.accept(req)
 	l.session.accept(req, ua.cfg)
 	l.ids.learn(req)
-	ua.register(l)
-	tx.OnCancel(func(cancel *stack.Request) {
+	return l
+}
+
+// heedCancel has a CANCEL end the leg, also one that came before now: of that sipgo tells
+// no more than that it came.
+func (l *Leg) heedCancel() {
+	cancelled := func(e Event) {
 		if !l.end() {
 			return
 		}
-		ua.metrics.response("INVITE", 487, trunk)
-		e := Event{Kind: Cancelled, Reason: header(cancel, "Reason"), Headers: ua.passing(cancel)}
-		ua.running.Go(func() { l.post(e) }) // sipgo holds the transaction's lock here
+		l.ua.metrics.response("INVITE", 487, l.trunk)
+		l.ua.running.Go(func() { l.post(e) }) // sipgo holds the transaction's lock here
+	}
+	heeded := l.server.OnCancel(func(cancel *stack.Request) {
+		cancelled(Event{Kind: Cancelled, Reason: header(cancel, "Reason"), Headers: l.ua.passing(cancel)})
 	})
-	return l
+	if !heeded {
+		cancelled(Event{Kind: Cancelled})
+	}
 }
 
 // Answer sends the 200 and repeats it until the ACK comes; Confirmed or Unconfirmed
 // follows. The 2xx is ours to repeat, on every transport: RFC 3261 §13.3.1.4. It waits
-// for the PRACK of a description that went before it (RFC 3262 §3).
+// for the PRACK of a description that went before it, and for our answer to an offer that
+// a PRACK or UPDATE brought (RFC 3262 §5).
 func (l *Leg) Answer(body []byte, headers ...Header) error {
 	l.mu.Lock()
 	if l.state != proceeding {
 		l.mu.Unlock()
 		return errOver
 	}
-	if l.reliable.describes() {
+	if l.mustWait() {
 		l.reliable.answer = func() { // the call thinks it is answered
 			if err := l.answerNow(body, headers); err != nil && !errors.Is(err, errOver) {
 				l.post(Event{Kind: Unconfirmed})
@@ -68,17 +78,22 @@ func (l *Leg) answerNow(body []byte, headers []Header) error {
 	}
 	l.state = answered
 	l.reliable.stop()
-	l.sent = body
+	if len(body) > 0 { // else the one that went before stands
+		l.sent = body
+	}
 	timer := l.session.answer()
 	l.mu.Unlock()
 	res := l.responseTo(l.invite, 200, "OK", body, headers...)
 	timer.write(res)
-	l.ua.metrics.response("INVITE", 200, l.trunk)
-	if err := l.server.Respond(res); err != nil {
+	switch err := deliver(l.server, res); {
+	case errors.Is(err, stack.ErrTransactionCanceled):
+		return errOver // the Cancelled event says so
+	case err != nil:
 		l.end() // nobody is there to be hung up
 		l.server.Terminate()
 		return err
 	}
+	l.ua.metrics.response("INVITE", 200, l.trunk)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.state == answered { // the ACK may have come already
@@ -156,7 +171,7 @@ func (l *Leg) reject(h hangup) {
 }
 
 func (l *Leg) respond(code int, reason string, body []byte, headers ...Header) error {
-	err := l.server.Respond(l.responseTo(l.invite, code, reason, body, headers...))
+	err := deliver(l.server, l.responseTo(l.invite, code, reason, body, headers...))
 	if errors.Is(err, stack.ErrTransactionCanceled) {
 		return nil // the Cancelled event says so
 	}

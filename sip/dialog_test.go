@@ -2,7 +2,6 @@ package sip
 
 import (
 	"encoding/hex"
-	"fmt"
 	"runtime"
 	"strings"
 	"testing"
@@ -76,9 +75,8 @@ func TestReofferOfOurs(t *testing.T) {
 		leg.Reoffer([]byte(otherSDP))
 		again := w.pbx.Expect("INVITE ")
 		d := called(w.pbx, invite, answer)
-		d.send("INVITE", "", someSDP)
-		glare := w.pbx.Expect("SIP/2.0 491")
-		d.peer.Send(fmt.Sprintf("ACK %s SIP/2.0\r\nVia: %s\r\nMax-Forwards: 70\r\nFrom: %s\r\nTo: %s\r\nCall-ID: %s\r\nCSeq: 1 ACK\r\nContent-Length: 0\r\n\r\n", d.uri, glare.Header("Via"), d.local, d.remote, d.call))
+		theirs := d.send("INVITE", "", someSDP)
+		w.pbx.Acknowledge(theirs, w.pbx.Expect("SIP/2.0 491"))
 		w.pbx.Reply(again, "491 Request Pending", "")
 		w.pbx.Expect("ACK ")
 		w.event(leg, ReofferRejected)
@@ -217,6 +215,32 @@ func TestAsk(t *testing.T) {
 			w.Errorf("got %d on a leg that is over, want 481", e.Code)
 		}
 	})
+}
+
+// A peer that answers neither an offer in the dialog nor whether it is there is taken for
+// gone. It may have lost packets only: its call is ended with a BYE (RFC 3261 §12.2.1.2).
+func TestGone(t *testing.T) {
+	for method, ask := range map[string]func(l *Leg){
+		"INVITE ":  func(l *Leg) { l.Reoffer([]byte(otherSDP)) },
+		"OPTIONS ": func(*Leg) {}, // comes by itself
+	} {
+		inBubble(t, func(w *world) {
+			_, leg, _ := w.established("")
+			ask(leg)
+			w.pbx.ExpectWithin(time.Hour, method)
+			bye := w.pbx.Within(time.Minute, "BYE ")
+			w.header(bye, "Reason", `SIP;cause=408;text="Request Timeout"`)
+			w.pbx.Reply(bye, "200 OK", "")
+			if method == "INVITE " {
+				w.event(leg, ReofferRejected)
+			}
+			if e := w.event(leg, Ended); e.Reason != "SIP;cause=408" {
+				w.Errorf("got reason %q", e.Reason)
+			}
+			leg.Hangup(0, "") // what release does: nothing more is sent
+			w.pbx.Silent(time.Minute)
+		})
+	}
 }
 
 // Each party's Session-ID reaches the other unchanged, and one is made for who has none.

@@ -41,7 +41,7 @@ type Leg struct {
 	state    legState
 	invite   *stack.Request  // theirs on a caller leg, our last one on a callee leg
 	client   *stack.ClientTx // of it, once it is sent
-	hangUp   *hangup         // asked for while the peer's ACK is awaited
+	hangUp   *hangup         // asked for while the peer's ACK, or its first response, is awaited
 	dialog   *dialog
 	branches []*dialog // early dialogs of a callee leg
 	localSeq uint32
@@ -78,13 +78,18 @@ const eventsQueue = 8
 
 func newTag() string { return strings.ToLower(rand.Text()) }
 
-func (ua *UA) register(l *Leg) {
+// register enters a leg, unless its INVITE is a copy of one that has a leg already.
+func (ua *UA) register(l *Leg) (fresh bool) {
 	ua.mu.Lock()
 	defer ua.mu.Unlock()
+	if _, merged := ua.invites[l.merges]; merged {
+		return false
+	}
 	ua.legs[l.localTag] = l
 	if l.merges != "" {
 		ua.invites[l.merges] = l
 	}
+	return true
 }
 
 // leg returns the leg with one of our tags, nil for none.
@@ -92,6 +97,18 @@ func (ua *UA) leg(localTag string) *Leg {
 	ua.mu.Lock()
 	defer ua.mu.Unlock()
 	return ua.legs[localTag]
+}
+
+// invitedBy returns the caller leg whose INVITE has that transaction, nil for none.
+func (ua *UA) invitedBy(key string) *Leg {
+	ua.mu.Lock()
+	defer ua.mu.Unlock()
+	for _, l := range ua.invites {
+		if l.server.Key() == key {
+			return l
+		}
+	}
+	return nil
 }
 
 // forget ends the leg for good: what comes for it from now on gets a 481.
@@ -169,7 +186,7 @@ func (l *Leg) dispatch(req *stack.Request, tx *stack.ServerTx) {
 		d = l.dialog
 	}
 	fresh := req.IsAck() || d.inOrder(req.CSeq().SeqNo)
-	gone := l.state == over
+	gone := l.state == over || l.state == cancelling
 	l.mu.Unlock()
 	l.ids.learn(req)
 	switch {
@@ -207,10 +224,12 @@ func (l *Leg) handleFresh(d *dialog, req *stack.Request, tx *stack.ServerTx) {
 func (l *Leg) handleBye(req *stack.Request, tx *stack.ServerTx) {
 	l.ua.respond(tx, req, 200, "OK")
 	early := l.isProceeding()
-	if !l.end() {
+	switch {
+	case early && !l.isCaller: // which a callee must not (RFC 3261 §15), but means
+		l.Hangup(0, "")
+	case !l.end():
 		return
-	}
-	if early && l.isCaller { // a BYE in the early dialog: RFC 3261 §15
+	case early:
 		l.reject(hangup{code: 487, reason: "Request Terminated"})
 	}
 	l.post(Event{Kind: Ended, Reason: header(req, "Reason"), Headers: l.ua.passing(req)})
@@ -297,12 +316,12 @@ func (l *Leg) Hangup(code int, reason string, headers ...Header) {
 		l.RejectReoffer(487, "Request Terminated")
 		l.reject(h)
 	default:
-		l.state = cancelling
+		l.state, l.hangUp = cancelling, &h
 		provoked := l.provoked
 		l.mu.Unlock()
 		l.RejectReoffer(487, "Request Terminated")
 		if provoked {
-			l.cancel(h)
+			l.cancel()
 		}
 	}
 }
@@ -330,14 +349,19 @@ func (h hangup) explain(req *stack.Request) {
 }
 
 // gone ends a leg whose peer does not know the dialog any more, or is not there (RFC
-// 3261 §12.2.1.2), and tells the call.
+// 3261 §12.2.1.2), and tells the call. A peer that merely lost packets still has its call,
+// so it is sent a BYE.
 func (l *Leg) gone(code int) {
 	l.mu.Lock()
 	alive := l.state == confirmed
 	l.mu.Unlock()
-	if alive && l.end() {
-		l.post(Event{Kind: Ended, Reason: fmt.Sprintf("SIP;cause=%d", code)})
+	if !alive || !l.end() {
+		return
 	}
+	if code == 408 {
+		l.bye(hangup{code: 408, reason: "Request Timeout"})
+	}
+	l.post(Event{Kind: Ended, Reason: fmt.Sprintf("SIP;cause=%d", code)})
 }
 
 func header(msg interface {

@@ -18,7 +18,7 @@ type reliable struct {
 	offered, required bool // the peer can, or wants all of them so
 	sequence          uint32
 	queue             []*provisional // the first is on its way
-	answer            func()         // the 2xx that waits for the queue
+	answer            func()         // the 2xx that waits for the queue, or for our answer to an offer
 }
 
 type provisional struct {
@@ -52,11 +52,13 @@ func (r *reliable) describes() bool {
 	return false
 }
 
+// stop ends all of it. The response that is on its way may still get its PRACK (RFC 3262
+// §3).
 func (r *reliable) stop() {
 	for _, p := range r.queue {
 		stop(p.repeat)
 	}
-	r.queue, r.answer = nil, nil
+	r.queue, r.answer = r.queue[:min(len(r.queue), 1)], nil
 }
 
 // Progress sends a provisional response, with a session description for early media or
@@ -94,7 +96,7 @@ func (l *Leg) Progress(code int, reason string, body []byte, headers ...Header) 
 
 // provide sends a provisional response. That the peer cancelled meanwhile is not an error.
 func (l *Leg) provide(res *stack.Response) error {
-	if err := l.server.Respond(res); err != nil && l.isProceeding() {
+	if err := deliver(l.server, res); err != nil && l.isProceeding() {
 		return err
 	}
 	return nil
@@ -135,7 +137,7 @@ func (l *Leg) handlePrack(d *dialog, req *stack.Request, tx *stack.ServerTx) {
 		return
 	}
 	p := r.queue[0]
-	p.repeat.Stop()
+	stop(p.repeat)
 	r.queue = r.queue[1:]
 	l.mu.Unlock()
 	switch body := descriptionIn(req); {
@@ -162,28 +164,36 @@ func (l *Leg) acknowledged(d *dialog, p *provisional) {
 	d.agreed = d.agreed || p.describes
 }
 
-// provideNext sends the next reliable response, or the 2xx that waited for the last.
+// provideNext sends the 2xx that waited for the last reliable response, or the next one.
 func (l *Leg) provideNext() {
+	l.answerDeferred()
 	l.mu.Lock()
-	r := &l.reliable
-	var next *provisional
-	var answer func()
-	if len(r.queue) > 0 {
-		next = r.queue[0]
-		l.repeatProvisional(next, T1, time.Now().Add(confirmTimeout))
+	if l.state != proceeding || len(l.reliable.queue) == 0 {
+		l.mu.Unlock()
+		return
 	}
-	if !r.describes() {
-		answer, r.answer = r.answer, nil
+	next := l.reliable.queue[0]
+	l.repeatProvisional(next, T1, time.Now().Add(confirmTimeout))
+	l.mu.Unlock()
+	if err := l.provide(next.res); err != nil {
+		l.ua.log.Debug("provisional response not sent", "error", err)
+	}
+}
+
+// mustWait reports whether a 2xx would overtake a description of ours that the peer has not
+// acknowledged, or our answer to an offer of the peer's. The caller holds mu.
+func (l *Leg) mustWait() bool { return l.reliable.describes() || l.theirs != nil }
+
+// answerDeferred sends the 2xx that waited, if there is one and it need not wait longer.
+func (l *Leg) answerDeferred() {
+	var answer func()
+	l.mu.Lock()
+	if !l.mustWait() {
+		answer, l.reliable.answer = l.reliable.answer, nil
 	}
 	l.mu.Unlock()
 	if answer != nil {
 		answer()
-		return
-	}
-	if next != nil {
-		if err := l.provide(next.res); err != nil {
-			l.ua.log.Debug("provisional response not sent", "error", err)
-		}
 	}
 }
 

@@ -1,7 +1,6 @@
 package sip
 
 import (
-	"crypto/rand"
 	"fmt"
 	"strings"
 	"testing"
@@ -12,47 +11,31 @@ import (
 
 // reply answers a request of ours with a tag and header lines of the test's.
 func reply(p *siptest.Peer, request siptest.Message, tag, status, more, body string) siptest.Message {
-	to := request.Header("To")
-	if !strings.Contains(to, "tag=") {
-		to += ";tag=" + tag
-	}
-	if body != "" {
-		more += "Content-Type: application/sdp\r\n"
-	}
-	m := siptest.Message{Text: fmt.Sprintf("SIP/2.0 %s\r\nVia: %s\r\nFrom: %s\r\nTo: %s\r\nCall-ID: %s\r\nCSeq: %s\r\nContact: <sip:%s@%s>\r\n%sContent-Length: %d\r\n\r\n%s",
-		status, request.Header("Via"), request.Header("From"), to, request.Header("Call-ID"), request.Header("CSeq"), tag, p.Addr(), more, len(body), body)}
-	p.Send(m.Text)
-	return m
+	return p.Respond(request, siptest.Response{Status: status, Tag: tag, More: more, Body: body})
 }
 
-// peerDialog is the peer's view of a dialog: what it puts into its requests.
+// peerDialog is a dialog of the peer's that counts its requests.
 type peerDialog struct {
-	peer                     *siptest.Peer
-	uri, local, remote, call string
-	seq                      int
+	siptest.Dialog
+	peer *siptest.Peer
+	seq  int
 }
 
 // calling is the dialog of a peer that sent us an INVITE.
 func calling(p *siptest.Peer, invite, response siptest.Message) *peerDialog {
-	return &peerDialog{p, strings.Trim(response.Header("Contact"), "<>"), invite.Header("From"), response.Header("To"), invite.Header("Call-ID"), 1}
+	return &peerDialog{p.CallerDialog(invite, response), p, 1}
 }
 
 // called is the dialog of a peer that answered our INVITE so.
 func called(p *siptest.Peer, invite, response siptest.Message) *peerDialog {
-	return &peerDialog{p, strings.Trim(invite.Header("Contact"), "<>"), response.Header("To"), invite.Header("From"), invite.Header("Call-ID"), 0}
+	return &peerDialog{p.CalleeDialog(invite, response), p, 0}
 }
 
 func (d *peerDialog) send(method, more, body string) siptest.Message {
 	if method != "ACK" {
 		d.seq++
 	}
-	if body != "" && !strings.Contains(more, "Content-Type") {
-		more += "Content-Type: application/sdp\r\n"
-	}
-	m := siptest.Message{Text: fmt.Sprintf("%s %s SIP/2.0\r\nVia: SIP/2.0/UDP %s;branch=z9hG4bK%s%d.%s;rport\r\nMax-Forwards: 70\r\nFrom: %s\r\nTo: %s\r\nCall-ID: %s\r\nCSeq: %d %s\r\nContact: <sip:peer@%s>\r\n%sContent-Length: %d\r\n\r\n%s",
-		method, d.uri, d.peer.Addr(), method, d.seq, strings.ToLower(rand.Text()), d.local, d.remote, d.call, d.seq, method, d.peer.Addr(), more, len(body), body)}
-	d.peer.Send(m.Text)
-	return m
+	return d.peer.Request(d.Dialog, method, d.seq, more, body)
 }
 
 func (w *world) header(m siptest.Message, name, want string) {
@@ -157,6 +140,118 @@ func TestPrackDescribes(t *testing.T) {
 		}
 		leg.Hangup(486, "Busy Here")
 		w.pbx.Transaction("ACK", invite, w.pbx.Expect("SIP/2.0 486").Header("To"))
+	})
+}
+
+// The 200 waits for our answer to an offer that a PRACK brought, whatever it is.
+func TestAnswerAwaitsOurs(t *testing.T) {
+	for want, settle := range map[string]func(l *Leg){
+		"SIP/2.0 200": func(l *Leg) { l.AnswerReoffer([]byte(otherSDP)) },
+		"SIP/2.0 488": func(l *Leg) { l.RejectReoffer(488, "Not Acceptable Here") },
+	} {
+		inBubble(t, func(w *world) {
+			invite, leg := w.incoming("Supported: 100rel\r\n")
+			leg.Progress(183, "Session Progress", []byte(otherSDP))
+			progress := w.pbx.Expect("SIP/2.0 183")
+			leg.Answer(nil)
+			d := calling(w.pbx, invite, progress)
+			d.send("PRACK", "RAck: "+progress.Header("RSeq")+" 1 INVITE\r\n", someSDP)
+			w.event(leg, Reoffered)
+			w.pbx.Silent(time.Second)
+			settle(leg)
+			if m := w.pbx.Expect(want); m.Method() != "PRACK" {
+				w.Errorf("got %s to %s, want the PRACK's answer first", m.Start(), m.Header("CSeq"))
+			}
+			if m := w.pbx.Expect("SIP/2.0 200"); m.Method() != "INVITE" {
+				w.Errorf("got a 200 to %s, want the INVITE's", m.Header("CSeq"))
+			}
+			w.pbx.Request(d.Dialog, "ACK", 1, "", "")
+			w.event(leg, Confirmed)
+			w.hangUp(leg)
+		})
+	}
+}
+
+// An UPDATE's offer that is not answered yet holds the 200 as well.
+func TestAnswerAwaitsUpdate(t *testing.T) {
+	inBubble(t, func(w *world) {
+		invite, leg := w.incoming("Supported: 100rel\r\n")
+		leg.Progress(183, "Session Progress", []byte(otherSDP))
+		progress := w.pbx.Expect("SIP/2.0 183")
+		d := calling(w.pbx, invite, progress)
+		d.send("PRACK", "RAck: "+progress.Header("RSeq")+" 1 INVITE\r\n", "")
+		w.pbx.Expect("SIP/2.0 200")
+		d.send("UPDATE", "", someSDP)
+		w.event(leg, Reoffered)
+		leg.Answer(nil)
+		w.pbx.Silent(time.Second)
+		leg.AnswerReoffer([]byte(otherSDP))
+		for _, method := range []string{"UPDATE", "INVITE"} {
+			if m := w.pbx.Expect("SIP/2.0 200"); m.Method() != method {
+				w.Errorf("got a 200 to %s, want the %s's", m.Header("CSeq"), method)
+			}
+		}
+		w.pbx.Request(d.Dialog, "ACK", 1, "", "")
+		w.event(leg, Confirmed)
+		w.hangUp(leg)
+	})
+}
+
+// A PRACK that comes after the 200 is for a response that we sent: it gets a 200.
+func TestPrackAfterAnswer(t *testing.T) {
+	inBubble(t, func(w *world) {
+		invite, leg := w.incoming("Require: 100rel\r\n")
+		leg.Progress(180, "Ringing", nil)
+		leg.Progress(180, "Ringing", nil) // is never sent
+		ringing := w.pbx.Expect("SIP/2.0 180")
+		leg.Answer([]byte(otherSDP))
+		w.pbx.Expect("SIP/2.0 200")
+		d := calling(w.pbx, invite, ringing)
+		rack := "RAck: " + ringing.Header("RSeq") + " 1 INVITE\r\n"
+		d.send("PRACK", rack, "")
+		if m := w.pbx.Expect("SIP/2.0 200"); m.Method() != "PRACK" {
+			w.Errorf("got a 200 to %s, want the PRACK's", m.Header("CSeq"))
+		}
+		d.send("PRACK", rack, "")
+		w.pbx.Expect("SIP/2.0 481") // once is enough
+		w.pbx.Request(d.Dialog, "ACK", 1, "", "")
+		w.event(leg, Confirmed)
+		w.pbx.Silent(time.Minute)
+		w.hangUp(leg)
+	})
+}
+
+// A callee has nothing to acknowledge by PRACK, and its call goes on.
+func TestPrackOfCallee(t *testing.T) {
+	inBubble(t, func(w *world) {
+		leg, invite, answer := w.talking()
+		called(w.pbx, invite, answer).send("PRACK", "RAck: 1 1 INVITE\r\n", "")
+		w.pbx.Expect("SIP/2.0 481")
+		w.hangUp(leg)
+	})
+}
+
+// A description that went before the 200 stands after it: a refresh by INVITE has it.
+func TestEarlyDescriptionStands(t *testing.T) {
+	inBubble(t, func(w *world) {
+		invite, leg := w.incoming("Supported: 100rel, timer\r\nSession-Expires: 200;refresher=uas\r\n")
+		leg.Progress(183, "Session Progress", []byte(otherSDP))
+		progress := w.pbx.Expect("SIP/2.0 183")
+		d := calling(w.pbx, invite, progress)
+		d.send("PRACK", "RAck: "+progress.Header("RSeq")+" 1 INVITE\r\n", "")
+		w.pbx.Expect("SIP/2.0 200")
+		leg.Answer(nil)
+		w.pbx.Expect("SIP/2.0 200")
+		w.pbx.Request(d.Dialog, "ACK", 1, "", "")
+		w.event(leg, Confirmed)
+		refresh := w.pbx.ExpectWithin(2*time.Minute, "INVITE ")
+		if refresh.Body() != otherSDP {
+			w.Errorf("got description %q, want the one of the 183", refresh.Body())
+		}
+		reply(w.pbx, refresh, "", "200 OK", "Session-Expires: 200;refresher=uac\r\n", someSDP)
+		w.pbx.Expect("ACK ")
+		w.event(leg, Refreshed)
+		w.hangUp(leg)
 	})
 }
 

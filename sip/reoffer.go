@@ -76,7 +76,9 @@ func (l *Leg) AnswerReoffer(body []byte, headers ...Header) error {
 		return errOver
 	}
 	r.isAnswered = true
-	l.sent = body
+	if len(body) > 0 {
+		l.sent = body
+	}
 	l.session.renegotiate(r.request)
 	timer := l.session.answer()
 	if l.state == confirmed {
@@ -97,12 +99,14 @@ func (l *Leg) AnswerReoffer(body []byte, headers ...Header) error {
 		r.server.Terminate()
 		return err
 	}
-	if r.request.IsInvite() {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		if l.theirs == r {
-			l.repeatReoffer(r, res, T1, time.Now().Add(confirmTimeout))
-		}
+	if !r.request.IsInvite() {
+		l.answerDeferred()
+		return nil
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.theirs == r {
+		l.repeatReoffer(r, res, T1, time.Now().Add(confirmTimeout))
 	}
 	return nil
 }
@@ -143,6 +147,7 @@ func (l *Leg) RejectReoffer(code int, reason string) {
 		res.AppendHeader(stack.NewHeader("Retry-After", "3"))
 	}
 	l.give(r.server, res)
+	l.answerDeferred()
 }
 
 // confirmReoffer takes the ACK of our 2xx to theirs, and reports whether it was for that.

@@ -2,7 +2,9 @@ package sip
 
 import (
 	"log/slog"
+	"net"
 	"net/netip"
+	"reflect"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -23,12 +25,13 @@ const (
 type handler struct {
 	legs  chan *Leg
 	ready bool
+	pause time.Duration // before a leg is made
 }
 
 func (h *handler) Trunk(source netip.AddrPort) (string, bool) {
 	return "pbx", source == netip.MustParseAddrPort(pbxAddr)
 }
-func (h *handler) Settings(string) Settings { return Settings{} }
+func (h *handler) Settings(string) Settings { time.Sleep(h.pause); return Settings{} }
 func (h *handler) Invite(l *Leg)            { h.legs <- l }
 func (h *handler) Ready() bool              { return h.ready }
 
@@ -44,21 +47,53 @@ type world struct {
 
 func inBubble(t *testing.T, test func(w *world)) {
 	t.Helper()
+	inBubbleWith(t, Config{}, test)
+}
+
+func inBubbleWith(t *testing.T, cfg Config, test func(w *world)) {
+	t.Helper()
+	inBubbleBy(t, cfg, func(_ *world, c net.PacketConn) net.PacketConn { return c }, test)
+}
+
+// inBubbleBy puts something of the test's between the user agent and its socket.
+func inBubbleBy(t *testing.T, cfg Config, wrap func(w *world, c net.PacketConn) net.PacketConn, test func(w *world)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{T: t, network: siptest.NewNetwork(), handler: &handler{legs: make(chan *Leg, 8), ready: true}}
 		w.legs = w.handler.legs
-		w.ua = New(Config{}, w.handler, slog.New(slog.DiscardHandler), nil)
-		w.ua.ServePacket(w.network.Listen(ourAddr))
+		w.ua = New(cfg, w.handler, slog.New(slog.DiscardHandler), nil)
+		w.ua.ServePacket(wrap(w, w.network.Listen(ourAddr)))
 		w.pbx = siptest.NewPeer(t, w.network, pbxAddr, ourAddr)
+		defer func() { // also when the test gives up: what is left would hold the bubble
+			if err := w.ua.Close(); err != nil {
+				t.Errorf("close: %v", err)
+			}
+		}()
 		test(w)
 		synctest.Wait()
 		if n := w.ua.Legs(); n != 0 {
 			t.Errorf("got %d legs left, want 0", n)
 		}
-		if err := w.ua.Close(); err != nil {
-			t.Errorf("close: %v", err)
-		}
 	})
+}
+
+// seam is a socket that shows the test every datagram that leaves: before it does, and
+// after, while sipgo still waits for the write.
+type seam struct {
+	net.PacketConn
+	before, after func(m siptest.Message)
+}
+
+func (s *seam) WriteTo(b []byte, to net.Addr) (int, error) {
+	m := siptest.Message{Text: string(b)}
+	if s.before != nil {
+		s.before(m)
+	}
+	n, err := s.PacketConn.WriteTo(b, to)
+	if s.after != nil {
+		s.after(m)
+	}
+	return n, err
 }
 
 // incoming sends an INVITE and returns it with its leg, past the 100.
@@ -80,6 +115,17 @@ func (w *world) outgoing() (*Leg, siptest.Message) {
 		w.Fatal(err)
 	}
 	return leg, w.pbx.Expect("INVITE ")
+}
+
+// noTransactions fails the test if sipgo still has one.
+func (w *world) noTransactions() {
+	w.Helper()
+	for _, name := range []string{"clientTransactions", "serverTransactions"} {
+		items := reflect.ValueOf(w.ua.transactions).Elem().FieldByName(name).Elem().FieldByName("items")
+		for _, key := range items.MapKeys() {
+			w.Errorf("got transaction %v left in %s", key, name)
+		}
+	}
 }
 
 func (w *world) event(l *Leg, want EventKind) Event {

@@ -198,7 +198,7 @@ func (ua *UA) handle(req *stack.Request, tx *stack.ServerTx) {
 		// Nothing to acknowledge, and an ACK is never answered.
 		tx.Terminate()
 	case req.IsCancel():
-		ua.respond(tx, req, 481, "Call/Transaction Does Not Exist")
+		ua.handleCancel(req, tx)
 	case req.Method == stack.OPTIONS && ua.handler.Ready():
 		ua.respond(tx, req, 200, "OK", stack.NewHeader("Accept", "application/sdp"))
 	case req.Method == stack.OPTIONS:
@@ -216,16 +216,44 @@ func (ua *UA) handleInvite(req *stack.Request, tx *stack.ServerTx) {
 		ua.await(tx, nil)
 		return
 	}
-	if fault := ua.faultOfInvite(req); fault != nil {
-		ua.respond(tx, req, fault.code, fault.reason, fault.headers...)
-		ua.metrics.response("INVITE", fault.code, trunk)
-		ua.await(tx, nil)
+	refused := ua.faultOfInvite(req)
+	if refused == nil {
+		leg := ua.newCallerLeg(req, tx, source, trunk)
+		if ua.register(leg) {
+			ua.respond(tx, req, 100, "Trying")
+			leg.heedCancel()
+			ua.handler.Invite(leg)
+			ua.await(tx, leg)
+			return
+		}
+		refused = &fault{482, "Merged Request", nil}
+	}
+	ua.respond(tx, req, refused.code, refused.reason, refused.headers...)
+	ua.metrics.response("INVITE", refused.code, trunk)
+	ua.await(tx, nil)
+}
+
+// overtaken is how long an INVITE may take to become a leg.
+const overtaken = 100 * time.Millisecond
+
+// handleCancel takes a CANCEL of which sipgo knows no INVITE. It may have overtaken it:
+// sipgo gives each a goroutine of its own.
+func (ua *UA) handleCancel(req *stack.Request, tx *stack.ServerTx) {
+	late := time.NewTimer(overtaken)
+	defer late.Stop()
+	select {
+	case <-late.C:
+	case <-ua.done:
+	}
+	leg := ua.invitedBy(strings.TrimSuffix(tx.Key(), string(stack.CANCEL)) + string(stack.INVITE))
+	if leg == nil {
+		ua.respond(tx, req, 481, "Call/Transaction Does Not Exist")
 		return
 	}
-	leg := ua.newCallerLeg(req, tx, source, trunk)
-	ua.respond(tx, req, 100, "Trying")
-	ua.handler.Invite(leg)
-	ua.await(tx, leg)
+	ua.respond(tx, req, 200, "OK")
+	if err := leg.server.Receive(req); err != nil {
+		ua.log.Debug("CANCEL not taken", "error", err)
+	}
 }
 
 // await stays with an INVITE until its transaction ends: sipgo ends it when its
@@ -248,10 +276,10 @@ func (ua *UA) await(tx *stack.ServerTx, leg *Leg) {
 }
 
 // mergeKey is the same for copies of one INVITE that came by several ways (RFC 3261
-// §8.2.2.2).
+// §8.2.2.2). A proxy may also fork it to two numbers that we lead to: those are two calls.
 func mergeKey(req *stack.Request) string {
 	tag, _ := req.From().Params.Get("tag")
-	return req.CallID().Value() + "\n" + tag + "\n" + strconv.FormatUint(uint64(req.CSeq().SeqNo), 10)
+	return strings.Join([]string{req.CallID().Value(), tag, strconv.FormatUint(uint64(req.CSeq().SeqNo), 10), user(&req.Recipient)}, "\n")
 }
 
 func (ua *UA) handleInDialog(req *stack.Request, tx *stack.ServerTx) {
@@ -277,9 +305,19 @@ func (ua *UA) respond(tx *stack.ServerTx, req *stack.Request, code int, reason s
 	for _, h := range headers {
 		res.AppendHeader(h)
 	}
-	if err := tx.Respond(res); err != nil && !errors.Is(err, stack.ErrTransactionCanceled) {
+	if err := deliver(tx, res); err != nil && !errors.Is(err, stack.ErrTransactionCanceled) {
 		ua.log.Debug("response not sent", "method", req.Method, "code", code, "error", err)
 	}
+}
+
+// deliver sends a response. Where a CANCEL came before it sipgo has sent the 487 and does
+// not send this one, but would repeat it in the 487's place: so the 487 is put back.
+func deliver(tx *stack.ServerTx, res *stack.Response) error {
+	err := tx.Respond(res)
+	if errors.Is(err, stack.ErrTransactionCanceled) {
+		tx.Respond(stack.NewResponseFromRequest(tx.Origin(), 487, "Request Terminated", nil)) // says the same again
+	}
+	return err
 }
 
 // sign adds who we are and what we take.

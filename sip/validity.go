@@ -41,7 +41,7 @@ func (ua *UA) faultOf(req *stack.Request) *fault {
 		return nil
 	case req.MaxForwards() != nil && req.MaxForwards().Val() == 0 && req.Method != stack.OPTIONS:
 		return &fault{483, "Too Many Hops", nil}
-	case ua.looped(req):
+	case ua.looped(req) && !ua.spirals(req):
 		return &fault{482, "Loop Detected", nil}
 	}
 	if unsupported := unsupportedOf(req); unsupported != "" {
@@ -80,15 +80,10 @@ func (ua *UA) looped(req *stack.Request) bool {
 
 // faultOfInvite says what is wrong with an INVITE that cannot become a leg.
 func (ua *UA) faultOfInvite(req *stack.Request) *fault {
-	ua.mu.Lock()
-	_, merged := ua.invites[mergeKey(req)]
-	ua.mu.Unlock()
 	accept := values(req, "Accept")
 	switch {
 	case req.Contact() == nil:
 		return &fault{400, "Missing Contact", nil}
-	case merged:
-		return &fault{482, "Merged Request", nil}
 	case len(req.Body()) > 0 && !mayHaveOffer(req):
 		return &fault{415, "Unsupported Media Type", []stack.Header{stack.NewHeader("Accept", "application/sdp")}}
 	case len(accept) > 0 && !slices.ContainsFunc(accept, takesSDP):

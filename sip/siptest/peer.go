@@ -18,6 +18,7 @@ type Peer struct {
 	in   chan Message
 	tag  string
 	seq  int
+	sent int // requests composed, for their branches
 }
 
 // NewPeer opens a peer on the network that talks to one address.
@@ -58,13 +59,22 @@ func (m Message) Method() string { _, method, _ := strings.Cut(m.Header("CSeq"),
 
 // Header returns the first header field of that name, in whatever case, or "".
 func (m Message) Header(name string) string {
+	if all := m.Headers(name); len(all) > 0 {
+		return all[0]
+	}
+	return ""
+}
+
+// Headers returns the header fields of that name, in order.
+func (m Message) Headers(name string) []string {
+	var all []string
 	head, _, _ := strings.Cut(m.Text, "\r\n\r\n")
 	for _, line := range strings.Split(head, "\r\n")[1:] {
 		if key, value, ok := strings.Cut(line, ":"); ok && strings.EqualFold(strings.TrimSpace(key), name) {
-			return strings.TrimSpace(value)
+			all = append(all, strings.TrimSpace(value))
 		}
 	}
-	return ""
+	return all
 }
 
 // Body returns what follows the header fields.
@@ -101,6 +111,25 @@ func (p *Peer) ExpectWithin(d time.Duration, start string) Message {
 		p.t.Fatalf("got nothing for %v, want %q", d, start)
 	}
 	panic("unreachable")
+}
+
+// Within returns the next message whose start line begins so and fails the test unless
+// it comes within that time. What comes before it is passed over.
+func (p *Peer) Within(d time.Duration, start string) Message {
+	p.t.Helper()
+	for late := time.After(d); ; {
+		select {
+		case m, ok := <-p.in:
+			if !ok {
+				p.t.Fatalf("got the end of the network, want %q", start)
+			}
+			if strings.HasPrefix(m.Start(), start) {
+				return m
+			}
+		case <-late:
+			p.t.Fatalf("got no %q within %v", start, d)
+		}
+	}
 }
 
 // Silent fails the test if a message comes within that time.
@@ -148,18 +177,82 @@ func (p *Peer) Transaction(method string, invite Message, to string) {
 // Reply answers a request that came in: status is "180 Ringing". A body makes it
 // application/sdp.
 func (p *Peer) Reply(request Message, status, body string) Message {
-	to := request.Header("To")
-	if !strings.Contains(to, "tag=") && !strings.HasPrefix(status, "100") {
-		to += ";tag=" + p.tag
+	return p.Respond(request, Response{Status: status, Body: body})
+}
+
+// Response is what Respond answers with.
+type Response struct {
+	Status string // "180 Ringing"
+	Tag    string // of the To, and the user of the Contact; by default the peer's
+	More   string // further header lines, each with its line end
+	Body   string // a session description, unless More has a Content-Type
+}
+
+// Respond answers a request that came in, as one branch of a fork where it has a tag.
+func (p *Peer) Respond(request Message, r Response) Message {
+	to, tag, contact := request.Header("To"), p.tag, "peer"
+	if r.Tag != "" {
+		tag, contact = r.Tag, r.Tag
 	}
-	contentType := ""
-	if body != "" {
-		contentType = "Content-Type: application/sdp\r\n"
+	if !strings.Contains(to, "tag=") && !strings.HasPrefix(r.Status, "100") {
+		to += ";tag=" + tag
 	}
-	m := Message{Text: fmt.Sprintf("SIP/2.0 %s\r\nVia: %s\r\nFrom: %s\r\nTo: %s\r\nCall-ID: %s\r\nCSeq: %s\r\nContact: <sip:peer@%s>\r\n%sContent-Length: %d\r\n\r\n%s",
-		status, request.Header("Via"), request.Header("From"), to, request.Header("Call-ID"), request.Header("CSeq"), p.Addr(), contentType, len(body), body)}
+	m := Message{Text: fmt.Sprintf("SIP/2.0 %s\r\nVia: %s\r\nFrom: %s\r\nTo: %s\r\nCall-ID: %s\r\nCSeq: %s\r\nContact: <sip:%s@%s>\r\n%s",
+		r.Status, request.Header("Via"), request.Header("From"), to, request.Header("Call-ID"), request.Header("CSeq"), contact, p.Addr(), described(r.More, r.Body))}
 	p.Send(m.Text)
 	return m
+}
+
+// described is the end of a message: further header lines and the body.
+func described(more, body string) string {
+	if body != "" && !strings.Contains(more, "Content-Type:") {
+		more += "Content-Type: application/sdp\r\n"
+	}
+	return fmt.Sprintf("%sContent-Length: %d\r\n\r\n%s", more, len(body), body)
+}
+
+// Dialog is a dialog as the peer sees it: what goes into its requests.
+type Dialog struct {
+	Target        string // our Contact
+	Local, Remote string // the peer and we, each with a tag
+	CallID        string
+}
+
+// CallerDialog is the dialog that our response to the peer's INVITE set up.
+func (p *Peer) CallerDialog(invite, response Message) Dialog {
+	return Dialog{target(response), invite.Header("From"), response.Header("To"), invite.Header("Call-ID")}
+}
+
+// CalleeDialog is the dialog that the peer's response to our INVITE set up.
+func (p *Peer) CalleeDialog(invite, response Message) Dialog {
+	return Dialog{target(invite), response.Header("To"), invite.Header("From"), invite.Header("Call-ID")}
+}
+
+func target(m Message) string { return strings.Trim(m.Header("Contact"), "<>") }
+
+// Request sends a request in a dialog, each in a transaction of its own. More are further
+// header lines, each with its line end; a body is a session description unless they say
+// otherwise.
+func (p *Peer) Request(d Dialog, method string, seq int, more, body string) Message {
+	m := p.Compose(d, method, seq, more, body)
+	p.Send(m.Text)
+	return m
+}
+
+// Compose makes the request that Request sends.
+func (p *Peer) Compose(d Dialog, method string, seq int, more, body string) Message {
+	p.sent++
+	return Message{Text: fmt.Sprintf("%s %s SIP/2.0\r\nVia: SIP/2.0/UDP %s;branch=z9hG4bK%s.%d;rport\r\nMax-Forwards: 70\r\nFrom: %s\r\nTo: %s\r\nCall-ID: %s\r\nCSeq: %d %s\r\nContact: <sip:peer@%s>\r\n%s",
+		method, d.Target, p.Addr(), p.tag, p.sent, d.Local, d.Remote, d.CallID, seq, method, p.Addr(), described(more, body))}
+}
+
+// Acknowledge sends the ACK of an INVITE's rejection, in the INVITE's own transaction
+// (RFC 3261 §17.1.1.3).
+func (p *Peer) Acknowledge(invite, rejected Message) {
+	_, rest, _ := strings.Cut(invite.Start(), " ")
+	seq, _, _ := strings.Cut(invite.Header("CSeq"), " ")
+	p.Send(fmt.Sprintf("ACK %s\r\nVia: %s\r\nMax-Forwards: 70\r\nFrom: %s\r\nTo: %s\r\nCall-ID: %s\r\nCSeq: %s ACK\r\nContent-Length: 0\r\n\r\n",
+		rest, invite.Header("Via"), invite.Header("From"), rejected.Header("To"), invite.Header("Call-ID"), seq))
 }
 
 // ReplyWith answers a request that came in, outside any dialog: without a Contact or a
@@ -202,7 +295,10 @@ func (p *Peer) DialogAck(invite, rejected Message) {
 }
 
 // Pending reports whether a message has come that nobody took.
-func (p *Peer) Pending() bool { return len(p.in) > 0 }
+func (p *Peer) Pending() bool { return p.Waiting() > 0 }
+
+// Waiting returns how many messages have come that nobody took.
+func (p *Peer) Waiting() int { return len(p.in) }
 
 // SendRaw sends a datagram as it is.
 func (p *Peer) SendRaw(b []byte) {
