@@ -29,6 +29,38 @@ func (l *Leg) From() Party {
 	return p
 }
 
+// quotable returns a display name as it may stand between quotes: with a backslash only
+// before the character that it quotes, and a quote only behind one (RFC 3261 §25.1). Control
+// characters, which may be quoted, are left out.
+func quotable(name string) string {
+	var b strings.Builder
+	for i := 0; i < len(name); i++ {
+		switch c := name[i]; {
+		case c == '\\' && i+1 < len(name):
+			i++
+			if !isControl(rune(name[i])) {
+				b.WriteByte(c)
+				b.WriteByte(name[i])
+			}
+		case c == '\\' || c == '"':
+			b.WriteByte('\\')
+			b.WriteByte(c)
+		default:
+			b.WriteByte(c)
+		}
+	}
+	return b.String()
+}
+
+// isToken reports whether a name is a token (RFC 3261 §25.1), as those of methods and header
+// fields are.
+func isToken(name string) bool {
+	const others = "-.!%*_+`'~"
+	return name != "" && !strings.ContainsFunc(name, func(r rune) bool {
+		return !(r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || strings.ContainsRune(others, r))
+	})
+}
+
 // Called returns the number that a caller leg's INVITE asks for.
 func (l *Leg) Called() string { return user(&l.invite.Recipient) }
 
