@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"time"
 
@@ -57,7 +58,7 @@ func (ua *UA) Invite(in Invite) (*Leg, error) {
 // targetOf is the request URI: the number at the peer, or a URI that is no number, such
 // as urn:service:sos, as it came.
 func targetOf(in Invite) (target stack.Uri) {
-	if strings.Contains(in.Called, ":") && stack.ParseUri(in.Called, &target) == nil {
+	if strings.HasPrefix(in.Called, "urn:") && stack.ParseUri(in.Called, &target) == nil {
 		return target
 	}
 	target = stack.Uri{Scheme: "sip", User: escape(in.Called), Host: in.Peer.Host}
@@ -235,7 +236,7 @@ func (l *Leg) rejected(res *stack.Response) Event {
 	switch {
 	case res.StatusCode < 400:
 		for _, h := range res.GetHeaders("Contact") {
-			if contact, ok := h.(*stack.ContactHeader); ok {
+			if contact, ok := h.(*stack.ContactHeader); ok && slices.Contains(schemes, contact.Address.Scheme) {
 				e.Contacts = append(e.Contacts, user(&contact.Address))
 			}
 		}
@@ -292,6 +293,10 @@ func renewed(req *stack.Request) *stack.Request {
 	return again
 }
 
+// maxBranches is how many early dialogs one INVITE of ours has. What further branches say
+// before their answer is not heard.
+const maxBranches = 64
+
 func (l *Leg) handleProvisional(res *stack.Response) {
 	l.mu.Lock()
 	state, first := l.state, !l.provoked
@@ -299,6 +304,10 @@ func (l *Leg) handleProvisional(res *stack.Response) {
 	var d *dialog
 	var branch int
 	if tag, _ := res.To().Params.Get("tag"); tag != "" && res.StatusCode > 100 {
+		if len(l.branches) >= maxBranches && l.dialogOf(tag) == nil {
+			l.mu.Unlock()
+			return
+		}
 		d, branch = l.branch(res)
 	}
 	l.mu.Unlock()

@@ -14,13 +14,6 @@ func TestNoHeaderIsSmuggled(t *testing.T) {
 		w.pbx.SendRaw([]byte(strings.Replace(invite.Text, "\x00", "\nX-Smuggled: yes", 1)))
 		w.pbx.Silent(1e9)
 	})
-	for message, want := range map[string]bool{
-		"INVITE a\r\nX: y\r\n\r\nbody\nwith any\rlines": true, "INVITE a\nX: y\r\n\r\n": false, "\n": false, "": true, "a\r\nb\n\r\n\r\n": false,
-	} {
-		if got := wellLined([]byte(message)); got != want {
-			t.Errorf("%q: got %v", message, got)
-		}
-	}
 }
 
 // FuzzPassing: whatever a peer's header says, what we send for it holds the header or not,
@@ -34,18 +27,19 @@ func FuzzPassing(f *testing.F) {
 	parser := stack.NewParser(stack.WithHeadersParsers(parsed()))
 	f.Fuzz(func(t *testing.T, name, value string) {
 		text := "INVITE sip:a@b SIP/2.0\r\nVia: SIP/2.0/UDP c;branch=z9hG4bKx\r\nFrom: <sip:d@e>;tag=1\r\nTo: <sip:a@b>\r\nCall-ID: f\r\nCSeq: 1 INVITE\r\n" + name + ": " + value + "\r\nContent-Length: 0\r\n\r\n"
-		if !wellLined([]byte(text)) {
+		head, _, err := tidy([]byte(text))
+		if err != nil {
 			return
 		}
-		message, err := parser.ParseSIP([]byte(text))
+		message, err := parser.ParseSIP(head)
 		if err != nil {
 			return
 		}
 		out := stack.NewRequest(stack.INVITE, stack.Uri{Scheme: "sip", Host: "x"})
 		passing := ua.passing(message)
 		for _, h := range passing {
-			if strings.ContainsAny(h.Name+h.Value, "\r\n") {
-				t.Fatalf("got a line end in %q", h)
+			if !isToken(h.Name) || strings.ContainsFunc(h.Value, isControl) {
+				t.Fatalf("got %q", h)
 			}
 			out.AppendHeader(stack.NewHeader(h.Name, h.Value))
 		}

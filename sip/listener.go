@@ -1,6 +1,7 @@
 package sip
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -48,7 +49,7 @@ func (ua *UA) ServePacket(conn net.PacketConn) {
 	ua.add("udp", conn.LocalAddr(), conn.Close)
 	widen(conn)
 	reading := make(chan struct{})
-	steady := &steady{PacketConn: conn, errors: newErrorQueue(conn), lost: ua.routes.lost, reading: sync.OnceFunc(func() { close(reading) })}
+	steady := &steady{PacketConn: conn, ua: ua, errors: newErrorQueue(conn), lost: ua.routes.lost, reading: sync.OnceFunc(func() { close(reading) })}
 	ua.running.Go(func() { // ends when Close closes the socket
 		if err := ua.transport.ServeUDP(steady); err != nil {
 			ua.log.Error("sip listener stopped", "transport", "udp", "error", err)
@@ -87,8 +88,11 @@ func (ua *UA) add(transport string, addr net.Addr, closer func() error) {
 // steady keeps a UDP listener going over errors that pass: sipgo would end it at the
 // first one that is not ErrClosed. It tells when sipgo begins to read: then the socket
 // stands in its table.
+//
+// Whoever reads it gets messages of peers that can be read.
 type steady struct {
 	net.PacketConn
+	ua      *UA
 	errors  *errorQueue
 	lost    func(netip.AddrPort, error)
 	reading func()
@@ -98,11 +102,35 @@ func (s *steady) ReadFrom(b []byte) (int, net.Addr, error) {
 	s.reading()
 	for {
 		n, addr, err := s.PacketConn.ReadFrom(b)
-		if err == nil || errors.Is(err, net.ErrClosed) {
+		switch {
+		case errors.Is(err, net.ErrClosed):
 			return n, addr, err
+		case err != nil:
+			s.errors.drain(s.lost)
+		default:
+			if message := s.receive(b[:n], addr); len(message) > 0 {
+				return copy(b, message), addr, nil // it has not grown
+			}
 		}
-		s.errors.drain(s.lost)
 	}
+}
+
+// receive returns the message of a datagram; nil for none that is read. What strangers send
+// is dropped before sipgo notes their address in a table that it never clears.
+func (s *steady) receive(datagram []byte, from net.Addr) []byte {
+	source, ok := addrPort(from)
+	if !ok || !s.ua.admits(source, "udp") || len(bytes.Trim(datagram, "\r\n\x00")) == 0 { // the last keeps a NAT open
+		return nil
+	}
+	message, err := s.ua.untangle(datagram)
+	if err == nil {
+		return message
+	}
+	s.ua.malformed(source.Addr(), "udp", err)
+	if answer := badRequest(message, s.ua.cfg.UserAgent); answer != nil {
+		s.WriteTo(answer, from) //nolint:errcheck // as lost on the way
+	}
+	return nil
 }
 
 // WriteTo sends a datagram. The kernel hands an ICMP error to whoever uses the socket next:

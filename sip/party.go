@@ -6,7 +6,8 @@ import (
 	"io"
 	"mime"
 	"mime/multipart"
-	"net/url"
+	"slices"
+	"strconv"
 	"strings"
 
 	stack "github.com/emiago/sipgo/sip"
@@ -23,10 +24,50 @@ type Party struct {
 func (l *Leg) From() Party {
 	from := l.invite.From()
 	p := Party{Display: from.DisplayName, User: user(&from.Address)}
-	if strings.HasSuffix(from.Address.Host, ".invalid") {
-		p.Host = from.Address.Host // anonymous@anonymous.invalid: RFC 3323 §4.1.1.3
+	if host := from.Address.Host; isInvalid(host) {
+		p.Host = host // anonymous@anonymous.invalid: RFC 3323 §4.1.1.3
 	}
 	return p
+}
+
+// isInvalid reports whether a host is a name below .invalid (RFC 2606 §2), which says
+// nothing of where somebody is.
+func isInvalid(host string) bool {
+	return strings.HasSuffix(strings.ToLower(host), ".invalid") && !strings.ContainsFunc(host, func(r rune) bool {
+		return !(r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r == '-' || r == '.')
+	})
+}
+
+// quotable returns a display name as it may stand between quotes: with a backslash only
+// before the character that it quotes, and a quote only behind one (RFC 3261 §25.1). Control
+// characters, which may be quoted, are left out.
+func quotable(name string) string {
+	var b strings.Builder
+	for i := 0; i < len(name); i++ {
+		switch c := name[i]; {
+		case c == '\\' && i+1 < len(name):
+			i++
+			if !isControl(rune(name[i])) {
+				b.WriteByte(c)
+				b.WriteByte(name[i])
+			}
+		case c == '\\' || c == '"':
+			b.WriteByte('\\')
+			b.WriteByte(c)
+		default:
+			b.WriteByte(c)
+		}
+	}
+	return b.String()
+}
+
+// isToken reports whether a name is a token (RFC 3261 §25.1), as those of methods and header
+// fields are.
+func isToken(name string) bool {
+	const others = "-.!%*_+`'~"
+	return name != "" && !strings.ContainsFunc(name, func(r rune) bool {
+		return !(r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || strings.ContainsRune(others, r))
+	})
 }
 
 // Called returns the number that a caller leg's INVITE asks for.
@@ -34,7 +75,10 @@ func (l *Leg) Called() string { return user(&l.invite.Recipient) }
 
 // Forwarded reports whether the call was diverted on its way to us.
 func (l *Leg) Forwarded() bool {
-	return header(l.invite, "Diversion") != "" || strings.Contains(header(l.invite, "History-Info"), "cause=")
+	return len(values(l.invite, "Diversion")) > 0 || slices.ContainsFunc(values(l.invite, "History-Info"), func(v string) bool {
+		v = strings.ToLower(v)
+		return strings.Contains(v, "cause=") || strings.Contains(v, "cause%3d") // of the URI (RFC 4458), or in its Reason (RFC 7044 §10.2)
+	})
 }
 
 // Passed returns the headers of a caller leg's INVITE that the other leg gets.
@@ -102,42 +146,43 @@ func offerIn(contentType string, body []byte) (offer []byte, ok bool) {
 	}
 }
 
-// user returns a URI's user part without its parameters, a tel URI's number, or a URI
-// that has neither whole.
+// user returns a URI's user part without its parameters, a tel URI's number, or a urn whole:
+// urn:service:sos (RFC 5031). Only the last has a colon: nobody chooses a URI of ours by a
+// number that looks like one.
 func user(u *stack.Uri) string {
 	number := u.User
 	switch u.Scheme {
 	case "", "sip", "sips":
 	case "tel":
 		number = u.Raw()
+	case "urn":
+		if urn := u.String(); !strings.ContainsFunc(urn, func(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune("<>\"\\", r) }) {
+			return urn
+		}
+		fallthrough
 	default:
-		return u.String() // urn:service:sos (RFC 5031)
+		return escape(u.String())
 	}
 	number, _, _ = strings.Cut(number, ";")
-	return unescape(number)
+	return escape(number)
 }
 
-// unescape takes the escapes out of a user part (RFC 3261 §19.1.2) that stand for printable
-// characters: they make no difference to who is meant.
-func unescape(s string) string {
-	if !strings.Contains(s, "%") {
-		return s
-	}
-	plain, err := url.PathUnescape(s)
-	if err != nil || strings.ContainsFunc(plain, func(r rune) bool { return r < ' ' || r > '~' }) {
-		return s
-	}
-	return plain
-}
-
-// escape makes a user part of what may have been unescaped: all but what may stand there as
-// it is is escaped.
+// escape writes a user part in the one way that says who is meant (RFC 3261 §19.1.4): what may
+// stand there as it is does so, all else is escaped, once. An escaped semicolon begins no
+// parameter, and stays.
 func escape(s string) string {
-	const plain = "-_.!~*'()&=+$,;?/%"
+	const plain = "-_.!~*'()&=+$,;?/"
 	var b strings.Builder
-	for _, c := range []byte(s) {
+	for i := 0; i < len(s); i++ {
+		c, escaped := s[i], false
+		if c == '%' && i+2 < len(s) {
+			if v, err := strconv.ParseUint(s[i+1:i+3], 16, 8); err == nil {
+				c, escaped = byte(v), true
+				i += 2
+			}
+		}
 		switch {
-		case c >= '0' && c <= '9', c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', strings.IndexByte(plain, c) >= 0:
+		case c >= '0' && c <= '9', c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', strings.IndexByte(plain, c) >= 0 && !(escaped && c == ';'):
 			b.WriteByte(c)
 		default:
 			fmt.Fprintf(&b, "%%%02X", c)

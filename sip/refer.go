@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 
 	stack "github.com/emiago/sipgo/sip"
@@ -28,7 +29,7 @@ var (
 // ParseReferTo reads the value of a Refer-To header.
 func ParseReferTo(v string) (ReferTarget, error) {
 	var uri stack.Uri
-	if _, err := stack.ParseAddressValue(v, &uri, &stack.HeaderParams{}); err != nil {
+	if _, err := stack.ParseAddressValue(v, &uri, &stack.HeaderParams{}); err != nil || !slices.Contains(schemes, uri.Scheme) {
 		return ReferTarget{}, errReferTo
 	}
 	t := ReferTarget{User: user(&uri), Host: strings.Trim(uri.Host, "[]"), Port: 5060}
@@ -39,7 +40,7 @@ func ParseReferTo(v string) (ReferTarget, error) {
 		switch {
 		case strings.EqualFold(p.K, "Replaces"):
 			replaces, err := url.PathUnescape(p.V)
-			if err != nil || strings.ContainsAny(replaces, "\r\n\x00") {
+			if err != nil || strings.ContainsFunc(replaces, isControl) {
 				return ReferTarget{}, errReferTo
 			}
 			t.Replaces = replaces

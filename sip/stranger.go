@@ -1,13 +1,9 @@
 package sip
 
 import (
-	"bytes"
-	"errors"
 	"net/netip"
 	"sync"
 	"time"
-
-	stack "github.com/emiago/sipgo/sip"
 )
 
 // Ban says when a stranger, somebody of no trunk, is not even listened to any more.
@@ -100,8 +96,6 @@ func (s *strangers) count() (banned int) {
 	return banned
 }
 
-var errStranger = errors.New("source belongs to no trunk")
-
 // admits reports whether a source gets service. Who belongs to no trunk is noted, and in
 // the end banned; a peer never is.
 func (ua *UA) admits(source netip.AddrPort, transport string) bool {
@@ -117,36 +111,4 @@ func (ua *UA) admits(source netip.AddrPort, transport string) bool {
 		ua.log.Info("stranger banned", "source", source.Addr(), "transport", transport, "for", ua.cfg.Ban.For)
 	}
 	return false
-}
-
-// wellLined reports whether the lines of a message's header end as they should. sipgo takes
-// a bare LF for a part of its line: what passes on word for word would bring a line of its
-// sender's choosing into our message.
-func wellLined(message []byte) bool {
-	head, _, _ := bytes.Cut(message, []byte("\r\n\r\n"))
-	for {
-		before, after, found := bytes.Cut(head, []byte("\n"))
-		if !found {
-			return true
-		}
-		if len(before) == 0 || before[len(before)-1] != '\r' {
-			return false
-		}
-		head = after
-	}
-}
-
-// filter drops what strangers send before it is parsed, and before sipgo notes their
-// address in a table that it never clears.
-func (ua *UA) filter(p stack.TransportReadProps, data []byte) ([]byte, error) {
-	if source, ok := addrPort(p.RemoteAddr); ok && ua.admits(source, p.Transport) {
-		if p.Transport == "UDP" && !wellLined(data) {
-			return nil, nil
-		}
-		return data, nil
-	}
-	if p.Transport == "UDP" {
-		return nil, nil // an error would end the listener
-	}
-	return nil, errStranger // ends the connection
 }

@@ -8,8 +8,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"strconv"
-	"strings"
+	"slices"
 	"sync"
 	"time"
 )
@@ -23,6 +22,7 @@ const (
 	handshakeTime    = 10 * time.Second
 	writeTime        = 5 * time.Second // a peer that does not read holds nobody up for longer
 	connectTime      = 5 * time.Second
+	lingerTime       = time.Second // after what cannot be understood
 )
 
 // gate is a listener as sipgo sees it: strangers, and who has too many connections, never
@@ -52,7 +52,7 @@ func (g *gate) Accept() (net.Conn, error) {
 			conn.Close()
 			continue
 		}
-		s := &stream{Conn: conn, released: sync.OnceFunc(func() { g.ua.streams.release(source.Addr()) })}
+		s := &stream{Conn: conn, ua: g.ua, source: source, transport: g.transport, released: sync.OnceFunc(func() { g.ua.streams.release(source.Addr()) })}
 		if g.transport == "tls" {
 			s.secure(tls.Server(conn, g.ua.serverTLS()))
 		}
@@ -88,12 +88,18 @@ func (s *streams) release(source netip.Addr) {
 }
 
 // stream is a connection with deadlines: for a message that has begun, for one that has
-// not, and for what we write.
+// not, and for what we write. Whoever reads it gets whole messages that can be read.
 type stream struct {
 	net.Conn
+	ua        *UA
+	source    netip.AddrPort
+	transport string
 	handshake func() error // before the first byte; nil for none
-	framing   framing
 	released  func()
+
+	// Owned by its reader.
+	framing framing
+	ready   []byte // of a message, what is not read yet
 }
 
 // secure puts TLS on the connection.
@@ -112,25 +118,75 @@ func (s *stream) Read(b []byte) (int, error) {
 			return 0, net.ErrClosed // sipgo logs any other error as its own
 		}
 	}
-	now := time.Now()
-	deadline := now.Add(streamIdle)
+	for len(s.ready) == 0 {
+		if err := s.next(); err != nil {
+			s.Conn.Close()
+			return 0, err
+		}
+	}
+	n := copy(b, s.ready)
+	s.ready = s.ready[n:]
+	return n, nil
+}
+
+// next makes the next message ready, or reads what may make it one. A message whose end is
+// known is refused alone; else nothing after it can be understood.
+func (s *stream) next() error {
+	message, err := s.framing.cut()
+	switch {
+	case err != nil:
+		s.refuse(message, err)
+		s.linger()
+		return net.ErrClosed
+	case message == nil:
+		return s.receive()
+	case !s.ua.admits(s.source, s.transport): // reloaded meanwhile
+		return net.ErrClosed
+	case !bytes.Equal(message, ping):
+		if err := s.ua.legible(message); err != nil {
+			s.refuse(message, err)
+			return nil
+		}
+	}
+	s.ready = message
+	return nil
+}
+
+// receive takes what comes on the connection.
+func (s *stream) receive() error {
+	deadline := time.Now().Add(streamIdle)
 	if began := s.framing.began; !began.IsZero() {
 		deadline = began.Add(messageTime)
 	}
 	if err := s.Conn.SetReadDeadline(deadline); err != nil {
-		return 0, err
+		return err
 	}
-	n, err := s.Conn.Read(b)
-	if !s.framing.feed(b[:n], now) {
-		s.Conn.Close()
-		return 0, net.ErrClosed
-	}
+	n, err := s.Conn.Read(s.framing.room())
+	s.framing.took(n, time.Now())
 	var late net.Error
-	if errors.As(err, &late) && late.Timeout() {
-		s.Conn.Close()
-		return n, net.ErrClosed
+	switch {
+	case n > 0: // an error comes again
+		return nil
+	case errors.As(err, &late) && late.Timeout():
+		return net.ErrClosed
 	}
-	return n, err
+	return err
+}
+
+// refuse answers what cannot be read, if that has an answer.
+func (s *stream) refuse(head []byte, err error) {
+	s.ua.malformed(s.source.Addr(), s.transport, err)
+	if answer := badRequest(head, s.ua.cfg.UserAgent); answer != nil {
+		s.Write(answer) //nolint:errcheck // the reader finds out
+	}
+}
+
+// linger waits for the answers to what came before, which are under way.
+func (s *stream) linger() {
+	select {
+	case <-time.After(lingerTime):
+	case <-s.ua.done:
+	}
 }
 
 func (s *stream) Write(b []byte) (int, error) {
@@ -151,68 +207,103 @@ func (s *stream) Close() error {
 	return s.Conn.Close()
 }
 
-// framing follows messages in a stream as far as to know whether one has begun and not
-// ended (RFC 3261 §18.3).
+// framing finds the messages in a stream (RFC 3261 §18.3).
 type framing struct {
-	began  time.Time // of the message; zero between two
-	line   []byte    // of the header, its first bytes
-	length int       // of the body, as the header says
-	body   int       // bytes that are still to come
-	last   byte      // of the line so far
+	in      []byte    // what came of the message, and maybe of those after it
+	began   time.Time // when the message did; zero between two
+	scanned int       // bytes of its header that are known to be lines
+	head    []byte    // its header, tidied, once that is whole
+	length  int       // of the header as it came
+	body    int       // length of the body
 }
 
-// longestName is more than any header name that counts here, with its number.
-const longestName = 64
+// ping asks for a sign of life, between messages (RFC 5626 §3.5.1). sipgo answers it, if it
+// comes alone.
+var ping = []byte("\r\n\r\n")
 
-// feed takes what came, and reports whether the lines of headers end as they should: see
-// wellLined.
-func (f *framing) feed(b []byte, now time.Time) bool {
-	for len(b) > 0 {
-		if f.body > 0 {
-			n := min(f.body, len(b))
-			b, f.body = b[n:], f.body-n
-			if f.body == 0 {
-				f.began = time.Time{}
-			}
-			continue
-		}
-		line, rest, ended := bytes.Cut(b, []byte("\n"))
-		b = rest
-		if len(line) > 0 {
-			f.last = line[len(line)-1]
-		}
-		if room := longestName - len(f.line); room > 0 {
-			f.line = append(f.line, line[:min(room, len(line))]...)
-		}
-		if f.began.IsZero() && len(bytes.TrimRight(f.line, "\r")) > 0 {
-			f.began = now
-		}
-		if !ended {
-			continue
-		}
-		if f.last != '\r' {
-			return false
-		}
-		f.last = 0
-		f.end()
+const readBytes = 4096
+
+// room returns where the next bytes of the stream are to go.
+func (f *framing) room() []byte {
+	f.in = slices.Grow(f.in, readBytes)
+	return f.in[len(f.in) : len(f.in)+readBytes]
+}
+
+// took notes how many bytes went there.
+func (f *framing) took(n int, now time.Time) {
+	f.in = f.in[:len(f.in)+n]
+	if f.began.IsZero() && len(bytes.TrimLeft(f.in, "\r\n")) > 0 {
+		f.began = now
 	}
-	return true
 }
 
-// end takes a whole line of the header.
-func (f *framing) end() {
-	line := strings.TrimSpace(string(f.line))
-	f.line = f.line[:0]
-	switch name, v, _ := strings.Cut(line, ":"); {
-	case f.began.IsZero(): // an empty line between messages
-	case line == "":
-		f.body, f.length = f.length, 0
-		if f.body == 0 {
-			f.began = time.Time{}
+// cut takes the first message, or ping, off what came; nil for none yet. With an error there
+// is no telling where the message ends; it returns the header, where it has one.
+func (f *framing) cut() (message []byte, err error) {
+	if f.head == nil && f.scanned == 0 {
+		for bytes.HasPrefix(f.in, lineEnd) {
+			switch {
+			case bytes.HasPrefix(f.in, ping):
+				f.drop(len(ping))
+				return ping, nil
+			case len(f.in) < len(ping) && bytes.HasPrefix(ping, f.in):
+				return nil, nil
+			}
+			f.drop(len(lineEnd))
 		}
-	case strings.EqualFold(strings.TrimSpace(name), "Content-Length") || strings.EqualFold(strings.TrimSpace(name), "l"):
-		if n, err := strconv.ParseUint(strings.TrimSpace(v), 10, 24); err == nil {
-			f.length = int(n)
+	}
+	if f.head == nil {
+		if whole, err := f.scan(); err != nil || !whole {
+			return nil, err
+		}
+		f.length = f.scanned
+		f.head, f.body, err = tidy(f.in[:f.length])
+		switch {
+		case err != nil:
+			return f.head, err
+		case f.body < 0:
+			return f.head, errNoLength
+		case f.length+f.body > maxMessage:
+			return f.head, errLarge
+		}
+	}
+	if len(f.in) < f.length+f.body {
+		return nil, nil
+	}
+	message = append(f.head, f.in[f.length:f.length+f.body]...)
+	f.drop(f.length + f.body)
+	return message, nil
+}
+
+// drop takes the first bytes off, which are done with.
+func (f *framing) drop(n int) {
+	rest, began := f.in[n:], f.began
+	if len(bytes.TrimLeft(rest, "\r\n")) == 0 {
+		began = time.Time{}
+	}
+	if cap(f.in) > 2*readBytes { // what a large message took is given back
+		rest = slices.Clone(rest)
+	} else {
+		rest = append(f.in[:0], rest...)
+	}
+	*f = framing{in: rest, began: began}
+}
+
+// scan looks for the end of the header, and reports whether it came.
+func (f *framing) scan() (whole bool, err error) {
+	for {
+		line, _, ended := bytes.Cut(f.in[f.scanned:], []byte("\n"))
+		switch {
+		case !ended && len(f.in) > maxMessage:
+			return false, errLarge
+		case !ended:
+			return false, nil
+		case !bytes.HasSuffix(line, []byte("\r")):
+			return false, errUnclean
+		}
+		f.scanned += len(line) + 1
+		if len(line) == 1 {
+			return true, nil
 		}
 	}
 }
@@ -276,7 +367,7 @@ func (ua *UA) open(ctx context.Context, p Peer) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrNotSent, err)
 	}
-	s := &stream{Conn: conn}
+	s := &stream{Conn: conn, ua: ua, source: p.Addr, transport: p.Transport}
 	if p.Transport == "tls" {
 		cfg, err := ua.clientTLS(p)
 		if err == nil {

@@ -28,16 +28,18 @@ type UA struct {
 	handler      Handler
 	log          *slog.Logger
 	metrics      *metrics
+	parser       *stack.Parser
 	transport    *stack.TransportLayer
 	transactions *stack.TransactionLayer
 	done         chan struct{}  // closed by Close
 	running      sync.WaitGroup // every goroutine that the UA started
 	sending      sync.WaitGroup // requests of legs that have not left us yet
 
-	routes    routes
-	strangers strangers
-	streams   streams
-	handOvers map[string]*handOver // by transport
+	routes     routes
+	strangers  strangers
+	complaints seldom // about messages that cannot be read
+	streams    streams
+	handOvers  map[string]*handOver // by transport
 
 	mu         sync.Mutex
 	dialling   map[netip.AddrPort]chan struct{}
@@ -74,9 +76,8 @@ func New(cfg Config, handler Handler, log *slog.Logger, registry prometheus.Regi
 	ua.handOvers = map[string]*handOver{"tcp": newHandOver(ua.done), "tls": newHandOver(ua.done)}
 	ua.metrics = newMetrics(registry, ua.Legs, ua.strangers.count)
 	stackLog := slog.New(quiet{log.Handler()})
-	ua.transport = stack.NewTransportLayer(net.DefaultResolver, stack.NewParser(stack.WithHeadersParsers(parsed())), nil,
-		stack.WithTransportLayerLogger(stackLog),
-		stack.WithTransportLayerReadFilter(ua.filter))
+	ua.parser = stack.NewParser(stack.WithHeadersParsers(parsed()))
+	ua.transport = stack.NewTransportLayer(net.DefaultResolver, ua.parser, nil, stack.WithTransportLayerLogger(stackLog))
 	// Registered before the transaction layer's own: see stamp.
 	ua.transport.OnMessage(ua.stamp)
 	ua.transactions = stack.NewTransactionLayer(ua.transport,
@@ -148,6 +149,7 @@ const initial = "initial"
 // request yet: sipgo answers a CANCEL from its own goroutine with a response made
 // of this request, and that response must carry the tag of the ones before it.
 func (ua *UA) stamp(msg stack.Message) {
+	standardize(msg)
 	req, ok := msg.(*stack.Request)
 	if !ok || req.To() == nil {
 		return
@@ -300,7 +302,7 @@ func (ua *UA) handleInDialog(req *stack.Request, tx *stack.ServerTx) {
 // respond answers a request that no leg answers, or a leg's request at once.
 func (ua *UA) respond(tx *stack.ServerTx, req *stack.Request, code int, reason string, headers ...stack.Header) {
 	res := stack.NewResponseFromRequest(req, code, reason, nil)
-	res.SipVersion = "SIP/2.0" // whatever the request's is
+	res.SipVersion = version // whatever the request's is
 	ua.sign(res)
 	for _, h := range headers {
 		res.AppendHeader(h)

@@ -16,7 +16,7 @@ type fault struct {
 }
 
 // single are the headers that a request has once (RFC 3261 §7.3.1, table 2).
-var single = []string{"From", "To", "Call-ID", "CSeq", "Max-Forwards", "Content-Length"}
+var single = []string{"From", "To", "Call-ID", "CSeq", "Max-Forwards", "Content-Length", "Content-Type"}
 
 // schemes are those of request URIs that we can follow: numbers and services (RFC 5031).
 var schemes = []string{"sip", "sips", "tel", "urn"}
@@ -25,7 +25,7 @@ var schemes = []string{"sip", "sips", "tel", "urn"}
 // An ACK is never answered, and a CANCEL may say less than the rest.
 func (ua *UA) faultOf(req *stack.Request) *fault {
 	switch {
-	case req.SipVersion != "SIP/2.0":
+	case req.SipVersion != version:
 		return &fault{505, "Version Not Supported", nil}
 	case req.From() == nil || req.To() == nil || req.CallID() == nil || req.CSeq() == nil:
 		return &fault{400, "Missing Header", nil}
