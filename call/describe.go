@@ -156,10 +156,8 @@ func (c *Call) connect(s Session, leg rtp.Leg, d *sdp.Description, m *sdp.Media,
 		return err
 	}
 	remote := media.Remote{RTP: to, RTCP: control, NAT: c.manager.cfg.Trunks[c.parties[leg].trunk].NAT, Raw: raw}
-	for _, codec := range m.Codecs() {
-		if !raw && codec.Event() && c.wanted(codec) {
-			remote.Events = append(remote.Events, codec.PayloadType)
-		}
+	if !raw {
+		remote.Events = c.parties[leg].keys(m, c.main)
 	}
 	if err := s.Connect(leg, remote); err != nil {
 		return fmt.Errorf("connect stream: %w", err)

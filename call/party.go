@@ -69,6 +69,22 @@ func (p *party) sends() []rtp.Codec {
 	return codecs
 }
 
+// keys are the payload types by which the party's keys may come: those that we named to it,
+// by which it is to send (RFC 3264 §6.1), and its own, by which some send all the same.
+func (p *party) keys(m *sdp.Media, stream int) []uint8 {
+	named := m.Codecs()
+	if ours, err := sdp.Parse(p.ours); err == nil && stream < len(ours.Media) {
+		named = append(named, ours.Media[stream].Codecs()...)
+	}
+	var types []uint8
+	for _, codec := range named {
+		if codec.Event() && !slices.Contains(types, codec.PayloadType) {
+			types = append(types, codec.PayloadType)
+		}
+	}
+	return types
+}
+
 func codecOf(c sdp.Codec) rtp.Codec {
 	return rtp.Codec{Name: c.Name, PayloadType: c.PayloadType, ClockHz: c.ClockHz, Channels: c.Channels}
 }

@@ -164,6 +164,21 @@ func (c *Call) dialTransfer(target sip.ReferTarget, referredBy string) error {
 	return err
 }
 
+// part ends what is under way between a party that goes and the one that stays. What that
+// one asked it may ask again; what it is asked is our own offer from here on.
+func (c *Call) part(leg rtp.Leg) {
+	switch p := c.pending; {
+	case p == nil:
+	case p.to != leg:
+		p.offer = nil
+	default:
+		if p.offer != nil {
+			c.parties[leg.Other()].leg.RejectReoffer(491, "Request Pending")
+		}
+		c.pending = nil
+	}
+}
+
 // emergency reports whether who is dialled for a leg's party is to be reached whatever the
 // limits.
 func (c *Call) emergency(leg rtp.Leg, p *party) bool {
@@ -255,6 +270,7 @@ func (c *Call) adopt(p *party) *End {
 	old, other := c.parties[t.leg], c.parties[t.leg.Other()]
 	c.notify("SIP/2.0 200 OK", true)
 	c.transfer = nil
+	c.part(t.leg)
 	t.timer.Stop()
 	old.leg.Hangup(0, "")
 	old.place.Release()

@@ -153,3 +153,48 @@ func TestReplacesIsTranslated(t *testing.T) {
 		b.over(toPBX)
 	})
 }
+
+// An offer that is under way as a transfer completes does not keep the parties apart: who
+// stays is to make its own again, and answers the one of who left to us.
+func TestOfferUnderWayAtTransfer(t *testing.T) {
+	third := strings.NewReplacer("6000", "6100", "10.0.0.5", "10.0.0.77").Replace(answeredWith)
+	begun := func(b *bubble) (far, leaver *dialog, toThird siptest.Message) {
+		far, leaver = b.talking(offered, answeredWith)
+		leaver.send("REFER", "Refer-To: <sip:200@10.0.0.5>\r\nRefer-Sub: false\r\n", "")
+		b.pbx.Expect("SIP/2.0 202")
+		return far, leaver, b.pbx.Expect("INVITE ")
+	}
+	t.Run("of who stays", func(t *testing.T) {
+		plainly(t, terminates, func(b *bubble) {
+			far, _, toThird := begun(b)
+			moved := strings.NewReplacer("4000", "4444", "1 1 IN", "1 2 IN").Replace(offered)
+			invite := far.offer(moved)
+			b.carrier.Expect("SIP/2.0 100")
+			b.pbx.Expect("INVITE ") // to who leaves, and does not answer
+			reply(b.pbx, toThird, "third", "200 OK", "", third)
+			b.pbx.Expect("ACK ")
+			b.carrier.Transaction("ACK", invite, b.carrier.Expect("SIP/2.0 491").Header("To"))
+			synctest.Wait()
+			b.did("connect callee to 10.0.0.77:6100")
+		})
+	})
+	t.Run("of who leaves", func(t *testing.T) {
+		plainly(t, terminates, func(b *bubble) {
+			_, leaver, toThird := begun(b)
+			leaver.offer(strings.Replace(answeredWith, "1 1 IN", "1 2 IN", 1) + "a=sendonly\r\n")
+			b.pbx.Expect("SIP/2.0 100")
+			hold := b.carrier.Expect("INVITE ")
+			reply(b.pbx, toThird, "third", "200 OK", "", third)
+			b.pbx.Expect("ACK ")
+			synctest.Wait()
+			b.did("connect callee to 10.0.0.77:6100")
+			b.carrier.Reply(hold, "200 OK", offered+"a=recvonly\r\n")
+			b.carrier.Expect("ACK ")
+			synctest.Wait()
+			b.did("connect caller to 203.0.113.3:4000")
+			if again := b.carrier.Expect("INVITE "); strings.Contains(again.Body(), "sendonly") { // both are told of each other
+				t.Errorf("got description %q, want no hold in it", again.Body())
+			}
+		})
+	})
+}
