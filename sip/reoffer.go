@@ -219,8 +219,9 @@ func (l *Leg) offerAgain(r *reoffer, d *dialog, method stack.RequestMethod, body
 		return
 	}
 	l.ua.running.Go(func() { // ends with the transaction
-		for again := req; again != nil; {
-			again = l.follow(r, d, again, body)
+		again := req
+		for left := maxAttempts - 1; again != nil; left-- {
+			again = l.follow(r, d, again, body, left > 0)
 		}
 	})
 }
@@ -230,8 +231,9 @@ func (l *Leg) offerAgain(r *reoffer, d *dialog, method stack.RequestMethod, body
 const pendTime = 3*time.Minute + time.Second
 
 // follow turns the responses to our INVITE in the dialog into one event, and stays
-// until the transaction ends. It returns the INVITE that meets a challenge.
-func (l *Leg) follow(r *reoffer, d *dialog, req *stack.Request, body []byte) (again *stack.Request) {
+// until the transaction ends. It returns the INVITE that a rejection asks for, if there may
+// be one more.
+func (l *Leg) follow(r *reoffer, d *dialog, req *stack.Request, body []byte, more bool) (again *stack.Request) {
 	l.authorize(req)
 	tx, err := l.ua.transactions.NewClientTransaction(l.ua.context(), req)
 	if err != nil {
@@ -271,7 +273,10 @@ func (l *Leg) follow(r *reoffer, d *dialog, req *stack.Request, body []byte) (ag
 				l.takeReoffer(r, d, body, res)
 			default:
 				late.Stop()
-				if again = l.meet(req, res); again != nil {
+				if more {
+					again = l.again(req, res)
+				}
+				if again != nil {
 					return again
 				}
 				l.takeReoffer(r, d, body, res)
