@@ -109,7 +109,7 @@ func (l *Leg) dial() {
 	}
 }
 
-// maxAttempts is how many INVITEs a peer is sent that asks for changes to them:
+// maxAttempts is how many requests a peer is sent that asks for changes to them:
 // credentials for two realms, one of them stale, and a longer session.
 const maxAttempts = 6
 
@@ -250,8 +250,7 @@ func (l *Leg) rejected(res *stack.Response) Event {
 	return e
 }
 
-// retry makes the INVITE that a rejection asks for: with credentials (RFC 3261 §22), or
-// with a session that lasts longer (RFC 4028 §7.4).
+// retry makes the INVITE that a rejection asks for, nil for none.
 func (l *Leg) retry(res *stack.Response) *stack.Request {
 	l.mu.Lock()
 	invite, attempts := l.invite, l.localSeq
@@ -260,23 +259,29 @@ func (l *Leg) retry(res *stack.Response) *stack.Request {
 	if !live || attempts >= maxAttempts {
 		return nil
 	}
+	return l.again(invite, res)
+}
+
+// again makes the request that a rejection asks for: with credentials (RFC 3261 §22), or
+// with a session that lasts longer (RFC 4028 §7.4); nil for none.
+func (l *Leg) again(req *stack.Request, res *stack.Response) *stack.Request {
 	switch res.StatusCode {
 	case 401, 407:
-		return l.meet(invite, res)
+		return l.meet(req, res)
 	case 422:
-		return l.longer(invite, res)
+		return l.longer(req, res)
 	}
 	return nil
 }
 
-// longer makes the INVITE for a peer that found our session too short.
-func (l *Leg) longer(invite *stack.Request, res *stack.Response) *stack.Request {
+// longer makes the request for a peer that found our session too short.
+func (l *Leg) longer(req *stack.Request, res *stack.Response) *stack.Request {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !l.session.lengthen(res) {
+	if first(req, "Session-Expires") == "" || !l.session.lengthen(res) {
 		return nil
 	}
-	again := renewed(invite)
+	again := renewed(req)
 	l.localSeq++
 	again.CSeq().SeqNo = l.localSeq
 	for _, name := range []string{"Session-Expires", "Min-SE"} {

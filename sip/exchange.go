@@ -8,23 +8,23 @@ import (
 	stack "github.com/emiago/sipgo/sip"
 )
 
-// exchange sends a request of ours in the dialog, meets challenges to it, and hands over
-// its final response, nil for none. It does not wait.
+// exchange sends a request of ours in the dialog, and again where the peer wants it
+// otherwise, and hands over its final response, nil for none. It does not wait.
 func (l *Leg) exchange(req *stack.Request, then func(*stack.Response)) {
 	l.ua.sending.Add(1)
 	sent := sync.OnceFunc(l.ua.sending.Done)
 	l.ua.running.Go(func() { // ends with its transactions, 64·T1 each at most
 		defer sent()
 		l.authorize(req)
-		for {
+		for attempts := 1; ; attempts++ {
 			res, err := l.ua.exchange(l.ua.context(), req, sent)
 			if err != nil {
 				l.ua.log.Debug("request not answered", "method", req.Method, "error", err)
 				then(nil)
 				return
 			}
-			again := l.meet(req, res)
-			if again == nil {
+			again := l.again(req, res)
+			if again == nil || attempts == maxAttempts {
 				then(res)
 				return
 			}
@@ -46,7 +46,7 @@ func (l *Leg) authorize(req *stack.Request) {
 // meet makes the request that answers a challenge, nil where there is none to be met. It
 // may wait for the disk: the password is read at use.
 func (l *Leg) meet(req *stack.Request, res *stack.Response) *stack.Request {
-	if l.auth == nil || res.StatusCode != 401 && res.StatusCode != 407 {
+	if l.auth == nil {
 		return nil
 	}
 	again, err := l.auth.challenged(req, res)

@@ -24,7 +24,11 @@ type reoffer struct {
 func (l *Leg) handleReoffer(d *dialog, req *stack.Request, tx *stack.ServerTx) {
 	offer := descriptionIn(req)
 	l.mu.Lock()
+	early := req.Method == stack.UPDATE && !d.agreed
 	switch {
+	case l.state == over || l.state == cancelling: // since it was asked for
+		l.mu.Unlock()
+		l.ua.respond(tx, req, 481, "Call/Transaction Does Not Exist")
 	case len(req.Body()) > 0 && !mayHaveOffer(req):
 		l.mu.Unlock()
 		l.ua.respond(tx, req, 415, "Unsupported Media Type", stack.NewHeader("Accept", "application/sdp"))
@@ -40,11 +44,11 @@ func (l *Leg) handleReoffer(d *dialog, req *stack.Request, tx *stack.ServerTx) {
 		res := l.responseTo(req, 200, "OK", nil)
 		timer.write(res)
 		l.give(tx, res)
-	case l.theirs != nil || req.IsInvite() && l.state != confirmed || req.Method == stack.UPDATE && !d.agreed:
+	case l.theirs != nil, req.IsInvite() && l.state != confirmed, early && !l.isOffering():
 		l.mu.Unlock()
 		// The one before has no final response, or no ACK: RFC 3261 §14.2, RFC 3311 §5.2.
 		l.ua.respond(tx, req, 500, "Request Pending", stack.NewHeader("Retry-After", "3"))
-	case l.ours != nil:
+	case l.ours != nil, early: // it met ours: the same
 		l.mu.Unlock()
 		l.ua.respond(tx, req, 491, "Request Pending")
 	default:
@@ -56,6 +60,12 @@ func (l *Leg) handleReoffer(d *dialog, req *stack.Request, tx *stack.ServerTx) {
 		}
 		l.post(Event{Kind: Reoffered, Body: offer, Headers: l.ua.passing(req)})
 	}
+}
+
+// isOffering reports whether our first offer awaits its answer: it is in our INVITE, or in a
+// reliable response to one that had none. The caller holds mu.
+func (l *Leg) isOffering() bool {
+	return !l.isCaller || len(l.Offer()) == 0 && l.reliable.describes()
 }
 
 // give sends a response that has nothing to tell the call.
@@ -209,15 +219,21 @@ func (l *Leg) offerAgain(r *reoffer, d *dialog, method stack.RequestMethod, body
 		return
 	}
 	l.ua.running.Go(func() { // ends with the transaction
-		for again := req; again != nil; {
-			again = l.follow(r, d, again, body)
+		again := req
+		for left := maxAttempts - 1; again != nil; left-- {
+			again = l.follow(r, d, again, body, left > 0)
 		}
 	})
 }
 
+// pendTime is how long an INVITE in the dialog may be without a final response, or news of
+// one: as long as a proxy waits at least (RFC 3261 §16.6 step 11).
+const pendTime = 3*time.Minute + time.Second
+
 // follow turns the responses to our INVITE in the dialog into one event, and stays
-// until the transaction ends. It returns the INVITE that meets a challenge.
-func (l *Leg) follow(r *reoffer, d *dialog, req *stack.Request, body []byte) (again *stack.Request) {
+// until the transaction ends. It returns the INVITE that a rejection asks for, if there may
+// be one more.
+func (l *Leg) follow(r *reoffer, d *dialog, req *stack.Request, body []byte, more bool) (again *stack.Request) {
 	l.authorize(req)
 	tx, err := l.ua.transactions.NewClientTransaction(l.ua.context(), req)
 	if err != nil {
@@ -239,23 +255,34 @@ func (l *Leg) follow(r *reoffer, d *dialog, req *stack.Request, body []byte) (ag
 		l.takeReoffer(r, d, body, nil)
 		return nil
 	}
+	late := time.NewTimer(pendTime)
+	defer late.Stop()
 	for {
 		select {
 		case res := <-tx.Responses():
 			switch {
+			case res.StatusCode == 100:
 			case res.StatusCode < 200:
+				late.Reset(pendTime)
 			case res.StatusCode < 300:
+				late.Stop()
 				ack := l.acknowledge(d, req, res)
 				l.mu.Lock()
 				acked = ack
 				l.mu.Unlock()
 				l.takeReoffer(r, d, body, res)
 			default:
-				if again = l.meet(req, res); again != nil {
+				late.Stop()
+				if more {
+					again = l.again(req, res)
+				}
+				if again != nil {
 					return again
 				}
 				l.takeReoffer(r, d, body, res)
 			}
+		case <-late.C:
+			l.cancelRequest(req, tx, hangup{})
 		case <-tx.Done():
 			l.takeReoffer(r, d, body, nil)
 			return nil

@@ -124,7 +124,7 @@ func (s *session) timer() refreshTimer {
 	return t
 }
 
-// lengthen takes a 422 and reports whether it asks for more than we offered.
+// lengthen takes a 422 and reports whether it asks for more than we offer.
 func (s *session) lengthen(res *stack.Response) bool {
 	least, ok := seconds(first(res, "Min-SE"))
 	if !ok || least <= s.least && least <= s.interval {

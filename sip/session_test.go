@@ -1,6 +1,7 @@
 package sip
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -173,4 +174,99 @@ func TestSessionOff(t *testing.T) {
 		w.header(ok, "Session-Expires", "600;refresher=uac")
 		w.hangup(leg)
 	})
+}
+
+// A peer that finds the session of a refresh, or of an offer, too short gets the same again
+// with one that is long enough (RFC 4028 §7.4), and not for ever.
+func TestSessionLengthened(t *testing.T) {
+	for allow, method := range map[string]string{"Allow: UPDATE\r\n": "UPDATE ", "": "INVITE "} {
+		inBubble(t, func(w *world) {
+			_, leg, _ := w.established("Supported: timer\r\nSession-Expires: 200;refresher=uas\r\n" + allow)
+			refused := w.pbx.ExpectWithin(101*time.Second, method)
+			reply(w.pbx, refused, "", "422 Session Interval Too Small", "Min-SE: 300\r\n", "")
+			if method == "INVITE " {
+				w.pbx.Expect("ACK ")
+			}
+			again := w.pbx.ExpectWithin(time.Second, method)
+			w.header(again, "Session-Expires", "300;refresher=uac")
+			w.header(again, "Min-SE", "300")
+			if again.Body() != refused.Body() {
+				w.Errorf("got description %q, want the same again", again.Body())
+			}
+			body := ""
+			if method == "INVITE " {
+				body = someSDP
+			}
+			reply(w.pbx, again, "", "200 OK", "Session-Expires: 300;refresher=uac\r\n", body)
+			if method == "INVITE " {
+				w.pbx.Expect("ACK ")
+				w.event(leg, Refreshed)
+			}
+			refreshed := time.Now()
+			next := w.pbx.ExpectWithin(10*time.Minute, method)
+			if after := next.At.Sub(refreshed); after != 150*time.Second {
+				w.Errorf("got the next refresh after %v, want 150s", after)
+			}
+			w.pbx.Reply(next, "481 Call/Transaction Does Not Exist", "")
+			if method == "INVITE " {
+				w.pbx.Expect("ACK ")
+			}
+			w.event(leg, Ended)
+		})
+	}
+	inBubble(t, func(w *world) {
+		_, leg, _ := w.established("Supported: timer\r\nSession-Expires: 200;refresher=uac\r\n")
+		leg.Reoffer([]byte(otherSDP))
+		for n := range maxAttempts {
+			reply(w.pbx, w.pbx.ExpectWithin(time.Second, "INVITE "), "", "422 Session Interval Too Small", fmt.Sprintf("Min-SE: %d\r\n", 300+n), "")
+			w.pbx.Expect("ACK ")
+		}
+		if e := w.event(leg, ReofferRejected); e.Code != 422 {
+			w.Errorf("got %d, want 422", e.Code)
+		}
+		w.hangUp(leg)
+	})
+}
+
+// We keep to the peer's refresher where we are the ones that are not to refresh: who does
+// not hear of the session in time ends it.
+func TestSessionOfCalleeExpires(t *testing.T) {
+	inBubble(t, func(w *world) {
+		leg, invite := w.outgoing()
+		answer := reply(w.pbx, invite, "a", "200 OK", "Require: timer\r\nSession-Expires: 600;refresher=uas\r\n", someSDP)
+		w.pbx.Expect("ACK ")
+		w.event(leg, Answered)
+		d := called(w.pbx, invite, answer)
+		time.Sleep(500 * time.Second)
+		d.send("UPDATE", "Supported: timer\r\nSession-Expires: 600;refresher=uac\r\n", "")
+		w.header(w.pbx.Expect("SIP/2.0 200"), "Session-Expires", "600;refresher=uac")
+		refreshed := time.Now()
+		w.pbx.Silent(560 * time.Second)
+		w.event(leg, Expired)
+		if after := time.Since(refreshed); after != 568*time.Second {
+			w.Errorf("got the end after %v, want 568s", after)
+		}
+		leg.Hangup(408, "Session Expired")
+		w.pbx.Reply(w.pbx.Expect("BYE "), "200 OK", "")
+	})
+}
+
+// What we take at least must not be more than what we ask for, also by default.
+func TestSessionConfig(t *testing.T) {
+	for want, cfg := range map[string]Config{
+		"": {MinSE: 30 * time.Minute},
+		"session_expires: 30m0s is less than min_se, 1h0m0s": {MinSE: time.Hour},
+		"session_expires: 1m0s is less than min_se, 1m30s":   {SessionExpires: new(time.Minute)},
+	} {
+		got := ""
+		if faults := cfg.Validate(); len(faults) > 0 {
+			got = faults[0].Error()
+		}
+		if got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+	if faults := (Config{MinSE: time.Hour, SessionExpires: new(time.Duration)}).Validate(); len(faults) > 0 {
+		t.Errorf("got %v where no session is asked for", faults)
+	}
 }

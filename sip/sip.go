@@ -52,7 +52,8 @@ type Config struct {
 	TryTimeout time.Duration `yaml:"try_timeout"`
 	// SessionExpires is after how long without a refresh a call is over (RFC 4028), where
 	// the peer knows session timers; another is asked twice in that time whether it still
-	// has the call. 0s: neither. Default: 30m.
+	// has the call. 0s: neither is asked for, but a peer that itself sends Session-Expires
+	// has its timer, since we support them. Default: 30m.
 	SessionExpires *time.Duration `yaml:"session_expires"`
 	// MinSE is the shortest of these times that a peer may ask for. Default: 90s, the least
 	// that RFC 4028 §4 allows.
@@ -96,8 +97,8 @@ func (c Config) Validate() []error {
 	if c.MinSE != 0 && c.MinSE < defaultMinSE {
 		faults = append(faults, errors.New("min_se: is less than the 90s of RFC 4028 §4"))
 	}
-	if e, least := c.SessionExpires, cmp.Or(c.MinSE, defaultMinSE); e != nil && *e != 0 && *e < least {
-		faults = append(faults, fmt.Errorf("session_expires: is less than min_se, %v", least))
+	if d := c.withDefaults(); *d.SessionExpires != 0 && *d.SessionExpires < d.MinSE {
+		faults = append(faults, fmt.Errorf("session_expires: %v is less than min_se, %v", *d.SessionExpires, d.MinSE))
 	}
 	for i, name := range c.Headers {
 		if !mayPass(name) {
