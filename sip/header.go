@@ -108,12 +108,16 @@ func (ua *UA) passing(msg stack.Message) []Header {
 	return headers
 }
 
-// passes returns the name under which a header passes, if it does.
+// passes returns the name under which a header passes, if it does. A name that is no token is
+// nobody's: what it would become on the other side is not ours to guess.
 func (ua *UA) passes(name string) (string, bool) {
 	for _, known := range passed {
 		if strings.EqualFold(known, name) || len(name) == 1 && strings.EqualFold(compact[strings.ToLower(known)], name) {
 			return known, true
 		}
+	}
+	if !isToken(name) {
+		return "", false
 	}
 	for _, pattern := range ua.cfg.Headers {
 		if prefix, ok := strings.CutSuffix(pattern, "*"); ok && len(name) >= len(prefix) && strings.EqualFold(name[:len(prefix)], prefix) ||

@@ -22,7 +22,7 @@ const (
 	handshakeTime    = 10 * time.Second
 	writeTime        = 5 * time.Second // a peer that does not read holds nobody up for longer
 	connectTime      = 5 * time.Second
-	lingerTime       = time.Second // after what cannot be understood
+	lingerTime       = 200 * time.Millisecond // after what cannot be understood
 )
 
 // gate is a listener as sipgo sees it: strangers, and who has too many connections, never

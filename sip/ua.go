@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	stack "github.com/emiago/sipgo/sip"
@@ -75,9 +76,13 @@ func New(cfg Config, handler Handler, log *slog.Logger, registry prometheus.Regi
 	ua.strangers = strangers{cfg: ua.cfg.Ban, known: map[netip.Addr]*stranger{}}
 	ua.handOvers = map[string]*handOver{"tcp": newHandOver(ua.done), "tls": newHandOver(ua.done)}
 	ua.metrics = newMetrics(registry, ua.Legs, ua.strangers.count)
-	stackLog := slog.New(quiet{log.Handler()})
+	stackLog := slog.New(newQuiet(log.Handler()))
 	ua.parser = stack.NewParser(stack.WithHeadersParsers(parsed()))
-	ua.transport = stack.NewTransportLayer(net.DefaultResolver, ua.parser, nil, stack.WithTransportLayerLogger(stackLog))
+	ua.transport = stack.NewTransportLayer(net.DefaultResolver, ua.parser, nil,
+		stack.WithTransportLayerLogger(stackLog),
+		stack.WithTransportLayerTransports(stack.TransportsConfig{
+			TCP: &stack.TransportTCP{DialerCreate: nowhere}, TLS: &stack.TransportTLS{TransportTCP: &stack.TransportTCP{DialerCreate: nowhere}},
+		}))
 	// Registered before the transaction layer's own: see stamp.
 	ua.transport.OnMessage(ua.stamp)
 	ua.transactions = stack.NewTransactionLayer(ua.transport,
@@ -86,6 +91,15 @@ func New(cfg Config, handler Handler, log *slog.Logger, registry prometheus.Regi
 	ua.transactions.OnRequest(ua.handle)
 	return ua
 }
+
+// nowhere makes dialers that do not dial. Connections are opened by connect, within its
+// limits. sipgo would dial for an answer whose connection is gone, to the port in the Via:
+// RFC 3261 §18.2.2 has that so, but who asked and left is not worth a connection.
+func nowhere(net.Addr) net.Dialer {
+	return net.Dialer{Control: func(string, string, syscall.RawConn) error { return errNotOurs }}
+}
+
+var errNotOurs = errors.New("sip stack opens no connections")
 
 // parsed are the headers that sipgo reads as it reads a message, and drops the message if
 // it cannot. Those of REFER are read where they are used, so that a bad one gets an answer,
@@ -169,12 +183,18 @@ func (ua *UA) stamp(msg stack.Message) {
 }
 
 // received says in the top Via where a request really came from, if the Via says something
-// else (RFC 3261 §18.2.1).
+// else (RFC 3261 §18.2.1). What the sender wrote there himself goes: an answer, or a
+// connection for it, would go to an address of his choosing.
 func received(req *stack.Request) {
 	source, err := netip.ParseAddrPort(req.Source())
 	via := req.Via()
 	if err != nil || via == nil {
 		return
+	}
+	via.Params.Remove("received")
+	if via.Params.Has("rport") {
+		via.Params.Remove("rport")
+		via.Params.Add("rport", "") // the answer has ours (RFC 3581 §4)
 	}
 	if addr, err := netip.ParseAddr(via.Host); err != nil || addr.Unmap() != source.Addr().Unmap() {
 		via.Params.Add("received", source.Addr().Unmap().String())
