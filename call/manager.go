@@ -173,7 +173,7 @@ func (m *Manager) Invite(leg *sip.Leg) {
 	m.mu.Lock()
 	if m.draining && !(c.decision.Emergency && len(m.active) > 0) { // an emergency call is taken as long as there is anybody to take it
 		m.mu.Unlock()
-		leg.Hangup(503, "Service Unavailable")
+		leg.Hangup(503, "Service Unavailable", sip.Header{Name: "Retry-After", Value: "10"}) // elsewhere a 503 has none: 112 is still taken
 		return
 	}
 	m.active[c.id] = c

@@ -3,6 +3,7 @@ package call
 import (
 	"crypto/rand"
 	"fmt"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -560,3 +561,38 @@ func TestReasonPasses(t *testing.T) {
 }
 
 var _ = cmp.Diff
+
+// Requests that a party never answers leave nothing behind once the call is over.
+func TestUnansweredRequestsLeaveNothing(t *testing.T) {
+	plainly(t, nil, func(b *bubble) {
+		far, toPBX := b.talking(offered, answeredWith)
+		before := runtime.NumGoroutine()
+		for range 60 {
+			far.send("INFO", "Content-Type: text/plain\r\n", "x")
+		}
+		for range 60 {
+			b.pbx.Expect("INFO ")
+		}
+		b.over(toPBX)
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		if got := runtime.NumGoroutine(); got > before || b.manager.ua.Legs() != 0 {
+			t.Errorf("got %d goroutines and %d legs after the call, want %d at most and none", got, b.manager.ua.Legs(), before)
+		}
+	})
+}
+
+// A party that says nothing of the methods it takes is asked (RFC 3261 §20.5).
+func TestInfoWithoutAllow(t *testing.T) {
+	plainly(t, nil, func(b *bubble) {
+		b.carrier.Invite("+31205550100", offered, "")
+		b.carrier.Expect("SIP/2.0 100")
+		toPBX := b.pbx.Expect("INVITE ")
+		pbx := called(b.pbx, toPBX, reply(b.pbx, toPBX, "pbx", "200 OK", "", answeredWith))
+		b.pbx.Expect("ACK ")
+		b.carrier.Expect("SIP/2.0 200")
+		pbx.send("INFO", "Content-Type: application/dtmf-relay\r\n", "Signal=5\r\nDuration=160\r\n")
+		b.carrier.Reply(b.carrier.Expect("INFO "), "405 Method Not Allowed", "")
+		b.pbx.Expect("SIP/2.0 405")
+	})
+}

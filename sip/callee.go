@@ -39,7 +39,7 @@ func (ua *UA) Invite(in Invite) (*Leg, error) {
 	l := &Leg{
 		ua: ua, peer: in.Peer, bound: bound, contact: known, trunk: in.Trunk,
 		callID: newTag() + "@" + known.Addr().String(), localTag: newTag(),
-		events: make(chan Event, eventsQueue), localSeq: 1, sent: in.Body, dialog: &dialog{},
+		events: make(chan Event, eventsQueue), deaf: make(chan struct{}), localSeq: 1, sent: in.Body, dialog: &dialog{},
 	}
 	if in.Credentials != nil {
 		l.auth = &authorizer{credentials: *in.Credentials}

@@ -17,7 +17,7 @@ func (ua *UA) newCallerLeg(req *stack.Request, tx *stack.ServerTx, source netip.
 	remote, _ := req.From().Params.Get("tag")
 	l := &Leg{
 		ua: ua, isCaller: true, peer: peer, trunk: trunk, callID: req.CallID().Value(), localTag: tag, merges: mergeKey(req),
-		invite: req, server: tx, events: make(chan Event, eventsQueue),
+		invite: req, server: tx, events: make(chan Event, eventsQueue), deaf: make(chan struct{}),
 		dialog: &dialog{remoteTag: remote, remoteSeq: req.CSeq().SeqNo, counted: true},
 	}
 	// It came in by a listener, so there is one; without, replies still go out.
@@ -187,9 +187,6 @@ func (l *Leg) responseTo(req *stack.Request, code int, reason string, body []byt
 	}
 	for _, h := range headers {
 		res.AppendHeader(stack.NewHeader(h.Name, h.Value))
-	}
-	if code == 503 && res.GetHeader("Retry-After") == nil {
-		res.AppendHeader(stack.NewHeader("Retry-After", "10"))
 	}
 	l.identify(res)
 	if len(body) > 0 {

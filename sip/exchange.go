@@ -155,7 +155,8 @@ func (l *Leg) Ask(r *Request) {
 	})
 }
 
-// Allows reports whether the peer said that it takes a method.
+// Allows reports whether the peer may be asked a method: it said that it takes it, or said
+// nothing of what it takes, which says nothing (RFC 3261 §20.5).
 func (l *Leg) Allows(method string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -163,5 +164,5 @@ func (l *Leg) Allows(method string) bool {
 	if l.state == proceeding && len(l.branches) > 0 {
 		d = l.branches[len(l.branches)-1]
 	}
-	return d.allows(stack.RequestMethod(method))
+	return d.allow == "" || d.allows(stack.RequestMethod(method))
 }

@@ -32,6 +32,8 @@ type Leg struct {
 	server   *stack.ServerTx // of a caller leg's INVITE
 	auth     *authorizer     // meets the challenges of the peer; nil for none
 	events   chan Event
+	deaf     chan struct{} // closed by Hangup: nobody may be there to take events
+	unheard  sync.Once
 	order    order
 	partner  atomic.Pointer[Leg]
 	ids      sessionID
@@ -148,10 +150,16 @@ func Bridge(a, b *Leg) {
 }
 
 // post hands an event to the call. It waits only when the queue is full, and not
-// beyond the user agent's end.
+// beyond the leg's hanging up or the user agent's end.
 func (l *Leg) post(e Event) {
 	select {
 	case l.events <- e:
+		return
+	default:
+	}
+	select {
+	case l.events <- e:
+	case <-l.deaf:
 	case <-l.ua.done:
 	}
 }
@@ -294,6 +302,7 @@ func stop(t *time.Timer) {
 // rejected with the code or cancelled, an answered one gets a BYE. It does not wait;
 // what must still happen on the wire happens by itself. A second call does nothing.
 func (l *Leg) Hangup(code int, reason string, headers ...Header) {
+	l.unheard.Do(func() { close(l.deaf) })
 	h := hangup{code, reason, headers}
 	l.mu.Lock()
 	switch was := l.state; {
