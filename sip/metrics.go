@@ -9,6 +9,7 @@ import (
 type metrics struct {
 	responses *prometheus.CounterVec
 	strangers prometheus.Counter
+	branches  prometheus.Counter
 	legs      prometheus.GaugeFunc
 	banned    prometheus.GaugeFunc
 }
@@ -21,6 +22,9 @@ func newMetrics(registry prometheus.Registerer, legs, banned func() int) *metric
 		strangers: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "bewaard_sip_strangers_total", Help: "Datagrams and connections dropped because their source belongs to no trunk.",
 		}),
+		branches: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "bewaard_sip_branches_dropped_total", Help: "Responses to INVITE dropped because as many branches have answered it as may.",
+		}),
 		legs: prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "bewaard_sip_legs", Help: "Dialogs that are set up or being set up.",
 		}, func() float64 { return float64(legs()) }),
@@ -29,7 +33,7 @@ func newMetrics(registry prometheus.Registerer, legs, banned func() int) *metric
 		}, func() float64 { return float64(banned()) }),
 	}
 	if registry != nil {
-		registry.MustRegister(m.responses, m.strangers, m.legs, m.banned)
+		registry.MustRegister(m.responses, m.strangers, m.branches, m.legs, m.banned)
 	}
 	return m
 }
