@@ -423,45 +423,6 @@ func TestStrangersLeaveNothing(t *testing.T) {
 	})
 }
 
-// One INVITE has so many early dialogs; a branch beyond them may still answer.
-func TestManyBranches(t *testing.T) {
-	inBubble(t, func(w *world) {
-		leg, invite := w.outgoing()
-		reply := func(status, tag, body string) {
-			answer := invite
-			to := invite.Header("To")
-			answer.Text = strings.Replace(invite.Text, "To: "+to, "To: "+to+";tag="+tag, 1)
-			w.pbx.Reply(answer, status, body)
-			synctest.Wait()
-		}
-		for i := range maxBranches {
-			reply("180 Ringing", fmt.Sprint("t", i), "")
-			if e := w.event(leg, Progressed); e.Branch != i {
-				w.Fatalf("got branch %d, want %d", e.Branch, i)
-			}
-		}
-		reply("180 Ringing", "late", "")
-		select {
-		case e := <-leg.Events():
-			w.Fatalf("got %v of a branch too many", e.Kind)
-		default:
-		}
-		reply("183 Session Progress", "t3", otherSDP)
-		if e := w.event(leg, Progressed); e.Branch != 3 {
-			w.Errorf("got branch %d, want 3", e.Branch)
-		}
-		reply("200 OK", "later", otherSDP)
-		w.pbx.Expect("ACK ")
-		w.event(leg, Answered)
-		leg.Hangup(0, "")
-		bye := w.pbx.Expect("BYE ")
-		if !strings.Contains(bye.Header("To"), "tag=later") {
-			w.Errorf("got %q", bye.Header("To"))
-		}
-		w.pbx.Reply(bye, "200 OK", "")
-	})
-}
-
 // A header passes by its name or not at all: one that is no token is no name.
 func TestPassingNames(t *testing.T) {
 	ua := &UA{cfg: Config{Headers: []string{"X-*"}}.withDefaults()}

@@ -298,8 +298,8 @@ func renewed(req *stack.Request) *stack.Request {
 	return again
 }
 
-// maxBranches is how many early dialogs one INVITE of ours has. What further branches say
-// before their answer is not heard.
+// maxBranches is how many branches may answer an INVITE of ours, early or for good. Each
+// costs a dialog, and one that is late an ACK and a BYE; no fork has as many.
 const maxBranches = 64
 
 func (l *Leg) handleProvisional(res *stack.Response) {
@@ -308,17 +308,17 @@ func (l *Leg) handleProvisional(res *stack.Response) {
 	l.provoked = true
 	var d *dialog
 	var branch int
-	if tag, _ := res.To().Params.Get("tag"); tag != "" && res.StatusCode > 100 {
-		if len(l.branches) >= maxBranches && l.dialogOf(tag) == nil {
-			l.mu.Unlock()
-			return
-		}
+	tag, _ := res.To().Params.Get("tag")
+	full := tag != "" && l.dialogOf(tag) == nil && len(l.branches) >= maxBranches
+	if tag != "" && res.StatusCode > 100 && !full {
 		d, branch = l.branch(res)
 	}
 	l.mu.Unlock()
 	switch {
 	case state == cancelling && first:
 		l.cancel()
+	case full:
+		l.ua.metrics.branches.Inc()
 	case state != proceeding || res.StatusCode == 100:
 	case d == nil || l.acknowledgeReliable(d, res):
 		l.post(Event{Kind: Progressed, Code: res.StatusCode, Reason: res.Reason, Body: descriptionIn(res), Branch: branch, Headers: l.ua.passing(res)})
@@ -338,6 +338,7 @@ func (l *Leg) handleAnswer(res *stack.Response) {
 		why = *l.hangUp
 	}
 	l.dialog, _ = l.branch(res)
+	l.acks = map[string]*stack.Request{l.dialog.remoteTag: nil}
 	// The route set of the dialog is the 2xx's: RFC 3261 §13.2.2.4.
 	l.dialog.set(res.Contact(), reversed(res.GetHeaders("Record-Route")), header(res, "Allow"))
 	l.dialog.agreed = true
@@ -346,7 +347,7 @@ func (l *Leg) handleAnswer(res *stack.Response) {
 	l.mu.Unlock()
 	ack := l.acknowledge(d, l.invite, res)
 	l.mu.Lock()
-	l.ack = ack
+	l.acks[d.remoteTag] = ack
 	if was == proceeding {
 		l.session.agree(res, true)
 		l.arm()
@@ -387,17 +388,28 @@ func (l *Leg) acknowledgeAgain(res *stack.Response) {
 	}
 	tag, _ := res.To().Params.Get("tag")
 	l.mu.Lock()
-	ack, known := l.ack, l.dialog.remoteTag
+	ack, known := l.acks[tag]
+	taken, full := len(l.acks) > 0, len(l.acks) >= maxBranches
+	if taken && !known && !full {
+		l.acks[tag] = nil
+	}
 	l.mu.Unlock()
-	if tag == known || known == "" {
-		if ack != nil { // else the first copy is still being taken
-			l.write(ack.Clone()) // sipgo writes into what it sends
-		}
+	switch {
+	case ack != nil:
+		l.write(ack.Clone()) // sipgo writes into what it sends
+		return
+	case known || !taken: // the first copy is still being taken
+		return
+	case full:
+		l.ua.metrics.branches.Inc()
 		return
 	}
 	late := &dialog{remoteTag: tag, target: *l.invite.Recipient.Clone()}
 	late.set(res.Contact(), reversed(res.GetHeaders("Record-Route")), "")
-	l.acknowledge(late, l.invite, res)
+	ack = l.acknowledge(late, l.invite, res)
+	l.mu.Lock()
+	l.acks[tag] = ack
+	l.mu.Unlock()
 	l.byeTo(late, hangup{}, func() {})
 }
 

@@ -47,10 +47,10 @@ type Leg struct {
 	dialog   *dialog
 	branches []*dialog // early dialogs of a callee leg
 	localSeq uint32
-	repeat   *time.Timer    // our 2xx, until its ACK
-	ack      *stack.Request // ours to their 2xx, sent again when that is
-	provoked bool           // a provisional response came: a CANCEL may go (RFC 3261 §9.1)
-	sent     []byte         // the last session description that the peer got of us
+	repeat   *time.Timer               // our 2xx, until its ACK
+	acks     map[string]*stack.Request // ours to their 2xx by the branch's tag, sent again when that is; nil while it is made
+	provoked bool                      // a provisional response came: a CANCEL may go (RFC 3261 §9.1)
+	sent     []byte                    // the last session description that the peer got of us
 
 	reliable     reliable // our provisional responses
 	session      session  // its timer

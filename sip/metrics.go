@@ -10,6 +10,7 @@ type metrics struct {
 	responses *prometheus.CounterVec
 	strangers prometheus.Counter
 	malformed *prometheus.CounterVec
+	branches  prometheus.Counter
 	legs      prometheus.GaugeFunc
 	banned    prometheus.GaugeFunc
 }
@@ -25,6 +26,9 @@ func newMetrics(registry prometheus.Registerer, legs, banned func() int) *metric
 		malformed: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "bewaard_sip_malformed_total", Help: "Messages of peers that cannot be read. Requests among them get a 400 where they say whom.",
 		}, []string{"transport"}),
+		branches: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "bewaard_sip_branches_dropped_total", Help: "Responses to INVITE dropped because as many branches have answered it as may.",
+		}),
 		legs: prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "bewaard_sip_legs", Help: "Dialogs that are set up or being set up.",
 		}, func() float64 { return float64(legs()) }),
@@ -33,7 +37,7 @@ func newMetrics(registry prometheus.Registerer, legs, banned func() int) *metric
 		}, func() float64 { return float64(banned()) }),
 	}
 	if registry != nil {
-		registry.MustRegister(m.responses, m.strangers, m.malformed, m.legs, m.banned)
+		registry.MustRegister(m.responses, m.strangers, m.malformed, m.branches, m.legs, m.banned)
 	}
 	return m
 }
