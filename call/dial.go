@@ -239,7 +239,9 @@ func (c *Call) ringback() {
 	if !ok {
 		return
 	}
-	if err := c.play(rtp.Caller, framesOf(codec, frames)); err != nil {
+	tone := framesOf(codec, frames)
+	tone.Tone = true
+	if err := c.play(rtp.Caller, tone); err != nil {
 		c.log.Debug("ringing tone not played", "call_id", c.id, "error", err)
 	}
 }

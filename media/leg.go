@@ -30,6 +30,7 @@ type leg struct {
 	jitter                                                               atomic.Int64  // of reception, in nanoseconds
 	heardAt                                                              atomic.Int64
 	playback                                                             atomic.Pointer[Playback] // the last towards the peer
+	prompt                                                               atomic.Pointer[Playback] // the last that was no tone
 	acknowledged                                                         atomic.Pointer[rtp.Report]
 }
 
@@ -90,7 +91,7 @@ func (l *leg) stats() LegStats {
 		Relayed: l.relayed.Load(), Played: l.played.Load(), Errors: l.errors.Load(), Dropped: l.dropped.Load(),
 		Lost: l.lost.Load(), Jitter: time.Duration(l.jitter.Load()),
 	}
-	p := l.playback.Load()
+	p := l.prompt.Load()
 	if p == nil {
 		return s
 	}
@@ -106,10 +107,10 @@ func (l *leg) stats() LegStats {
 // be about the playback: ten seconds.
 const acknowledgeWithin = 500
 
-// acknowledge keeps the first report that covers the last playback's end, if it was not
+// acknowledge keeps the first report that covers the last prompt's end, if it was not
 // made so long after that it tells of other packets.
 func (l *leg) acknowledge(r *rtp.Report) {
-	p := l.playback.Load()
+	p := l.prompt.Load()
 	if p == nil || r.SSRC != l.out.ssrc || l.acknowledged.Load() != nil {
 		return
 	}

@@ -106,6 +106,7 @@ type Frames struct {
 	Samples     uint32        // ticks a frame
 	Interval    time.Duration // Default: 20 ms
 	Payloads    [][]byte
+	Tone        bool // it says nothing: what is known of the prompt before it stands
 }
 
 // Played is what came of a playback.
@@ -123,7 +124,7 @@ type Played struct {
 }
 
 // LegStats is what became of a leg's packets, and what its peer let us know of the
-// last playback towards it.
+// last prompt towards it.
 type LegStats struct {
 	Received uint64 // from the peer
 	Bytes    uint64 // of those
@@ -136,8 +137,8 @@ type LegStats struct {
 	Dropped  uint64 // not copied, for want of room in the tap
 	Jitter   time.Duration
 
-	HeardDuring          bool // RTP came from the peer while the playback went on
-	Acknowledged         bool // a receiver report covers the playback's last packet
+	HeardDuring          bool // RTP came from the peer while the prompt went on
+	Acknowledged         bool // a receiver report covers the prompt's last packet
 	AcknowledgedSequence uint32
 	AcknowledgedLoss     float64
 }

@@ -341,6 +341,18 @@ func TestEvidence(t *testing.T) {
 			t.Errorf("got %+v after a report %d beyond the prompt, want %v, by the first that covers it", st, int(r.highest)-int(last), r.want)
 		}
 	}
+	p = play() // in silence, but for what comes while the ringing tone plays after it
+	<-p.Done()
+	s.control(rtp.Caller, addr(caller.rtcp), receiverReport(p.Result().SSRC, 1<<16|uint32(p.Result().LastSequence), 0))
+	tone, err := s.Play(rtp.Caller, Frames{PayloadType: 8, Samples: 160, Payloads: [][]byte{{1}, {2}, {3}}, Tone: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	caller.send(caller.packet(8, 1))
+	<-tone.Done()
+	if st := evidence(); st.HeardDuring || !st.Acknowledged {
+		t.Errorf("got %+v after a ringing tone, want what was known of the prompt", st)
+	}
 }
 
 // Reports are told of the streams as each side knows them.

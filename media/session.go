@@ -98,8 +98,11 @@ func (s *Session) Play(leg rtp.Leg, frames Frames) (*Playback, error) {
 		before.Stop()
 	}
 	p := newPlayback(s, leg, frames)
-	l.acknowledged.Store(nil)
 	l.playback.Store(p)
+	if !frames.Tone {
+		l.acknowledged.Store(nil)
+		l.prompt.Store(p)
+	}
 	l.out.playing.Store(true)
 	s.engine.pacer.add(p)
 	return p, nil
