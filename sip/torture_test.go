@@ -1,82 +1,102 @@
 package sip
 
 import (
+	"errors"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 )
 
-// verdict is what becomes of a torture message.
+// verdict is what becomes of a torture message: the status of our response, "call" for one
+// that begins, or "nothing". Over TCP the connection goes on, is "closed" after that, or
+// "waits" for the rest of the message.
 type verdict struct {
-	want string // the status of our response, "call" for one that begins, or "nothing"
-	rfc  string // what the RFC wants or allows
-	why  string // where ours differs
+	udp, tcp string
+	rfc      string // what the RFC wants or allows
+	why      string // where ours differs
 }
 
-// The verdicts on the messages of RFC 4475, by their names there, over UDP.
+// The verdicts on the messages of RFC 4475 and RFC 5118, by their names there.
 var torture = map[string]verdict{
 	// §3.1.1: valid messages
-	"wsinv":      {"481", "an INVITE in a dialog, understood; not one of ours", ""},
-	"intmeth":    {"405", "405 or 501: an odd method", ""},
-	"esc01":      {"call", "a call; the escapes mean what they stand for", ""},
-	"escnull":    {"405", "a REGISTER, which we do not take", ""},
-	"esc02":      {"405", "an odd method; names are not unescaped", ""},
-	"lwsdisp":    {"200", "OPTIONS answered", ""},
-	"longreq":    {"call", "a call", ""},
-	"dblreq":     {"405", "a REGISTER; what follows in the datagram is not read", ""},
-	"semiuri":    {"200", "OPTIONS answered", ""},
-	"transports": {"200", "OPTIONS answered", ""},
-	"mpart01":    {"405", "a MESSAGE outside a dialog, which we do not take", ""},
-	"unreason":   {"nothing", "a response to nobody", ""},
-	"noreason":   {"nothing", "a response to nobody", ""},
+	"wsinv":      {"481", "481", "an INVITE in a dialog, understood; not one of ours", ""},
+	"intmeth":    {"405", "405", "405 or 501: an odd method", ""},
+	"esc01":      {"call", "call", "a call; the escapes mean what they stand for", ""},
+	"escnull":    {"405", "405", "a REGISTER, which we do not take", ""},
+	"esc02":      {"405", "405", "an odd method; names are not unescaped", ""},
+	"lwsdisp":    {"200", "200", "OPTIONS answered", ""},
+	"longreq":    {"call", "call", "a call", ""},
+	"dblreq":     {"405", "405 closed", "a REGISTER; what follows in the datagram is not read", "over TCP the INVITE that follows gets a 400, and says less of its body than there is"},
+	"semiuri":    {"200", "200", "OPTIONS answered", ""},
+	"transports": {"200", "200", "OPTIONS answered", ""},
+	"mpart01":    {"405", "405", "a MESSAGE outside a dialog, which we do not take", ""},
+	"unreason":   {"nothing", "nothing", "a response to nobody", ""},
+	"noreason":   {"nothing", "nothing", "a response to nobody", ""},
 	// §3.1.2: invalid messages
-	"badinv01":   {"400", "400", ""},
-	"clerr":      {"400", "400: less body than Content-Length says", ""},
-	"ncl":        {"400", "400: Content-Length is negative", ""},
-	"scalar02":   {"400", "400: numbers out of range", ""},
-	"scalarlg":   {"nothing", "a response that is dropped", ""},
-	"quotbal":    {"400", "400: a quote does not end", ""},
-	"ltgtruri":   {"400", "400: the request URI is in <>", ""},
-	"lwsruri":    {"400", "400: blanks in the request URI", ""},
-	"lwsstart":   {"400", "400, or taken as meant", ""},
-	"trws":       {"400", "400, or taken as meant: blanks after the version", ""},
-	"escruri":    {"400", "400: headers in the request URI", ""},
-	"baddate":    {"call", "400, or taken as meant: a Date that is not in GMT", ""},
-	"regbadct":   {"405", "a REGISTER, which we do not take", ""},
-	"badaspec":   {"400", "400, or taken as meant: blanks within <>", ""},
-	"baddn":      {"200", "400, or taken as meant: a comma in a bare display name", ""},
-	"badvers":    {"505", "505", ""},
-	"mismatch01": {"400", "400: the CSeq is of another method", ""},
-	"mismatch02": {"400", "501 or 400: an unknown method whose CSeq is of another", ""},
-	"bigcode":    {"nothing", "a response that is dropped", ""},
+	"badinv01":   {"400", "400", "400", ""},
+	"clerr":      {"400", "waits", "400: less body than Content-Length says", "over TCP the rest may still come"},
+	"ncl":        {"400", "400 closed", "400: Content-Length is negative", ""},
+	"scalar02":   {"400", "400", "400: numbers out of range", ""},
+	"scalarlg":   {"nothing", "nothing", "a response that is dropped", ""},
+	"quotbal":    {"400", "400", "400: a quote does not end", ""},
+	"ltgtruri":   {"400", "400", "400: the request URI is in <>", ""},
+	"lwsruri":    {"400", "400", "400: blanks in the request URI", ""},
+	"lwsstart":   {"400", "400", "400, or taken as meant", ""},
+	"trws":       {"400", "400", "400, or taken as meant: blanks after the version", ""},
+	"escruri":    {"400", "400", "400: headers in the request URI", ""},
+	"baddate":    {"call", "call", "400, or taken as meant: a Date that is not in GMT", ""},
+	"regbadct":   {"405", "405", "a REGISTER, which we do not take", ""},
+	"badaspec":   {"400", "400", "400, or taken as meant: blanks within <>", ""},
+	"baddn":      {"200", "200", "400, or taken as meant: a comma in a bare display name", ""},
+	"badvers":    {"505", "505", "505", ""},
+	"mismatch01": {"400", "400", "400: the CSeq is of another method", ""},
+	"mismatch02": {"400", "400", "501 or 400: an unknown method whose CSeq is of another", ""},
+	"bigcode":    {"nothing", "nothing", "a response that is dropped", ""},
 	// §3.2: transaction layer
-	"badbranch": {"200", "OPTIONS answered: the branch is no RFC 3261 one", ""},
+	"badbranch": {"200", "200", "OPTIONS answered: the branch is no RFC 3261 one", ""},
 	// §3.3: application layer
-	"insuf":    {"400", "400: From, To, Call-ID are missing", ""},
-	"unkscm":   {"416", "416", ""},
-	"novelsc":  {"400", "416", "sipgo takes no scheme but of letters"},
-	"unksm2":   {"405", "a REGISTER, which we do not take", ""},
-	"bext01":   {"420", "420", ""},
-	"invut":    {"415", "415", ""},
-	"regaut01": {"405", "a REGISTER, which we do not take", ""},
-	"multi01":  {"400", "400: headers that are there twice", ""},
-	"mcl01":    {"400", "400: Content-Length is there twice", ""},
-	"bcast":    {"nothing", "a response to nobody", ""},
-	"zeromf":   {"200", "OPTIONS answered: we are where it was going", ""},
-	"cparam01": {"405", "a REGISTER, which we do not take", ""},
-	"cparam02": {"405", "a REGISTER, which we do not take", ""},
-	"regescrt": {"405", "a REGISTER, which we do not take", ""},
-	"sdp01":    {"406", "406: the caller takes no session descriptions", ""},
-	// §3.4: backward compatibility
-	"inv2543": {"400", "a call, of a UA of before RFC 3261", "without a tag in From sipgo finds no transaction; none has been met with"},
+	"insuf":    {"400", "400", "400: From, To, Call-ID are missing", ""},
+	"unkscm":   {"416", "416", "416", ""},
+	"novelsc":  {"400", "400", "416", "sipgo takes no scheme but of letters"},
+	"unksm2":   {"405", "405", "a REGISTER, which we do not take", ""},
+	"bext01":   {"420", "420", "420", ""},
+	"invut":    {"415", "415", "415", ""},
+	"regaut01": {"405", "405", "a REGISTER, which we do not take", ""},
+	"multi01":  {"400", "400", "400: headers that are there twice", ""},
+	"mcl01":    {"400", "400 closed", "400: Content-Length is there twice", ""},
+	"bcast":    {"nothing", "nothing", "a response to nobody", ""},
+	"zeromf":   {"200", "200", "OPTIONS answered: we are where it was going", ""},
+	"cparam01": {"405", "405", "a REGISTER, which we do not take", ""},
+	"cparam02": {"405", "405", "a REGISTER, which we do not take", ""},
+	"regescrt": {"405", "405", "a REGISTER, which we do not take", ""},
+	"sdp01":    {"406", "406", "406: the caller takes no session descriptions", ""},
+	// RFC 5118 §4: IPv6
+	"ipv6-good":                     {"405", "405", "a REGISTER, which we do not take", ""},
+	"ipv6-bad":                      {"400", "400", "400: an address without brackets", ""},
+	"port-ambiguous":                {"405", "405", "a REGISTER; 5070 is a part of the address", ""},
+	"port-unambiguous":              {"405", "405", "a REGISTER", ""},
+	"via-received-param-with-delim": {"481", "481", "a BYE of nobody's dialog", ""},
+	"via-received-param-no-delim":   {"481", "481", "a BYE of nobody's dialog", ""},
+	"ipv6-in-sdp":                   {"call", "call", "a call", ""},
+	"mult-ip-in-header":             {"nothing", "481", "a BYE of nobody's dialog", "it is answered at its Via's port, 6050, where the test has nobody"},
+	"mult-ip-in-sdp":                {"call", "call", "a call", ""},
+	"ipv4-mapped-ipv6":              {"call", "call", "a call", ""},
+	"ipv6-bug-abnf-3-colons":        {"200", "200", "400, or taken as meant: the three colons of RFC 3261's own grammar", ""},
+	"ipv6-correct-abnf-2-colons":    {"200", "200", "OPTIONS answered", ""},
+	// RFC 4475 §3.4: backward compatibility
+	"inv2543": {"400", "400 closed", "a call, of a UA of before RFC 3261", "without a tag in From sipgo finds no transaction; none has been met with"},
 }
 
-// Each message of RFC 4475 gets its verdict, and none keeps the next from being answered.
+// Each message gets its verdict over UDP and over TCP, and none keeps the next from being
+// answered.
 func TestTorture(t *testing.T) {
 	files, err := filepath.Glob("testdata/torture/*.dat")
 	if err != nil || len(files) != len(torture) {
@@ -88,113 +108,139 @@ func TestTorture(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		t.Run(name, func(t *testing.T) { inBubble(t, func(w *world) { w.judge(message, torture[name].want) }) })
+		for transport, want := range map[string]string{"udp": torture[name].udp, "tcp": torture[name].tcp} {
+			t.Run(name+"/"+transport, func(t *testing.T) {
+				inBubble(t, func(w *world) {
+					judge := w.judge
+					if transport == "tcp" {
+						judge = w.judgeStream
+					}
+					if got := judge(message); got != want {
+						w.Errorf("got %s, want %s", got, want)
+					}
+					time.Sleep(2 * time.Minute) // what it left behind ends
+					for w.pbx.Pending() {
+						w.pbx.Expect("")
+					}
+					w.pbx.Send("OPTIONS sip:us@192.0.2.1 SIP/2.0\nVia: SIP/2.0/UDP 192.0.2.5:5060;branch=z9hG4bKafter\nFrom: <sip:a@b>;tag=1\nTo: <sip:us@192.0.2.1>\nCall-ID: after\nCSeq: 1 OPTIONS\nContent-Length: 0\n\n")
+					w.pbx.Expect("SIP/2.0 200")
+				})
+			})
+		}
 	}
 }
 
-// judge sends a message and holds what becomes of it against what is wanted.
-func (w *world) judge(message []byte, want string) {
+// begun reports whether a call began, and ends it.
+func (w *world) begun() bool {
 	w.Helper()
-	w.pbx.SendRaw(message)
 	time.Sleep(100 * time.Millisecond)
 	synctest.Wait()
-	got := "nothing"
 	select {
 	case leg := <-w.legs:
-		got = "call"
-		if strings.ContainsAny(leg.From().User+leg.Called(), " \r\n") && !strings.HasPrefix(leg.From().User, "I have") {
+		if strings.ContainsAny(leg.From().User+leg.Called(), " :@\r\n") {
 			w.Errorf("got numbers %q and %q", leg.From().User, leg.Called())
 		}
 		leg.Hangup(486, "Busy Here")
+		synctest.Wait()
+		return true
 	default:
+		return false
 	}
-	synctest.Wait()
+}
+
+// judge sends a message and returns what becomes of it.
+func (w *world) judge(message []byte) string {
+	w.Helper()
+	w.pbx.SendRaw(message)
+	got := "nothing"
+	if w.begun() {
+		got = "call"
+	}
 	for w.pbx.Pending() {
 		if m := w.pbx.Expect("SIP/2.0 "); got == "nothing" {
 			got = m.Start()[len("SIP/2.0 "):][:3]
 		}
 	}
-	if got != want {
-		w.Errorf("got %s, want %s", got, want)
-	}
-	time.Sleep(2 * time.Minute) // what it left behind ends
-	for w.pbx.Pending() {
-		w.pbx.Expect("")
-	}
-	w.pbx.Send("OPTIONS sip:us@192.0.2.1 SIP/2.0\nVia: SIP/2.0/UDP 192.0.2.5:5060;branch=z9hG4bKafter\nFrom: <sip:a@b>;tag=1\nTo: <sip:us@192.0.2.1>\nCall-ID: after\nCSeq: 1 OPTIONS\nContent-Length: 0\n\n")
-	w.pbx.Expect("SIP/2.0 200")
+	return got
 }
 
-// Over TCP the same messages end their connection at worst: on a new one we answer.
-func TestTortureOverTCP(t *testing.T) {
-	server := newParty(t, Config{}, Settings{}, nil, "tcp://127.0.0.1:0")
-	addr := server.at("tcp").Addr.String()
-	for name := range torture {
-		message, err := os.ReadFile(filepath.Join("testdata/torture", name+".dat"))
-		if err != nil {
-			t.Fatal(err)
+// judgeStream sends a message over a connection, in pieces, as TCP may, and returns what
+// becomes of both.
+func (w *world) judgeStream(message []byte) string {
+	w.Helper()
+	wire := w.connect()
+	defer wire.Close()
+	for rest := message; len(rest) > 0; {
+		n := min(37, len(rest))
+		if _, err := wire.Write(rest[:n]); err != nil {
+			break
 		}
-		conn, err := net.Dial("tcp4", addr)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for rest := message; len(rest) > 0; { // in pieces, as TCP may
-			n := min(37, len(rest))
-			if _, err := conn.Write(rest[:n]); err != nil {
-				break
+		rest = rest[n:]
+	}
+	got := "nothing"
+	if w.begun() {
+		got = "call"
+	} else if answer, ok := strings.CutPrefix(wire.text(), "SIP/2.0 "); ok {
+		got = answer[:3]
+	}
+	time.Sleep(time.Second)
+	go wire.Write([]byte("\r\n\r\n" + strings.ReplaceAll(options("after", empty, ""), "127.0.0.1", "192.0.2.5"))) // ends with the connection
+	time.Sleep(time.Second)
+	switch {
+	case strings.Contains(wire.text(), "Call-ID: after\r\n"):
+	case wire.closed.Load():
+		got = strings.TrimPrefix(got+" closed", "nothing ")
+	default:
+		got = strings.TrimPrefix(got+" waits", "nothing ")
+	}
+	return got
+}
+
+// pipe is the peer's end of a connection in memory.
+type pipe struct {
+	net.Conn
+	closed atomic.Bool // by us
+
+	mu  sync.Mutex
+	got strings.Builder
+}
+
+func (p *pipe) text() string {
+	synctest.Wait()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.got.String()
+}
+
+// pipeEnd is our end of it, with addresses.
+type pipeEnd struct{ net.Conn }
+
+func (pipeEnd) LocalAddr() net.Addr { return net.TCPAddrFromAddrPort(netip.MustParseAddrPort(ourAddr)) }
+func (pipeEnd) RemoteAddr() net.Addr {
+	return net.TCPAddrFromAddrPort(netip.MustParseAddrPort(pbxAddr))
+}
+
+// connect opens a connection from the peer's address.
+func (w *world) connect() *pipe {
+	w.Helper()
+	ours, theirs := net.Pipe()
+	w.ua.add("tcp", pipeEnd{}.LocalAddr(), func() error { return nil })
+	p := &pipe{Conn: theirs}
+	go func() { // ends with the connection
+		b := make([]byte, 1<<16)
+		for {
+			n, err := theirs.Read(b)
+			p.mu.Lock()
+			p.got.Write(b[:n])
+			p.mu.Unlock()
+			if err != nil {
+				p.closed.Store(errors.Is(err, io.EOF))
+				return
 			}
-			rest = rest[n:]
 		}
-		conn.Close()
-		select {
-		case leg := <-server.legs:
-			leg.Hangup(486, "Busy Here")
-		default:
-		}
+	}()
+	if !w.ua.handed("tcp").give(&stream{Conn: pipeEnd{ours}, ua: w.ua, source: netip.MustParseAddrPort(pbxAddr), transport: "tcp"}) {
+		w.Fatal("got no connection")
 	}
-	conn, err := net.Dial("tcp4", addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(10 * time.Second))
-	io.WriteString(conn, "OPTIONS sip:us@127.0.0.1 SIP/2.0\r\nVia: SIP/2.0/TCP 127.0.0.1;branch=z9hG4bKafter\r\nFrom: <sip:a@b>;tag=1\r\nTo: <sip:us@127.0.0.1>\r\nCall-ID: after\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n")
-	b := make([]byte, 12)
-	if _, err := io.ReadFull(conn, b); err != nil || string(b) != "SIP/2.0 200 " {
-		t.Errorf("got %q, %v", b, err)
-	}
-}
-
-// What RFC 5118 says of IPv6 in SIP, §4: each message and its verdict.
-func TestIPv6Torture(t *testing.T) {
-	const via = "Via: SIP/2.0/UDP [2001:db8::9:1];branch=z9hG4bKas3\n"
-	request := func(method, uri, via, more string) string {
-		return method + " " + uri + " SIP/2.0\n" + via + "From: <sip:user@example.com>;tag=81x2\nTo: <sip:user@[2001:db8::10]>\nCall-ID: " + t.Name() + "\nCSeq: 98176 " + method +
-			"\nMax-Forwards: 70\nContact: <sip:caller@[2001:db8::1]>\n" + more
-	}
-	const empty = "Content-Length: 0\n\n"
-	body := func(lines ...string) string {
-		sdp := strings.Join(lines, "\r\n") + "\r\n"
-		return "Content-Type: application/sdp\n\n" + sdp
-	}
-	for name, test := range map[string]struct{ message, want string }{
-		"4.1 a valid reference":               {request("OPTIONS", "sip:[2001:db8::10]", via, empty), "200"},
-		"4.2 no brackets":                     {request("OPTIONS", "sip:2001:db8::10", via, empty), "400"},
-		"4.3 port within the brackets":        {request("OPTIONS", "sip:[2001:db8::10:5070]", via, empty), "200"},
-		"4.4 port behind them":                {request("OPTIONS", "sip:[2001:db8::10]:5070", via, empty), "200"},
-		"4.5 received with brackets":          {request("OPTIONS", "sip:[2001:db8::10]", "Via: SIP/2.0/UDP [2001:db8::9:1];received=[2001:db8::9:255];branch=z9hG4bKas3\n", empty), "200"},
-		"4.5 received without":                {request("OPTIONS", "sip:[2001:db8::10]", "Via: SIP/2.0/UDP [2001:db8::9:1];received=2001:db8::9:255;branch=z9hG4bKas3\n", empty), "200"},
-		"4.6 no brackets in a description":    {request("INVITE", "sip:user@[2001:db8::10]", via, body("v=0", "o=assistant 971731711378798081 0 IN IP6 2001:db8::20", "s=-", "c=IN IP6 2001:db8::20", "t=0 0", "m=audio 6000 RTP/AVP 8")), "call"},
-		"4.7 several addresses":               {request("OPTIONS", "sip:user@[2001:db8::10]", via+"Via: SIP/2.0/UDP 192.0.2.77;branch=z9hG4bKas4\nVia: SIP/2.0/TCP [2001:db8::9:255];branch=z9hG4bKas5\n", empty), "200"},
-		"4.8 several in a description":        {request("INVITE", "sip:user@[2001:db8::10]", via, body("v=0", "o=bob 1 1 IN IP6 2001:db8::20", "s=-", "t=0 0", "m=audio 6000 RTP/AVP 8", "c=IN IP6 2001:db8::1", "m=video 6024 RTP/AVP 107", "c=IN IP4 192.0.2.1")), "call"},
-		"4.9 IPv4-mapped":                     {request("INVITE", "sip:user@example.com", via, body("v=0", "o=bob 1 1 IN IP6 ::ffff:192.0.2.1", "s=-", "c=IN IP6 ::ffff:192.0.2.10", "t=0 0", "m=audio 6000 RTP/AVP 8")), "call"},
-		"4.10 three colons of RFC 3261's own": {request("OPTIONS", "sip:user@[2001:db8:::192.0.2.1]", via, empty), "200"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			inBubble(t, func(w *world) {
-				head, sdp, _ := strings.Cut(test.message, "\n\n")
-				w.judge([]byte(strings.ReplaceAll(head, "\n", "\r\n")+"\r\n\r\n"+sdp), test.want)
-			})
-		})
-	}
+	return p
 }
