@@ -301,7 +301,10 @@ func (c *Call) answerCaller() *End {
 	if caller.answered {
 		return nil
 	}
-	if err := caller.leg.Answer(caller.ours, c.greeting...); err != nil {
+	switch err := caller.leg.Answer(caller.ours, c.greeting...); {
+	case errors.Is(err, sip.ErrOver): // his CANCEL is on its way to us from the leg
+		return &End{Cause: Cancelled, Leg: rtp.Caller}
+	case err != nil:
 		return &End{Cause: SignallingFailed, Leg: rtp.Caller, Err: err}
 	}
 	caller.answered = true

@@ -596,3 +596,36 @@ func TestInfoWithoutAllow(t *testing.T) {
 		b.pbx.Expect("SIP/2.0 405")
 	})
 }
+
+// A CANCEL that meets the callee's answer ends the call as cancelled, whichever comes first
+// to the call.
+func TestCancelMeetsAnswer(t *testing.T) {
+	for range 20 {
+		plainly(t, nil, func(b *bubble) {
+			invite := b.carrier.Invite("+31205550100", offered, "")
+			b.carrier.Expect("SIP/2.0 100")
+			toPBX := b.pbx.Expect("INVITE ")
+			b.carrier.Transaction("CANCEL", invite, invite.Header("To"))
+			reply(b.pbx, toPBX, "pbx", "200 OK", "", answeredWith)
+			synctest.Wait()
+			cancelled := false
+			for b.carrier.Pending() {
+				cancelled = cancelled || strings.HasPrefix(b.carrier.Expect("").Start(), "SIP/2.0 487")
+			}
+			for b.pbx.Pending() {
+				if m := b.pbx.Expect(""); m.Method() == "BYE" {
+					if reason := m.Header("Reason"); cancelled && !strings.Contains(reason, "487") {
+						t.Errorf("got a BYE for %q, want 487", reason)
+					}
+					b.pbx.Reply(m, "200 OK", "")
+				}
+			}
+			time.Sleep(time.Second)
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			if row := b.rows[len(b.rows)-1]; cancelled && row != "not_recorded cancelled no_rule" {
+				t.Errorf("got row %q of a cancelled call", row)
+			}
+		})
+	}
+}

@@ -55,11 +55,11 @@ func (l *Leg) Answer(body []byte, headers ...Header) error {
 	l.mu.Lock()
 	if l.state != proceeding {
 		l.mu.Unlock()
-		return errOver
+		return ErrOver
 	}
 	if l.mustWait() {
 		l.reliable.answer = func() { // the call thinks it is answered
-			if err := l.answerNow(body, headers); err != nil && !errors.Is(err, errOver) {
+			if err := l.answerNow(body, headers); err != nil && !errors.Is(err, ErrOver) {
 				l.post(Event{Kind: Unconfirmed})
 			}
 		}
@@ -74,7 +74,7 @@ func (l *Leg) answerNow(body []byte, headers []Header) error {
 	l.mu.Lock()
 	if l.state != proceeding {
 		l.mu.Unlock()
-		return errOver
+		return ErrOver
 	}
 	l.state = answered
 	l.reliable.stop()
@@ -87,7 +87,7 @@ func (l *Leg) answerNow(body []byte, headers []Header) error {
 	timer.write(res)
 	switch err := deliver(l.server, res); {
 	case errors.Is(err, stack.ErrTransactionCanceled):
-		return errOver // the Cancelled event says so
+		return ErrOver // the Cancelled event says so
 	case err != nil:
 		l.end() // nobody is there to be hung up
 		l.server.Terminate()
@@ -102,10 +102,10 @@ func (l *Leg) answerNow(body []byte, headers []Header) error {
 	return nil
 }
 
-var (
-	errOver    = errors.New("leg is over")
-	errPending = errors.New("another offer is pending")
-)
+// ErrOver is what a leg says that is over, or as good as: an event tells how.
+var ErrOver = errors.New("leg is over")
+
+var errPending = errors.New("another offer is pending")
 
 // repeatAnswer sends the 2xx again after the interval, then at twice that up to T2,
 // until the ACK stops it or the time is up. The caller holds mu.

@@ -31,8 +31,8 @@ func TestCancelBehindInvite(t *testing.T) {
 				}
 				leg := <-w.legs
 				w.event(leg, Cancelled)
-				if err := leg.Answer([]byte(otherSDP)); !errors.Is(err, errOver) {
-					w.Errorf("got %v for an answer after the CANCEL, want errOver", err)
+				if err := leg.Answer([]byte(otherSDP)); !errors.Is(err, ErrOver) {
+					w.Errorf("got %v for an answer after the CANCEL, want ErrOver", err)
 				}
 				if m := w.pbx.Within(time.Second, "SIP/2.0 200"); m.Method() != "CANCEL" {
 					w.Errorf("got a 200 to %s", m.Header("CSeq"))
@@ -56,7 +56,7 @@ func TestResponseCrossesCancel(t *testing.T) {
 			l.state = proceeding // as it was a moment ago
 			l.mu.Unlock()
 			defer l.end()
-			if err := l.answerNow([]byte(otherSDP), nil); !errors.Is(err, errOver) {
+			if err := l.answerNow([]byte(otherSDP), nil); !errors.Is(err, ErrOver) {
 				return errors.New("answered")
 			}
 			return nil
@@ -118,8 +118,8 @@ func TestCancelCrossesAnswer(t *testing.T) {
 			during = func(m siptest.Message) {
 				if strings.HasPrefix(m.Start(), "SIP/2.0 487") {
 					during = nil
-					if err := leg.Answer([]byte(otherSDP)); !errors.Is(err, errOver) {
-						w.Errorf("got %v, want errOver", err)
+					if err := leg.Answer([]byte(otherSDP)); !errors.Is(err, ErrOver) {
+						w.Errorf("got %v, want ErrOver", err)
 					}
 				}
 			}

@@ -83,7 +83,7 @@ func (l *Leg) AnswerReoffer(body []byte, headers ...Header) error {
 	r := l.theirs
 	if r == nil || r.isAnswered || l.state == over {
 		l.mu.Unlock()
-		return errOver
+		return ErrOver
 	}
 	r.isAnswered = true
 	if len(body) > 0 {
