@@ -200,8 +200,8 @@ func credentials(cfg trunk.Config) *sip.Credentials {
 func (c *Call) ring(e sip.Event) *End {
 	carries := c.manager.cfg.Trunks[c.parties[rtp.Caller].trunk].CarriesEarlyMedia()
 	headers := c.forward(rtp.Callee, e.Headers)
-	if len(e.Body) > 0 && carries && !c.delayed {
-		if body, ok := c.earlyMedia(e.Body); ok {
+	if answer := c.branch(e); answer != nil && carries && !c.delayed {
+		if body, ok := c.earlyMedia(answer); ok {
 			return c.progress(e.Code, e.Reason, body, headers)
 		}
 	}
@@ -211,12 +211,29 @@ func (c *Call) ring(e sip.Event) *End {
 	return c.progress(e.Code, e.Reason, nil, headers)
 }
 
+// branch reads what a branch of the callee's says of itself, nil for nothing of use: the
+// answer may not say it again.
+func (c *Call) branch(e sip.Event) *sdp.Description {
+	if len(e.Body) == 0 {
+		return nil
+	}
+	answer, err := c.answerOf(rtp.Callee, e.Body)
+	if err != nil {
+		return nil
+	}
+	callee := c.parties[rtp.Callee]
+	if callee.branches == nil {
+		callee.branches = map[int]*sdp.Description{}
+	}
+	callee.branches[e.Branch] = answer
+	return answer
+}
+
 // earlyMedia relays what a branch of the callee's says before the answer, in place of any
 // branch before it, and returns what the caller is to be told. It is no matter if it
 // cannot: the answer will tell.
-func (c *Call) earlyMedia(body []byte) (description []byte, ok bool) {
-	answer, err := c.answerOf(rtp.Callee, body)
-	if err != nil || c.take(rtp.Callee, answer) != nil {
+func (c *Call) earlyMedia(answer *sdp.Description) (description []byte, ok bool) {
+	if c.take(rtp.Callee, answer) != nil {
 		return nil, false
 	}
 	c.quiet()
@@ -248,15 +265,19 @@ func (c *Call) ringback() {
 
 // connected takes the callee's answer.
 func (c *Call) connected(e sip.Event) *End {
-	c.parties[rtp.Callee].answered = true
+	callee := c.parties[rtp.Callee]
+	callee.answered = true
 	c.manager.trunks.Alive(c.parties[rtp.Callee].trunk, c.route.peer)
 	c.greeting = c.forward(rtp.Callee, e.Headers)
-	answer := c.parties[rtp.Callee].described
+	answer := callee.branches[e.Branch]
 	if len(e.Body) > 0 || answer == nil { // gateways answer the offer in the 183 alone
 		var err error
 		if answer, err = c.answerOf(rtp.Callee, e.Body); err != nil {
 			return &End{Cause: NoCodec, Leg: rtp.Callee, Err: err}
 		}
+	}
+	callee.branches = nil
+	if answer != callee.described {
 		if end := c.take(rtp.Callee, answer); end != nil {
 			return end
 		}

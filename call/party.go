@@ -17,10 +17,11 @@ type party struct {
 	identity sip.Party    // who it is
 	answered bool
 
-	described *sdp.Description // what it last said of itself; nil before it did
-	wish      sdp.Direction    // how it wants to send and receive, the other's hold aside
-	codecs    []rtp.Codec      // of its audio, those that the call may use
-	listens   bool             // it wants to hear something
+	described *sdp.Description         // what it last said of itself; nil before it did
+	branches  map[int]*sdp.Description // what each branch of it said before the answer
+	wish      sdp.Direction            // how it wants to send and receive, the other's hold aside
+	codecs    []rtp.Codec              // of its audio, those that the call may use
+	listens   bool                     // it wants to hear something
 
 	session, version uint64        // of our descriptions towards it
 	ours             []byte        // the last of them; nil before the first

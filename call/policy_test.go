@@ -183,3 +183,33 @@ func TestRedirectedToPrivateNumber(t *testing.T) {
 		})
 	}
 }
+
+// Of two branches that described themselves, the one that answers is connected and told,
+// though its answer does not say again where it is.
+func TestBranchThatAnswersIsTold(t *testing.T) {
+	inBubble(t, func(b *bubble) {
+		b.pbx.Invite("+31612345678", offered, "")
+		b.pbx.Expect("SIP/2.0 100")
+		out := b.carrier.Expect("INVITE ")
+		for tag, port := range map[string]string{"one": "4111", "two": "4222"} {
+			reply(b.carrier, out, tag, "183 Session Progress", "Require: 100rel\r\nRSeq: 1\r\n", strings.Replace(offered, "4000", port, 1))
+			b.carrier.Reply(b.carrier.Expect("PRACK "), "200 OK", "")
+			b.pbx.Expect("SIP/2.0 183")
+		}
+		reply(b.carrier, out, "one", "200 OK", "", "")
+		b.carrier.Expect("ACK ")
+		time.Sleep(time.Second)
+		connected := ""
+		for _, effect := range b.effects {
+			if strings.HasPrefix(effect, "connect callee") {
+				connected = effect
+			}
+			if strings.HasPrefix(effect, "play ") && strings.HasSuffix(effect, " to callee") && connected != "connect callee to 203.0.113.3:4111" {
+				t.Errorf("told after %q, want the branch at 4111", connected)
+			}
+		}
+		if connected != "connect callee to 203.0.113.3:4111" {
+			t.Errorf("got %q last, want the branch at 4111", connected)
+		}
+	})
+}

@@ -337,7 +337,8 @@ func (l *Leg) handleAnswer(res *stack.Response) {
 	if l.hangUp != nil {
 		why = *l.hangUp
 	}
-	l.dialog, _ = l.branch(res)
+	var branch int
+	l.dialog, branch = l.branch(res)
 	l.acks = map[string]*stack.Request{l.dialog.remoteTag: nil}
 	// The route set of the dialog is the 2xx's: RFC 3261 §13.2.2.4.
 	l.dialog.set(res.Contact(), reversed(res.GetHeaders("Record-Route")), header(res, "Allow"))
@@ -355,7 +356,7 @@ func (l *Leg) handleAnswer(res *stack.Response) {
 	l.mu.Unlock()
 	l.ua.metrics.response("INVITE", res.StatusCode, l.trunk)
 	if was == proceeding {
-		l.post(Event{Kind: Answered, Code: res.StatusCode, Reason: res.Reason, Body: descriptionIn(res), Headers: l.ua.passing(res)})
+		l.post(Event{Kind: Answered, Code: res.StatusCode, Reason: res.Reason, Body: descriptionIn(res), Branch: branch, Headers: l.ua.passing(res)})
 		return
 	}
 	l.bye(why) // the 200 crossed our CANCEL: RFC 3261 §9.1

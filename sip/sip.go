@@ -193,7 +193,7 @@ type EventKind uint8
 // callee leg Progressed, Answered, Rejected, Failed and Ended. The rest is either's.
 const (
 	Progressed  EventKind = iota + 1 // a provisional response other than 100: Code, Reason, Body, Branch
-	Answered                         // a 2xx, already acknowledged: Code, Reason, Body
+	Answered                         // a 2xx, already acknowledged: Code, Reason, Body, Branch
 	Rejected                         // a final response from 300 on: Code, Reason, Contacts; challenges in Headers
 	Failed                           // no final response: Err is ErrNoResponse or a transport's
 	Cancelled                        // the caller gave up; the INVITE is already answered with 487
