@@ -35,6 +35,7 @@ func TestLimitsOfTrunks(t *testing.T) {
 				b.pbx.Expect("SIP/2.0 100")
 				m := b.pbx.Expect(want)
 				b.pbx.Transaction("ACK", invite, m.Header("To"))
+				synctest.Wait() // the row is closed beside the call
 				return
 			}
 			b.pbx.Expect("SIP/2.0 100")

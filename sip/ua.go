@@ -203,10 +203,12 @@ func received(req *stack.Request) {
 
 // handle takes every request that begins a transaction, each in its own goroutine.
 func (ua *UA) handle(req *stack.Request, tx *stack.ServerTx) {
+	if req.IsAck() || req.IsCancel() {
+		defer tx.Terminate() // sipgo would keep it for ever: no response ends it
+	}
 	fault := ua.faultOf(req)
 	switch {
 	case fault != nil && req.IsAck():
-		tx.Terminate()
 	case fault != nil:
 		ua.respond(tx, req, fault.code, fault.reason, fault.headers...)
 		if req.IsInvite() {
@@ -218,7 +220,6 @@ func (ua *UA) handle(req *stack.Request, tx *stack.ServerTx) {
 		ua.handleInDialog(req, tx)
 	case req.IsAck():
 		// Nothing to acknowledge, and an ACK is never answered.
-		tx.Terminate()
 	case req.IsCancel():
 		ua.handleCancel(req, tx)
 	case req.Method == stack.OPTIONS && ua.handler.Ready():
@@ -306,9 +307,6 @@ func mergeKey(req *stack.Request) string {
 
 func (ua *UA) handleInDialog(req *stack.Request, tx *stack.ServerTx) {
 	tag, _ := req.To().Params.Get("tag")
-	if req.IsAck() {
-		defer tx.Terminate() // sipgo would keep it for ever
-	}
 	leg := ua.leg(tag)
 	if leg != nil && leg.matches(req) {
 		leg.handle(req, tx)
