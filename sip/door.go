@@ -98,14 +98,18 @@ func unfold(head []byte) (plain []byte, ok bool) {
 	}
 }
 
-// unquoted returns a line without the characters that a backslash quotes: a display name may
-// have any (RFC 3261 §25.1).
+// unquoted returns a line without the characters that a backslash quotes in a quoted string: a
+// display name may have any there (RFC 3261 §25.1).
 func unquoted(line []byte) []byte {
 	var plain []byte
+	within := false
 	for i := 0; i < len(line); i++ {
-		if line[i] == '\\' {
+		switch c := line[i]; {
+		case within && c == '\\':
 			i++
 			continue
+		case c == '"':
+			within = !within
 		}
 		plain = append(plain, line[i])
 	}
@@ -175,9 +179,14 @@ func (ua *UA) legible(message []byte) error {
 		return errUnreadable
 	}
 	standardize(read)
-	if req, ok := read.(*stack.Request); ok {
-		_, err = stack.ServerTxKeyMake(req)
-	} else {
+	switch read := read.(type) {
+	case *stack.Request:
+		_, err = stack.ServerTxKeyMake(read)
+	case *stack.Response:
+		// One of nobody's would still stop our INVITE from being repeated.
+		if read.StatusCode < 100 || read.StatusCode > 699 || read.From() == nil || read.To() == nil || read.CallID() == nil {
+			return errUnreadable
+		}
 		_, err = stack.ClientTxKeyMake(read)
 	}
 	if err != nil {

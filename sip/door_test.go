@@ -35,6 +35,7 @@ func TestTidy(t *testing.T) {
 		{"A\r\nX: a\x7f\r\n\r\n", "", -1, errUnclean},
 		{"A\r\nX: \"a\\\x00\"\r\n\r\n", "", -1, errUnclean},
 		{"A\r\nt: \"a\\\x00\" <sip:a@b>\r\n\r\n", "A\r\nt:\"a\\\x00\" <sip:a@b>\r\n\r\n", -1, nil},
+		{"A\r\nt: <sip:a@b>;tag=a\\\x00\r\n\r\n", "", -1, errUnclean},
 		{"A\x01\r\n\r\n", "", -1, errUnclean},
 		{"A\r\n l: 5\r\n\r\n", "", -1, errUnclean},
 		{" A\r\n\r\n", "", -1, errUnclean},
