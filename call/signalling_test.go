@@ -3,7 +3,6 @@ package call
 import (
 	"crypto/rand"
 	"fmt"
-	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -566,7 +565,7 @@ var _ = cmp.Diff
 func TestUnansweredRequestsLeaveNothing(t *testing.T) {
 	plainly(t, nil, func(b *bubble) {
 		far, toPBX := b.talking(offered, answeredWith)
-		before := runtime.NumGoroutine()
+		before, _ := siptest.Goroutines()
 		for range 60 {
 			far.send("INFO", "Content-Type: text/plain\r\n", "x")
 		}
@@ -576,7 +575,7 @@ func TestUnansweredRequestsLeaveNothing(t *testing.T) {
 		b.over(toPBX)
 		time.Sleep(10 * time.Minute)
 		synctest.Wait()
-		if got := runtime.NumGoroutine(); got > before || b.manager.ua.Legs() != 0 {
+		if got, _ := siptest.Goroutines(); got > before || b.manager.ua.Legs() != 0 {
 			t.Errorf("got %d goroutines and %d legs after the call, want %d at most and none", got, b.manager.ua.Legs(), before)
 		}
 	})

@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
-	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -397,7 +396,8 @@ func TestStrangersLeaveNothing(t *testing.T) {
 	inBubble(t, func(w *world) {
 		invite := w.pbx.Message("100", someSDP, "").Text
 		synctest.Wait()
-		before, pool := runtime.NumGoroutine(), w.ua.transport.Pool("udp").Size()
+		before, _ := siptest.Goroutines()
+		pool := w.ua.transport.Pool("udp").Size()
 		for i := range maxStrangers + 100 {
 			from := netip.AddrFrom4([4]byte{203, 0, byte(i >> 8), byte(i)})
 			alien := w.network.Listen(netip.AddrPortFrom(from, 5060).String())
@@ -408,7 +408,7 @@ func TestStrangersLeaveNothing(t *testing.T) {
 			}
 		}
 		synctest.Wait()
-		if got := runtime.NumGoroutine(); got > before {
+		if got, _ := siptest.Goroutines(); got > before {
 			w.Errorf("got %d goroutines, want %d", got, before)
 		}
 		if got := w.ua.transport.Pool("udp").Size(); got != pool {

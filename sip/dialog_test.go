@@ -2,7 +2,6 @@ package sip
 
 import (
 	"encoding/hex"
-	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -319,7 +318,7 @@ func TestMergedInvite(t *testing.T) {
 // goroutine.
 func TestNothingIsLeft(t *testing.T) {
 	inBubble(t, func(w *world) {
-		before := runtime.NumGoroutine()
+		before, _ := siptest.Goroutines()
 		for range 30 {
 			d, leg, _ := w.established("Supported: timer\r\n")
 			d.send("INFO", "", "")
@@ -353,9 +352,8 @@ func TestNothingIsLeft(t *testing.T) {
 			w.pbx.Expect("")
 		}
 		synctest.Wait()
-		if after := runtime.NumGoroutine(); after > before {
-			buf := make([]byte, 1<<16)
-			w.Errorf("got %d goroutines, had %d before\n%s", after, before, buf[:runtime.Stack(buf, true)])
+		if after, stacks := siptest.Goroutines(); after > before {
+			w.Errorf("got %d goroutines, had %d before\n%s", after, before, stacks)
 		}
 	})
 }

@@ -2,12 +2,13 @@ package sip
 
 import (
 	"maps"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/bewaard/bewaard/sip/siptest"
 )
 
 // shapes are the ways in which a call can go. What a shape does not answer is never
@@ -227,7 +228,7 @@ var shapes = map[string]func(w *world){
 func TestNothingLeaks(t *testing.T) {
 	inBubble(t, func(w *world) {
 		synctest.Wait()
-		before := runtime.NumGoroutine()
+		before, _ := siptest.Goroutines()
 		for range 6 {
 			for _, name := range slices.Sorted(maps.Keys(shapes)) {
 				shapes[name](w)
@@ -243,9 +244,8 @@ func TestNothingLeaks(t *testing.T) {
 					w.Errorf("%s: got %d INVITEs left, want 0", name, n)
 				}
 				w.noTransactions()
-				if after := runtime.NumGoroutine(); after > before {
-					buf := make([]byte, 1<<16)
-					w.Fatalf("%s: got %d goroutines, had %d before\n%s", name, after, before, buf[:runtime.Stack(buf, true)])
+				if after, stacks := siptest.Goroutines(); after > before {
+					w.Fatalf("%s: got %d goroutines, had %d before\n%s", name, after, before, stacks)
 				}
 			}
 		}
