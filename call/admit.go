@@ -64,6 +64,9 @@ func (c *Call) openMedia() *End {
 		return &End{Cause: NoPorts, Leg: rtp.Caller, Err: err}
 	}
 	c.media = session
+	for leg, p := range c.parties {
+		p.address = session.Local(rtp.Leg(leg)).Addr()
+	}
 	return nil
 }
 

@@ -50,7 +50,7 @@ func (c *Call) describeTo(p *party, leg rtp.Leg, d *sdp.Description) []byte {
 	}
 	ports := c.ports(leg, d)
 	locate := func() []byte {
-		d.Locate(sdp.Origin{ID: p.session, Version: p.version, Address: c.media.Local(leg).Addr()}, ports)
+		d.Locate(sdp.Origin{ID: p.session, Version: p.version, Address: p.address}, ports)
 		return d.Bytes()
 	}
 	body := locate()

@@ -131,7 +131,7 @@ func (c *Call) reroute(end *End) bool {
 	}
 	was := c.parties[rtp.Callee]
 	callee := newParty(was.trunk, sip.Party{User: c.route.called})
-	callee.place = was.place
+	callee.place, callee.address = was.place, was.address
 	c.parties[rtp.Callee], c.early, c.pending = callee, false, nil
 	c.media.Relay(rtp.Callee, false)
 	if callee.identity != was.identity {

@@ -68,20 +68,29 @@ func (r fakeRecording) Event(e spool.Event)     { r.note("%s of the %v", e.Kind,
 func (r fakeRecording) Close(string) error      { r.note("close spool"); return nil }
 
 // Open is Media.
-func (j *journal) Open([2]media.Where) (Session, error) {
+func (j *journal) Open(at [2]media.Where) (Session, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.opened++
-	return &fakeSession{journal: j, first: 20000 + 4*uint16(j.opened-1)}, nil
+	return &fakeSession{j, at, 20000 + 4*uint16(j.opened-1)}, nil
+}
+
+// Address is Media.
+func (j *journal) Address(at media.Where) netip.Addr {
+	if at.Advertise.IsValid() {
+		return at.Advertise
+	}
+	return netip.MustParseAddr("192.0.2.1")
 }
 
 type fakeSession struct {
 	*journal
+	at    [2]media.Where
 	first uint16
 }
 
 func (s *fakeSession) Local(leg rtp.Leg) netip.AddrPort {
-	return netip.AddrPortFrom(netip.MustParseAddr("192.0.2.1"), s.first+2*uint16(leg))
+	return netip.AddrPortFrom(s.Address(s.at[leg]), s.first+2*uint16(leg))
 }
 func (s *fakeSession) Connect(leg rtp.Leg, r media.Remote) error {
 	raw := ""

@@ -11,6 +11,8 @@ import (
 type Media interface {
 	// Open takes ports; at says by which address each leg's peer knows us.
 	Open(at [2]media.Where) (Session, error)
+	// Address is ours, as such a peer is told it.
+	Address(at media.Where) netip.Addr
 }
 
 // Session is one call's media: see media.Session.

@@ -1,6 +1,7 @@
 package call
 
 import (
+	"net/netip"
 	"slices"
 
 	"github.com/bewaard/bewaard/media/rtp"
@@ -14,6 +15,7 @@ type party struct {
 	leg      *sip.Leg // nil before it is called
 	trunk    string
 	place    *trunk.Place // on that trunk
+	address  netip.Addr   // ours, as it is told
 	identity sip.Party    // who it is
 	answered bool
 

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/bewaard/bewaard/media"
 	"github.com/bewaard/bewaard/media/rtp"
 	"github.com/bewaard/bewaard/policy"
 	"github.com/bewaard/bewaard/sip"
@@ -151,6 +152,13 @@ func (c *Call) dialTransfer(target sip.ReferTarget, referredBy string) error {
 	}
 	if t.party.place, err = trunks.Take(name, emergency); err != nil {
 		return err
+	}
+	known, err := c.manager.ua.LocalAddr(peers[0])
+	if err != nil {
+		return err
+	}
+	if t.party.address = c.manager.parts.Media.Address(media.Where{Known: known, Advertise: c.manager.cfg.Trunks[name].Advertise}); t.party.address.Is4() != c.media.Local(t.leg).Addr().Is4() {
+		return fmt.Errorf("call %s over %v: the call's media is of the other IP version", name, t.party.address)
 	}
 	cfg := c.manager.cfg.Trunks[name]
 	var headers []sip.Header

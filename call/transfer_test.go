@@ -1,6 +1,7 @@
 package call
 
 import (
+	"net/netip"
 	"net/url"
 	"strings"
 	"testing"
@@ -196,5 +197,20 @@ func TestOfferUnderWayAtTransfer(t *testing.T) {
 				t.Errorf("got description %q, want no hold in it", again.Body())
 			}
 		})
+	})
+}
+
+// Who is called for a party on another trunk is told the address that its own trunk has of
+// us, not that of the trunk whose party leaves.
+func TestTransferAdvertisesToNewTrunk(t *testing.T) {
+	behind := func(pbx, carrier *trunk.Config) {
+		terminates(pbx, carrier)
+		carrier.Advertise = netip.MustParseAddr("198.51.100.1")
+	}
+	plainly(t, behind, func(b *bubble) {
+		_, toPBX := b.talking(offered, answeredWith)
+		toPBX.send("REFER", "Refer-To: <sip:+31301234567@192.0.2.1>\r\nRefer-Sub: false\r\n", "")
+		b.pbx.Expect("SIP/2.0 202")
+		wantBody(t, b.carrier.Expect("INVITE "), "c=IN IP4 198.51.100.1")
 	})
 }

@@ -59,8 +59,7 @@ func (e *Engine) Close() error {
 const bindTries = 16
 
 // Open opens a session: one stream of a call. At says by which address each leg's peer
-// knows us. A peer's own Advertise goes before the configuration's, and that before Known,
-// where they are of Known's IP version.
+// knows us: see Address.
 func (e *Engine) Open(at [2]Where) (*Session, error) {
 	p := &portable{}
 	s := &Session{engine: e, sockets: p, keys: make(chan Key, keysQueue)}
@@ -71,7 +70,7 @@ func (e *Engine) Open(at [2]Where) (*Session, error) {
 			e.giveBack(s)
 			return nil, fmt.Errorf("open RTP sockets: %w", err)
 		}
-		s.local[leg] = netip.AddrPortFrom(e.advertised(at[leg]), port)
+		s.local[leg] = netip.AddrPortFrom(e.Address(at[leg]), port)
 		s.legs[leg].out.init()
 	}
 	p.serve(s)
@@ -108,7 +107,9 @@ func (e *Engine) bind(p *portable, leg rtp.Leg, known netip.Addr) (uint16, error
 	return 0, busy
 }
 
-func (e *Engine) advertised(at Where) netip.Addr {
+// Address is what a peer is told of where we are: its own Advertise, else the
+// configuration's, else Known, each where it is of Known's IP version.
+func (e *Engine) Address(at Where) netip.Addr {
 	for _, addr := range []netip.Addr{at.Advertise, e.cfg.Advertise, e.cfg.Address} {
 		if addr.IsValid() && !addr.IsUnspecified() && addr.Is4() == at.Known.Is4() {
 			return addr

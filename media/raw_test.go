@@ -131,7 +131,7 @@ func TestAdvertised(t *testing.T) {
 		{Where{Known: addr("::1"), Advertise: addr("198.51.100.7")}, "::1"},
 		{Where{Known: addr("::1"), Advertise: addr("2001:db8::1")}, "2001:db8::1"},
 	} {
-		if got := e.advertised(test.at).String(); got != test.want {
+		if got := e.Address(test.at).String(); got != test.want {
 			t.Errorf("%+v: got %s, want %s", test.at, got, test.want)
 		}
 	}
