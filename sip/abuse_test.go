@@ -142,6 +142,31 @@ func TestSegments(t *testing.T) {
 	w.answered("d", "200")
 }
 
+// A peer that always has the next message on its way keeps its connection.
+func TestSteadyStream(t *testing.T) {
+	inBubble(t, func(w *world) {
+		wire := w.connect()
+		for i := range 60 {
+			text := options(fmt.Sprint("s", i), empty, "")
+			if i > 0 {
+				text = text[100:]
+			}
+			if _, err := io.WriteString(wire, text+options(fmt.Sprint("s", i+1), empty, "")[:100]); err != nil {
+				w.Fatalf("got %v after %d s", err, i)
+			}
+			time.Sleep(time.Second)
+		}
+		if got := strings.Count(wire.text(), "SIP/2.0 200"); got != 60 {
+			w.Errorf("got %d answers, want 60", got)
+		}
+		time.Sleep(messageTime)
+		if wire.text(); !wire.closed.Load() {
+			w.Error("got a message that never ends, and no end of the connection")
+		}
+		wire.Close()
+	})
+}
+
 // What cannot be read is refused where that can be said, and the connection goes on where it
 // can. What came before is answered first.
 func TestGarbageOverTCP(t *testing.T) {

@@ -50,7 +50,7 @@ func tidy(head []byte) (tidied []byte, length int, err error) {
 	for line := range bytes.SplitSeq(bytes.TrimSuffix(rest, lineEnd), lineEnd) {
 		name, value, _ := bytes.Cut(line, []byte(":"))
 		looked := line
-		switch canonical(string(bytes.TrimRight(name, " \t"))) {
+		switch canonical(string(bytes.TrimSpace(name))) {
 		case "via":
 			line = squeeze(line, ":/;=,")
 		case "from", "to":
@@ -175,7 +175,7 @@ func (ua *UA) untangle(datagram []byte) (message []byte, err error) {
 // read is told, where sipgo would only log it.
 func (ua *UA) legible(message []byte) error {
 	read, err := ua.parser.ParseSIP(message)
-	if err != nil {
+	if _, body, _ := bytes.Cut(message, []byte("\r\n\r\n")); err != nil || !bytes.Equal(read.Body(), body) {
 		return errUnreadable
 	}
 	standardize(read)

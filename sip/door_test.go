@@ -138,6 +138,8 @@ func FuzzFramingAgrees(f *testing.F) {
 	f.Add(request("l:"+strings.Repeat(" ", 80)+"4\r\n", "body"))
 	f.Add(request("Content-Length:\r\n 4\r\n", "body"))
 	f.Add(request("Content-Length\t: 4\r\n", "bodyOPTIONS"))
+	f.Add(request("l: 8\r\n\u00a0Content-Length: 4\r\n", "body and"))
+	f.Add(request("l: 8\r\nContent-Length\u0085: 4\r\n", "body and"))
 	ua := &UA{parser: stack.NewParser(stack.WithHeadersParsers(parsed()))}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		messages, _ := pour(b, nil)

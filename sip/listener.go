@@ -128,7 +128,7 @@ func (s *steady) receive(datagram []byte, from net.Addr) []byte {
 	}
 	s.ua.malformed(source.Addr(), "udp", err)
 	if answer := badRequest(message, s.ua.cfg.UserAgent); answer != nil {
-		s.WriteTo(answer, from) //nolint:errcheck // as lost on the way
+		s.WriteTo(answer, from) // where that fails, it is lost as on the way
 	}
 	return nil
 }

@@ -177,7 +177,7 @@ func (s *stream) receive() error {
 func (s *stream) refuse(head []byte, err error) {
 	s.ua.malformed(s.source.Addr(), s.transport, err)
 	if answer := badRequest(head, s.ua.cfg.UserAgent); answer != nil {
-		s.Write(answer) //nolint:errcheck // the reader finds out
+		s.Write(answer) // where that fails, so does the next read
 	}
 }
 
@@ -210,6 +210,7 @@ func (s *stream) Close() error {
 // framing finds the messages in a stream (RFC 3261 §18.3).
 type framing struct {
 	in      []byte    // what came of the message, and maybe of those after it
+	came    time.Time // the last of it
 	began   time.Time // when the message did; zero between two
 	scanned int       // bytes of its header that are known to be lines
 	head    []byte    // its header, tidied, once that is whole
@@ -231,7 +232,7 @@ func (f *framing) room() []byte {
 
 // took notes how many bytes went there.
 func (f *framing) took(n int, now time.Time) {
-	f.in = f.in[:len(f.in)+n]
+	f.in, f.came = f.in[:len(f.in)+n], now
 	if f.began.IsZero() && len(bytes.TrimLeft(f.in, "\r\n")) > 0 {
 		f.began = now
 	}
@@ -277,16 +278,16 @@ func (f *framing) cut() (message []byte, err error) {
 
 // drop takes the first bytes off, which are done with.
 func (f *framing) drop(n int) {
-	rest, began := f.in[n:], f.began
-	if len(bytes.TrimLeft(rest, "\r\n")) == 0 {
-		began = time.Time{}
+	rest, began := f.in[n:], time.Time{}
+	if len(bytes.TrimLeft(rest, "\r\n")) > 0 {
+		began = f.came // the next has
 	}
 	if cap(f.in) > 2*readBytes { // what a large message took is given back
 		rest = slices.Clone(rest)
 	} else {
 		rest = append(f.in[:0], rest...)
 	}
-	*f = framing{in: rest, began: began}
+	*f = framing{in: rest, came: f.came, began: began}
 }
 
 // scan looks for the end of the header, and reports whether it came.

@@ -226,7 +226,7 @@ func (ua *UA) handle(req *stack.Request, tx *stack.ServerTx) {
 		ua.respond(tx, req, 200, "OK", stack.NewHeader("Accept", "application/sdp"))
 	case req.Method == stack.OPTIONS:
 		ua.respond(tx, req, 503, "Service Unavailable", stack.NewHeader("Retry-After", "30"))
-	default:
+	default: // a method that we do not know, too: RFC 3261 §8.2.1
 		ua.respond(tx, req, 405, "Method Not Allowed")
 	}
 }
