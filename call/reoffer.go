@@ -116,18 +116,30 @@ func (c *Call) mayUse(codec sdp.Codec) bool { return c.silent != "" || holdable(
 // offerTo answers an INVITE without an offer with one (RFC 3261 §14.2): what the other
 // party can, and its own hold. Who resumes a call so is heard again when the ACK says so.
 func (c *Call) offerTo(leg rtp.Leg) {
+	offer, err := c.proposal(leg)
+	if err != nil {
+		c.answerReoffer(leg, c.parties[leg].ours)
+		return
+	}
+	c.answerReoffer(leg, c.describe(leg, offer))
+}
+
+// proposal is an offer of ours to a party: what the other can and wishes, in as many streams
+// as there have been (RFC 3264 §8).
+func (c *Call) proposal(leg rtp.Leg) (*sdp.Description, error) {
 	p, other := c.parties[leg], c.parties[leg.Other()]
 	if other.described == nil {
-		c.answerReoffer(leg, p.ours)
-		return
+		return nil, sdp.ErrNoAudio
 	}
 	offer, err := c.towards(other.described, c.mayUse)
 	if err != nil {
-		c.answerReoffer(leg, p.ours)
-		return
+		return nil, err
 	}
 	c.wishing(offer, other)
-	c.answerReoffer(leg, c.describe(leg, offer))
+	if said, err := sdp.Parse(p.ours); err == nil {
+		offer.Fill(said)
+	}
+	return offer, nil
 }
 
 // wishing has a description, made of a party's, say how that party wants to send and
@@ -176,15 +188,11 @@ func (c *Call) settle() {
 // propose offers a party what the other says of itself, and reports whether an answer is
 // awaited: not if it knows already.
 func (c *Call) propose(leg rtp.Leg) bool {
-	p, other := c.parties[leg], c.parties[leg.Other()]
-	if other.described == nil {
-		return false
-	}
-	passed, err := c.towards(other.described, c.mayUse)
+	p := c.parties[leg]
+	passed, err := c.proposal(leg)
 	if err != nil {
 		return false
 	}
-	c.wishing(passed, other)
 	stood, was, version := p.ours, p.offered, p.version
 	body := c.describe(leg, passed)
 	if known, err := sdp.Parse(stood); err == nil && sdp.Equivalent(passed, known) {

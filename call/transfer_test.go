@@ -214,3 +214,48 @@ func TestTransferAdvertisesToNewTrunk(t *testing.T) {
 		wantBody(t, b.carrier.Expect("INVITE "), "c=IN IP4 198.51.100.1")
 	})
 }
+
+// Who has had two streams is offered two, though the party that it is joined to has one.
+func TestTransferKeepsStreams(t *testing.T) {
+	plainly(t, terminates, func(b *bubble) {
+		const video = "m=video 4002 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\n"
+		first, toPBX := b.talking(offered+video, answeredWith+"m=video 0 RTP/AVP 96\r\n")
+		invite := b.pbx.Invite("+31301234567", strings.Replace(answeredWith, "6000", "6100", 1), "")
+		b.pbx.Expect("SIP/2.0 100")
+		out := b.carrier.Expect("INVITE ")
+		reply(b.carrier, out, "second", "200 OK", "", strings.Replace(offered, "4000", elsewhere, 1))
+		b.carrier.Expect("ACK ")
+		consultation := calling(b.pbx, invite, b.pbx.Expect("SIP/2.0 200"))
+		consultation.ack("")
+		// The first is on hold, and so has to be told.
+		toPBX.offer(strings.Replace(answeredWith, "1 1 IN", "1 2 IN", 1) + "a=sendonly\r\nm=video 0 RTP/AVP 96\r\n")
+		b.pbx.Expect("SIP/2.0 100")
+		b.carrier.Reply(b.carrier.Expect("INVITE "), "200 OK", offered+"a=recvonly\r\nm=video 0 RTP/AVP 96\r\n")
+		b.carrier.Expect("ACK ")
+		b.pbx.Expect("SIP/2.0 200")
+		toPBX.ack("")
+		synctest.Wait()
+		replaces := url.QueryEscape(consultation.call + ";to-tag=" + tagOf(consultation.remote) + ";from-tag=" + tagOf(consultation.local))
+		toPBX.send("REFER", "Refer-To: <sip:+31301234567@192.0.2.1?Replaces="+replaces+">\r\nRefer-Sub: false\r\n", "")
+		b.pbx.Expect("SIP/2.0 202")
+		for range 2 {
+			b.pbx.Reply(b.pbx.Expect("BYE "), "200 OK", "")
+		}
+		told := false
+		for synctest.Wait(); b.carrier.Pending(); synctest.Wait() {
+			m := b.carrier.Expect("INVITE ")
+			body := strings.Replace(offered, "4000", elsewhere, 1)
+			if m.Header("Call-ID") == first.call {
+				told, body = true, offered+"m=video 0 RTP/AVP 96\r\n"
+				if n := strings.Count(m.Body(), "m="); n != 2 {
+					t.Errorf("got %d streams in %q, want 2", n, m.Body())
+				}
+			}
+			b.carrier.Reply(m, "200 OK", body)
+			b.carrier.Expect("ACK ")
+		}
+		if !told {
+			t.Error("who was on hold is not told of the other")
+		}
+	})
+}

@@ -101,7 +101,7 @@ func nameOf(c Codec) string {
 }
 
 // Fill gives the description a refused stream for each of another's that it lacks: what
-// answers an offer has as many (RFC 3264 §6).
+// answers an offer has as many, and what follows it at least (RFC 3264 §6, §8).
 func (d *Description) Fill(o *Description) {
 	for _, m := range o.Media[min(len(d.Media), len(o.Media)):] {
 		missing := &Media{Type: m.Type, Proto: m.Proto, Formats: slices.Clone(m.Formats)}
