@@ -139,7 +139,7 @@ func (l *Leg) repeatAnswer(res *stack.Response, interval time.Duration, until ti
 // confirm takes the ACK of our 2xx.
 func (l *Leg) confirm(ack *stack.Request) {
 	l.mu.Lock()
-	if l.state != answered {
+	if l.state != answered || ack.CSeq().SeqNo != l.invite.CSeq().SeqNo { // that of a re-INVITE we refused
 		l.mu.Unlock()
 		return
 	}

@@ -18,7 +18,10 @@ func (l *Leg) exchange(req *stack.Request, then func(*stack.Response)) {
 		l.authorize(req)
 		for attempts := 1; ; attempts++ {
 			res, err := l.ua.exchange(l.ua.context(), req, sent)
-			if err != nil {
+			switch {
+			case l.ua.context().Err() != nil: // nobody is left to be told
+				return
+			case err != nil:
 				l.ua.log.Debug("request not answered", "method", req.Method, "error", err)
 				then(nil)
 				return
@@ -150,7 +153,7 @@ func (l *Leg) Ask(r *Request) {
 		}
 		l.post(e)
 		if e.Code == 481 && r.Method != "NOTIFY" { // that one's is about the subscription alone (RFC 5057 §5.1)
-			l.gone(e.Code)
+			l.gone(d, e.Code)
 		}
 	})
 }

@@ -359,10 +359,10 @@ func (h hangup) explain(req *stack.Request) {
 
 // gone ends a leg whose peer does not know the dialog any more, or is not there (RFC
 // 3261 §12.2.1.2), and tells the call. A peer that merely lost packets still has its call,
-// so it is sent a BYE.
-func (l *Leg) gone(code int) {
+// so it is sent a BYE. What becomes of a branch that did not answer ends no call.
+func (l *Leg) gone(d *dialog, code int) {
 	l.mu.Lock()
-	alive := l.state == confirmed
+	alive := l.state == confirmed && l.dialog == d
 	l.mu.Unlock()
 	if !alive || !l.end() {
 		return

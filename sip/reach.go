@@ -19,6 +19,9 @@ const (
 
 // reach sees to it that a request can leave: that there is a connection, if it wants one.
 func (ua *UA) reach(ctx context.Context, req *stack.Request) error {
+	if err := ctx.Err(); err != nil {
+		return err // sipgo would open a socket of its own
+	}
 	addr, err := netip.ParseAddrPort(req.Destination())
 	if err != nil {
 		return nil // sipgo says what is wrong

@@ -150,7 +150,7 @@ func TestAnswerAwaitsOurs(t *testing.T) {
 		"SIP/2.0 488": func(l *Leg) { l.RejectReoffer(488, "Not Acceptable Here") },
 	} {
 		inBubble(t, func(w *world) {
-			invite, leg := w.incoming("Supported: 100rel\r\n")
+			invite, leg := w.incoming("Supported: 100rel, timer\r\n")
 			leg.Progress(183, "Session Progress", []byte(otherSDP))
 			progress := w.pbx.Expect("SIP/2.0 183")
 			leg.Answer(nil)
@@ -162,9 +162,11 @@ func TestAnswerAwaitsOurs(t *testing.T) {
 			if m := w.pbx.Expect(want); m.Method() != "PRACK" {
 				w.Errorf("got %s to %s, want the PRACK's answer first", m.Start(), m.Header("CSeq"))
 			}
-			if m := w.pbx.Expect("SIP/2.0 200"); m.Method() != "INVITE" {
+			m := w.pbx.Expect("SIP/2.0 200")
+			if m.Method() != "INVITE" {
 				w.Errorf("got a 200 to %s, want the INVITE's", m.Header("CSeq"))
 			}
+			w.header(m, "Session-Expires", "1800;refresher=uac") // of which the PRACK said nothing
 			w.pbx.Request(d.Dialog, "ACK", 1, "", "")
 			w.event(leg, Confirmed)
 			w.hangUp(leg)

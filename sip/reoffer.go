@@ -1,6 +1,7 @@
 package sip
 
 import (
+	"errors"
 	"math/rand/v2"
 	"time"
 
@@ -70,7 +71,7 @@ func (l *Leg) isOffering() bool {
 
 // give sends a response that has nothing to tell the call.
 func (l *Leg) give(tx *stack.ServerTx, res *stack.Response) {
-	if err := tx.Respond(res); err != nil {
+	if err := deliver(tx, res); err != nil {
 		l.ua.log.Debug("response not sent", "code", res.StatusCode, "error", err)
 	}
 }
@@ -86,11 +87,15 @@ func (l *Leg) AnswerReoffer(body []byte, headers ...Header) error {
 		return ErrOver
 	}
 	r.isAnswered = true
+	stood := l.sent
 	if len(body) > 0 {
 		l.sent = body
 	}
-	l.session.renegotiate(r.request)
-	timer := l.session.answer()
+	var timer refreshTimer
+	if r.request.Method != stack.PRACK { // which says nothing of it
+		l.session.renegotiate(r.request)
+		timer = l.session.answer()
+	}
 	if l.state == confirmed {
 		l.arm()
 	}
@@ -99,13 +104,14 @@ func (l *Leg) AnswerReoffer(body []byte, headers ...Header) error {
 	}
 	l.mu.Unlock()
 	res := l.responseTo(r.request, 200, "OK", body, headers...)
-	if r.request.Method != stack.PRACK {
-		timer.write(res)
-	}
-	if err := r.server.Respond(res); err != nil {
+	timer.write(res)
+	if err := deliver(r.server, res); err != nil {
 		l.mu.Lock()
-		l.theirs = nil
+		l.theirs, l.sent = nil, stood
 		l.mu.Unlock()
+		if errors.Is(err, stack.ErrTransactionCanceled) {
+			return errOver // the peer withdrew its offer
+		}
 		r.server.Terminate()
 		return err
 	}
@@ -235,7 +241,11 @@ const pendTime = 3*time.Minute + time.Second
 // be one more.
 func (l *Leg) follow(r *reoffer, d *dialog, req *stack.Request, body []byte, more bool) (again *stack.Request) {
 	l.authorize(req)
-	tx, err := l.ua.transactions.NewClientTransaction(l.ua.context(), req)
+	var tx *stack.ClientTx
+	err := l.ua.reach(l.ua.context(), req)
+	if err == nil {
+		tx, err = l.ua.transactions.NewClientTransaction(l.ua.context(), req)
+	}
 	if err != nil {
 		l.ua.log.Debug("request not sent", "method", req.Method, "error", notSent(err))
 		l.takeReoffer(r, d, body, nil)
@@ -321,7 +331,7 @@ func (l *Leg) takeReoffer(r *reoffer, d *dialog, body []byte, res *stack.Respons
 		if !r.refreshes {
 			l.post(Event{Kind: ReofferRejected, Code: code, Reason: reason})
 		}
-		l.gone(code)
+		l.gone(d, code)
 	case r.refreshes:
 		l.refreshed(code, res)
 	case code < 300:

@@ -1,11 +1,14 @@
 package sip
 
 import (
+	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	stack "github.com/emiago/sipgo/sip"
+
+	"github.com/bewaard/bewaard/sip/siptest"
 )
 
 // An offer of ours that gets a 100 and nothing more is given up after three minutes. If
@@ -153,4 +156,91 @@ func TestReofferGlare(t *testing.T) {
 		}
 		w.hangUp(leg)
 	})
+}
+
+// An offer that the peer cancels has its 487 whatever the call
+// says to it, and changes nothing.
+func TestReofferWithdrawn(t *testing.T) {
+	for _, settle := range []func(l *Leg){
+		func(l *Leg) {
+			if err := l.AnswerReoffer([]byte("v=0")); !errors.Is(err, errOver) {
+				t.Errorf("got %v for an answer after the CANCEL, want errOver", err)
+			}
+		},
+		func(l *Leg) { l.RejectReoffer(488, "Not Acceptable Here") },
+	} {
+		inBubble(t, func(w *world) {
+			leg, invite, answer := w.talking()
+			d := called(w.pbx, invite, answer)
+			offer := d.send("INVITE", "", someSDP)
+			w.pbx.Expect("SIP/2.0 100")
+			w.event(leg, Reoffered)
+			w.pbx.Transaction("CANCEL", offer, offer.Header("To"))
+			w.pbx.Expect("SIP/2.0 200")
+			w.pbx.Expect("SIP/2.0 487")
+			settle(leg)
+			if string(leg.sent) != otherSDP {
+				w.Errorf("got description %q standing, want the one before", leg.sent)
+			}
+			w.pbx.Acknowledge(offer, w.pbx.Expect("SIP/2.0 487")) // as often as it takes
+			w.pbx.Silent(time.Minute)
+			d.send("INVITE", "", someSDP) // may be another
+			w.pbx.Expect("SIP/2.0 100")
+			w.event(leg, Reoffered)
+			w.hangUpPending(leg, invite)
+		})
+	}
+}
+
+// The ACK of a re-INVITE that we refused is none of our 200, which is repeated.
+func TestRefusedReofferConfirmsNothing(t *testing.T) {
+	inBubble(t, func(w *world) {
+		invite, leg := w.incoming("")
+		leg.Answer([]byte(otherSDP))
+		answer := w.pbx.Expect("SIP/2.0 200")
+		d := w.pbx.CallerDialog(invite, answer)
+		tooEarly := w.pbx.Request(d, "INVITE", 2, "", someSDP)
+		w.pbx.Acknowledge(tooEarly, w.pbx.Expect("SIP/2.0 500"))
+		w.header(w.pbx.Expect("SIP/2.0 200"), "CSeq", "1 INVITE")
+		w.pbx.Request(d, "ACK", 1, "", "")
+		w.event(leg, Confirmed)
+		w.pbx.Silent(time.Minute)
+		w.hangUp(leg)
+	})
+}
+
+// An offer of ours to a branch that does not answer in the end has no say in the call.
+func TestReofferOfOtherBranch(t *testing.T) {
+	for name, settle := range map[string]func(w *world, update siptest.Message){
+		"unknown": func(w *world, update siptest.Message) {
+			w.pbx.Reply(update, "481 Call/Transaction Does Not Exist", "")
+		},
+		"silent": func(*world, siptest.Message) {},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(w *world) {
+				leg, invite := w.outgoing()
+				reply(w.pbx, invite, "a", "183 Session Progress", "Allow: UPDATE\r\nRequire: 100rel\r\nRSeq: 1\r\n", someSDP)
+				w.pbx.Reply(w.pbx.Expect("PRACK "), "200 OK", "")
+				w.event(leg, Progressed)
+				if err := leg.Reoffer([]byte(otherSDP)); err != nil {
+					w.Fatal(err)
+				}
+				update := w.pbx.Expect("UPDATE sip:a@")
+				reply(w.pbx, invite, "b", "200 OK", "", someSDP)
+				w.event(leg, Answered)
+				w.pbx.Expect("ACK sip:b@")
+				settle(w, update)
+				w.event(leg, ReofferRejected)
+				leg.Hangup(0, "")
+				w.pbx.Reply(w.pbx.Within(time.Second, "BYE sip:b@"), "200 OK", "")
+				synctest.Wait()
+				select {
+				case e := <-leg.Events():
+					w.Errorf("got event %v", e.Kind)
+				default:
+				}
+			})
+		})
+	}
 }

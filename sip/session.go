@@ -212,18 +212,18 @@ func (l *Leg) refreshed(code int, res *stack.Response) {
 // inquire asks a peer without timers whether the dialog is still there.
 func (l *Leg) inquire() {
 	l.mu.Lock()
-	live := l.state == confirmed
+	d, live := l.dialog, l.state == confirmed
 	l.mu.Unlock()
 	if !live {
 		return
 	}
-	l.exchange(l.request(l.dialog, stack.OPTIONS), func(res *stack.Response) {
+	l.exchange(l.request(d, stack.OPTIONS), func(res *stack.Response) {
 		code := 408
 		if res != nil {
 			code = res.StatusCode
 		}
 		if code == 408 || code == 481 {
-			l.gone(code)
+			l.gone(d, code)
 			return
 		}
 		l.mu.Lock()
