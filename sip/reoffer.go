@@ -110,7 +110,7 @@ func (l *Leg) AnswerReoffer(body []byte, headers ...Header) error {
 		l.theirs, l.sent = nil, stood
 		l.mu.Unlock()
 		if errors.Is(err, stack.ErrTransactionCanceled) {
-			return errOver // the peer withdrew its offer
+			return ErrOver // the peer withdrew its offer
 		}
 		r.server.Terminate()
 		return err

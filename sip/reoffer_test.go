@@ -163,8 +163,8 @@ func TestReofferGlare(t *testing.T) {
 func TestReofferWithdrawn(t *testing.T) {
 	for _, settle := range []func(l *Leg){
 		func(l *Leg) {
-			if err := l.AnswerReoffer([]byte("v=0")); !errors.Is(err, errOver) {
-				t.Errorf("got %v for an answer after the CANCEL, want errOver", err)
+			if err := l.AnswerReoffer([]byte("v=0")); !errors.Is(err, ErrOver) {
+				t.Errorf("got %v for an answer after the CANCEL, want ErrOver", err)
 			}
 		},
 		func(l *Leg) { l.RejectReoffer(488, "Not Acceptable Here") },
