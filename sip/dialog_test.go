@@ -2,7 +2,6 @@ package sip
 
 import (
 	"encoding/hex"
-	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -312,50 +311,5 @@ func TestMergedInvite(t *testing.T) {
 		w.pbx.Transaction("ACK", siptest.Message{Text: other}, merged.Header("To"))
 		leg.Hangup(486, "Busy Here")
 		w.pbx.Transaction("ACK", invite, w.pbx.Expect("SIP/2.0 486").Header("To"))
-	})
-}
-
-// After calls of every kind nothing is left but the listener: no leg, no transaction, no
-// goroutine.
-func TestNothingIsLeft(t *testing.T) {
-	inBubble(t, func(w *world) {
-		before := runtime.NumGoroutine()
-		for range 30 {
-			d, leg, _ := w.established("Supported: timer\r\n")
-			d.send("INFO", "", "")
-			w.event(leg, Requested).Request.Reply(200, "OK")
-			w.pbx.Expect("SIP/2.0 200")
-			d.send("BYE", "", "")
-			w.pbx.Expect("SIP/2.0 200")
-			w.event(leg, Ended)
-
-			out, invite := w.outgoing()
-			w.pbx.Reply(invite, "180 Ringing", "")
-			w.event(out, Progressed)
-			w.pbx.Reply(invite, "486 Busy Here", "")
-			w.pbx.Expect("ACK ")
-			w.event(out, Rejected)
-		}
-		for range 30 {
-			w.pbx.Invite("100", someSDP, "")
-			given := <-w.legs
-			given.Answer([]byte(otherSDP)) // and no ACK ever
-			given.Hangup(0, "")
-		}
-		time.Sleep(2 * time.Minute)
-		for w.pbx.Pending() {
-			if m := w.pbx.Expect(""); strings.HasPrefix(m.Start(), "BYE ") {
-				w.pbx.Reply(m, "200 OK", "")
-			}
-		}
-		time.Sleep(2 * time.Minute)
-		for w.pbx.Pending() {
-			w.pbx.Expect("")
-		}
-		synctest.Wait()
-		if after := runtime.NumGoroutine(); after > before {
-			buf := make([]byte, 1<<16)
-			w.Errorf("got %d goroutines, had %d before\n%s", after, before, buf[:runtime.Stack(buf, true)])
-		}
 	})
 }
