@@ -1,6 +1,7 @@
 package call
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -171,7 +172,10 @@ func TestRedirectedToPrivateNumber(t *testing.T) {
 			b.carrier.Expect("ACK ")
 			calling(b.pbx, invite, b.pbx.Expect("SIP/2.0 200")).ack("")
 			synctest.Wait()
-			for _, effect := range b.effects {
+			b.mu.Lock()
+			effects := slices.Clone(b.effects)
+			b.mu.Unlock()
+			for _, effect := range effects {
 				if strings.HasPrefix(effect, "play") || strings.HasPrefix(effect, "capture") || strings.HasPrefix(effect, "record") {
 					t.Errorf("redirected to %s: %q", to, effect)
 				}
@@ -199,6 +203,9 @@ func TestBranchThatAnswersIsTold(t *testing.T) {
 		reply(b.carrier, out, "one", "200 OK", "", "")
 		b.carrier.Expect("ACK ")
 		time.Sleep(time.Second)
+		synctest.Wait()
+		b.mu.Lock()
+		defer b.mu.Unlock()
 		connected := ""
 		for _, effect := range b.effects {
 			if strings.HasPrefix(effect, "connect callee") {

@@ -120,6 +120,7 @@ func (w *world) outgoing() (*Leg, siptest.Message) {
 // noTransactions fails the test if sipgo still has one.
 func (w *world) noTransactions() {
 	w.Helper()
+	synctest.Wait()
 	for _, name := range []string{"clientTransactions", "serverTransactions"} {
 		items := reflect.ValueOf(w.ua.transactions).Elem().FieldByName(name).Elem().FieldByName("items")
 		for _, key := range items.MapKeys() {
