@@ -2,7 +2,11 @@ package sip
 
 import (
 	"net/netip"
+	"slices"
+	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	stack "github.com/emiago/sipgo/sip"
 )
@@ -148,5 +152,51 @@ func FuzzNumbers(f *testing.F) {
 		if len(headersOf(read.invite)) != len(headersOf(ours.newInvite(in))) {
 			t.Fatalf("got other headers than ours: %q", sent)
 		}
+	})
+}
+
+// A transfer and a redirection lead to numbers and services, not to whatever a URI can name.
+func TestSchemes(t *testing.T) {
+	for v, want := range map[string]bool{
+		"<sip:1@x>": true, "<SIPS:1@x>": true, "tel:+31201234567": true, "<urn:service:sos>": true, "<http://x/y>": false, "<mailto:a@b>": false, "*": false, "<im:a@b>": false,
+		"<sip:1@x?Replaces=a%00b>": false, "<sip:1@x?Replaces=a%0D%0AX:b>": false,
+	} {
+		if _, err := ParseReferTo(v); (err == nil) != want {
+			t.Errorf("%s: got %v", v, err)
+		}
+	}
+	inBubble(t, func(w *world) {
+		leg, invite := w.outgoing()
+		w.pbx.ReplyWith(invite, "302 Moved", "Contact: <http://x/y>, <tel:+31201234567>, <sip:2%40@x>\r\nContact: *\r\nContact: <mailto:a@b>\r\n")
+		w.pbx.Expect("ACK ")
+		if e := w.event(leg, Rejected); !slices.Equal(e.Contacts, []string{"+31201234567", "2%40"}) {
+			w.Errorf("got %q", e.Contacts)
+		}
+	})
+}
+
+// What a message has of control characters goes nowhere: neither a reason nor a type nor a
+// header brings them to the other leg.
+func TestNoControlPasses(t *testing.T) {
+	inBubble(t, func(w *world) {
+		leg, invite := w.outgoing()
+		for _, control := range []string{"\x00", "\x01", "\x7f", "\x1b", "\r", "\n"} {
+			w.pbx.SendRaw([]byte("SIP/2.0 486 Busy" + control + "Here\r\nVia: " + invite.Header("Via") + "\r\nFrom: " + invite.Header("From") + "\r\nTo: " + invite.Header("To") + ";tag=x\r\nCall-ID: " +
+				invite.Header("Call-ID") + "\r\nCSeq: " + invite.Header("CSeq") + "\r\nContent-Length: 0\r\n\r\n"))
+		}
+		synctest.Wait()
+		select {
+		case e := <-leg.Events():
+			w.Fatalf("got %v %q", e.Kind, e.Reason)
+		default:
+		}
+		w.pbx.Reply(invite, "486 Busy Here", "")
+		w.pbx.Expect("ACK ")
+		w.event(leg, Rejected)
+		for _, more := range []string{"Content-Type: a/b\x00\r\n", "User-to-User: a\x00\r\n", "X: \x1b\r\n", "Reason: SIP;text=\"\\\x01\"\r\n"} {
+			w.pbx.SendRaw([]byte(strings.Replace(w.pbx.Message("100", "", more).Text, "Content-Type: application/sdp\r\n", "", 1)))
+		}
+		w.pbx.SendRaw([]byte(strings.Replace(w.pbx.Message("100", "", "").Text, "INVITE sip:100@", "INVITE urn:service:sos\x01", 1)))
+		w.pbx.Silent(time.Minute)
 	})
 }
