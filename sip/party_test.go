@@ -25,12 +25,14 @@ func TestCalled(t *testing.T) {
 		"sip:urn%3Aservice%3Asos@us":             "sip:urn%3Aservice%3Asos@192.0.2.5",
 		"tel:sips:user@evil":                     "sip:sips%3Auser%40evil@192.0.2.5",
 		"tel:+31-20-123;phone-context=+31":       "sip:+31-20-123@192.0.2.5",
+		"sip:*21#@us":                            "sip:*21%23@192.0.2.5",
+		"sip:*21%23@us":                          "sip:*21%23@192.0.2.5",
 		"isbn:2983792873":                        "sip:isbn%3A2983792873@192.0.2.5",
 		"sip:a%2541@us":                          "sip:a%2541@192.0.2.5",
 		"sip:%00%0d%0aX:@us":                     "sip:%00%0D%0AX@192.0.2.5",
 		"sip:a%zz%4@us":                          "sip:a%25zz%254@192.0.2.5",
 		"urn:service:sos":                        "urn:service:sos",
-		"urn:service:sos>;x=<sip:a@evil":         "sip:urn%3Aservice%3Asos%3E;x=%3Csip%3Aa%40evil@192.0.2.5",
+		"urn:service:sos>;x=<sip:a@evil":         "sip:urn%3Aservice%3Asos%3E@192.0.2.5",
 		"sip:caf%C3%A9@us":                       "sip:caf%C3%A9@192.0.2.5",
 		"sip:100;x=<sip:evil>,<sip:evil>@us;a=b": "sip:100@192.0.2.5",
 	} {
@@ -42,6 +44,16 @@ func TestCalled(t *testing.T) {
 		ours := targetOf(Invite{Called: user(&theirs), Peer: thePeer})
 		if got := ours.String(); got != want {
 			t.Errorf("%s: got %s, want %s", uri, got, want)
+		}
+	}
+}
+
+// Keys read as they are dialled.
+func TestKeysInNumbers(t *testing.T) {
+	for _, uri := range []string{"sip:*21#@us", "sip:%2A21%23@us", "tel:*21#"} {
+		var theirs stack.Uri
+		if err := stack.ParseUri(uri, &theirs); err != nil || user(&theirs) != "*21#" {
+			t.Errorf("%s: got %q, %v", uri, user(&theirs), err)
 		}
 	}
 }
