@@ -163,3 +163,24 @@ func FuzzFramingAgrees(f *testing.F) {
 		}
 	})
 }
+
+// BenchmarkUntangle is what the door costs a datagram, beside sipgo's own reading of it.
+func BenchmarkUntangle(b *testing.B) {
+	invite := []byte("INVITE sip:+31201234567@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.5:5060;branch=z9hG4bKx;rport\r\nMax-Forwards: 70\r\nFrom: \"A\" <sip:+31209876543@192.0.2.5>;tag=1\r\nTo: <sip:+31201234567@192.0.2.1>\r\n" +
+		"Call-ID: x@192.0.2.5\r\nCSeq: 1 INVITE\r\nContact: <sip:a@192.0.2.5>\r\nAllow: INVITE, ACK, BYE\r\nSupported: timer\r\nP-Asserted-Identity: <sip:+31209876543@x>\r\nContent-Type: application/sdp\r\n\r\n" + someSDP)
+	ua := &UA{parser: stack.NewParser(stack.WithHeadersParsers(parsed()))}
+	b.Run("door", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := ua.untangle(invite); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("sipgo", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			ua.parser.ParseSIP(invite)
+		}
+	})
+}

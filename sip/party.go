@@ -155,23 +155,26 @@ func user(u *stack.Uri) string {
 	case "", "sip", "sips":
 	case "tel":
 		number = u.Raw()
-	case "urn":
-		if urn := u.String(); !strings.ContainsFunc(urn, func(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune("<>\"\\", r) }) {
-			return urn
-		}
-		fallthrough
 	default:
-		return escape(u.String())
+		number = u.String()
+		if u.Scheme == "urn" && !strings.ContainsFunc(number, func(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune("<>\"\\", r) }) {
+			return number
+		}
 	}
 	number, _, _ = strings.Cut(number, ";")
-	return escape(number)
+	return spell(number, userPlain+"#") // a key, in the numbers that people write
 }
 
-// escape writes a user part in the one way that says who is meant (RFC 3261 §19.1.4): what may
-// stand there as it is does so, all else is escaped, once. An escaped semicolon begins no
+// userPlain are the marks that may stand in a user part as they are (RFC 3261 §25.1).
+const userPlain = "-_.!~*'()&=+$,;?/"
+
+// escape makes a user part of a number.
+func escape(number string) string { return spell(number, userPlain) }
+
+// spell writes a user part in the one way that says who is meant (RFC 3261 §19.1.4): letters,
+// digits and plain marks are plain, all else is escaped, once. An escaped semicolon begins no
 // parameter, and stays.
-func escape(s string) string {
-	const plain = "-_.!~*'()&=+$,;?/"
+func spell(s, plain string) string {
 	var b strings.Builder
 	for i := 0; i < len(s); i++ {
 		c, escaped := s[i], false

@@ -2,7 +2,11 @@ package sip
 
 import (
 	"net/netip"
+	"slices"
+	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	stack "github.com/emiago/sipgo/sip"
 )
@@ -21,12 +25,14 @@ func TestCalled(t *testing.T) {
 		"sip:urn%3Aservice%3Asos@us":             "sip:urn%3Aservice%3Asos@192.0.2.5",
 		"tel:sips:user@evil":                     "sip:sips%3Auser%40evil@192.0.2.5",
 		"tel:+31-20-123;phone-context=+31":       "sip:+31-20-123@192.0.2.5",
+		"sip:*21#@us":                            "sip:*21%23@192.0.2.5",
+		"sip:*21%23@us":                          "sip:*21%23@192.0.2.5",
 		"isbn:2983792873":                        "sip:isbn%3A2983792873@192.0.2.5",
 		"sip:a%2541@us":                          "sip:a%2541@192.0.2.5",
 		"sip:%00%0d%0aX:@us":                     "sip:%00%0D%0AX@192.0.2.5",
 		"sip:a%zz%4@us":                          "sip:a%25zz%254@192.0.2.5",
 		"urn:service:sos":                        "urn:service:sos",
-		"urn:service:sos>;x=<sip:a@evil":         "sip:urn%3Aservice%3Asos%3E;x=%3Csip%3Aa%40evil@192.0.2.5",
+		"urn:service:sos>;x=<sip:a@evil":         "sip:urn%3Aservice%3Asos%3E@192.0.2.5",
 		"sip:caf%C3%A9@us":                       "sip:caf%C3%A9@192.0.2.5",
 		"sip:100;x=<sip:evil>,<sip:evil>@us;a=b": "sip:100@192.0.2.5",
 	} {
@@ -38,6 +44,16 @@ func TestCalled(t *testing.T) {
 		ours := targetOf(Invite{Called: user(&theirs), Peer: thePeer})
 		if got := ours.String(); got != want {
 			t.Errorf("%s: got %s, want %s", uri, got, want)
+		}
+	}
+}
+
+// Keys read as they are dialled.
+func TestKeysInNumbers(t *testing.T) {
+	for _, uri := range []string{"sip:*21#@us", "sip:%2A21%23@us", "tel:*21#"} {
+		var theirs stack.Uri
+		if err := stack.ParseUri(uri, &theirs); err != nil || user(&theirs) != "*21#" {
+			t.Errorf("%s: got %q, %v", uri, user(&theirs), err)
 		}
 	}
 }
@@ -148,5 +164,51 @@ func FuzzNumbers(f *testing.F) {
 		if len(headersOf(read.invite)) != len(headersOf(ours.newInvite(in))) {
 			t.Fatalf("got other headers than ours: %q", sent)
 		}
+	})
+}
+
+// A transfer and a redirection lead to numbers and services, not to whatever a URI can name.
+func TestSchemes(t *testing.T) {
+	for v, want := range map[string]bool{
+		"<sip:1@x>": true, "<SIPS:1@x>": true, "tel:+31201234567": true, "<urn:service:sos>": true, "<http://x/y>": false, "<mailto:a@b>": false, "*": false, "<im:a@b>": false,
+		"<sip:1@x?Replaces=a%00b>": false, "<sip:1@x?Replaces=a%0D%0AX:b>": false,
+	} {
+		if _, err := ParseReferTo(v); (err == nil) != want {
+			t.Errorf("%s: got %v", v, err)
+		}
+	}
+	inBubble(t, func(w *world) {
+		leg, invite := w.outgoing()
+		w.pbx.ReplyWith(invite, "302 Moved", "Contact: <http://x/y>, <tel:+31201234567>, <sip:2%40@x>\r\nContact: *\r\nContact: <mailto:a@b>\r\n")
+		w.pbx.Expect("ACK ")
+		if e := w.event(leg, Rejected); !slices.Equal(e.Contacts, []string{"+31201234567", "2%40"}) {
+			w.Errorf("got %q", e.Contacts)
+		}
+	})
+}
+
+// What a message has of control characters goes nowhere: neither a reason nor a type nor a
+// header brings them to the other leg.
+func TestNoControlPasses(t *testing.T) {
+	inBubble(t, func(w *world) {
+		leg, invite := w.outgoing()
+		for _, control := range []string{"\x00", "\x01", "\x7f", "\x1b", "\r", "\n"} {
+			w.pbx.SendRaw([]byte("SIP/2.0 486 Busy" + control + "Here\r\nVia: " + invite.Header("Via") + "\r\nFrom: " + invite.Header("From") + "\r\nTo: " + invite.Header("To") + ";tag=x\r\nCall-ID: " +
+				invite.Header("Call-ID") + "\r\nCSeq: " + invite.Header("CSeq") + "\r\nContent-Length: 0\r\n\r\n"))
+		}
+		synctest.Wait()
+		select {
+		case e := <-leg.Events():
+			w.Fatalf("got %v %q", e.Kind, e.Reason)
+		default:
+		}
+		w.pbx.Reply(invite, "486 Busy Here", "")
+		w.pbx.Expect("ACK ")
+		w.event(leg, Rejected)
+		for _, more := range []string{"Content-Type: a/b\x00\r\n", "User-to-User: a\x00\r\n", "X: \x1b\r\n", "Reason: SIP;text=\"\\\x01\"\r\n"} {
+			w.pbx.SendRaw([]byte(strings.Replace(w.pbx.Message("100", "", more).Text, "Content-Type: application/sdp\r\n", "", 1)))
+		}
+		w.pbx.SendRaw([]byte(strings.Replace(w.pbx.Message("100", "", "").Text, "INVITE sip:100@", "INVITE urn:service:sos\x01", 1)))
+		w.pbx.Silent(time.Minute)
 	})
 }
