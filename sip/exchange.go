@@ -12,7 +12,7 @@ import (
 // otherwise, and hands over its final response, nil for none. It does not wait.
 func (l *Leg) exchange(req *stack.Request, then func(*stack.Response)) {
 	l.ua.sending.Add(1)
-	sent := sync.OnceFunc(l.ua.sending.Done)
+	sent := sync.OnceFunc(func() { l.ua.sending.Add(-1) })
 	l.ua.running.Go(func() { // ends with its transactions, 64·T1 each at most
 		defer sent()
 		l.authorize(req)

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -34,7 +35,7 @@ type UA struct {
 	transactions *stack.TransactionLayer
 	done         chan struct{}  // closed by Close
 	running      sync.WaitGroup // every goroutine that the UA started
-	sending      sync.WaitGroup // requests of legs that have not left us yet
+	sending      atomic.Int64   // requests of legs that have not left us yet
 
 	routes     routes
 	strangers  strangers
@@ -141,17 +142,10 @@ func (ua *UA) Close() error {
 // that it ends, mostly.
 const sendTime = 2 * time.Second
 
+// settleDown looks rather than waits: a leg may begin to send at any time.
 func (ua *UA) settleDown() {
-	sent := make(chan struct{})
-	go func() { // ends with the sending, connectTime at most
-		ua.sending.Wait()
-		close(sent)
-	}()
-	late := time.NewTimer(sendTime)
-	defer late.Stop()
-	select {
-	case <-sent:
-	case <-late.C:
+	for late := time.Now().Add(sendTime); ua.sending.Load() > 0 && time.Now().Before(late); {
+		time.Sleep(10 * time.Millisecond)
 	}
 }
 
