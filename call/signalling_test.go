@@ -1,7 +1,6 @@
 package call
 
 import (
-	"crypto/rand"
 	"fmt"
 	"strings"
 	"testing"
@@ -26,62 +25,37 @@ func plainly(t *testing.T, trunks func(pbx, carrier *trunk.Config), test func(b 
 
 // reply answers a request with header lines of the test's.
 func reply(p *siptest.Peer, request siptest.Message, tag, status, more, body string) siptest.Message {
-	to := request.Header("To")
-	if !strings.Contains(to, "tag=") {
-		to += ";tag=" + tag
-	}
-	if body != "" {
-		more += "Content-Type: application/sdp\r\n"
-	}
-	m := siptest.Message{Text: fmt.Sprintf("SIP/2.0 %s\r\nVia: %s\r\nFrom: %s\r\nTo: %s\r\nCall-ID: %s\r\nCSeq: %s\r\nContact: <sip:peer@%s>\r\n%sContent-Length: %d\r\n\r\n%s",
-		status, request.Header("Via"), request.Header("From"), to, request.Header("Call-ID"), request.Header("CSeq"), p.Addr(), more, len(body), body)}
-	p.Send(m.Text)
-	return m
+	return p.Respond(request, siptest.Response{Status: status, Tag: tag, More: more, Body: body})
 }
 
-// dialog is one side's view of a dialog: what it puts into its requests.
+// dialog is one side's view of a dialog, which counts its requests.
 type dialog struct {
-	peer                     *siptest.Peer
-	uri, local, remote, call string
-	seq                      int
+	siptest.Dialog
+	peer *siptest.Peer
+	seq  int
 }
 
 // called is the dialog of who answered an INVITE of ours.
 func called(p *siptest.Peer, invite, answer siptest.Message) *dialog {
-	return &dialog{p, strings.Trim(invite.Header("Contact"), "<>"), answer.Header("To"), invite.Header("From"), invite.Header("Call-ID"), 0}
+	return &dialog{p.CalleeDialog(invite, answer), p, 0}
 }
 
 // calling is the dialog of who sent an INVITE that we answered.
 func calling(p *siptest.Peer, invite, answer siptest.Message) *dialog {
-	return &dialog{p, strings.Trim(answer.Header("Contact"), "<>"), invite.Header("From"), answer.Header("To"), invite.Header("Call-ID"), 1}
+	return &dialog{p.CallerDialog(invite, answer), p, 1}
 }
 
 func (d *dialog) send(method, more, body string) siptest.Message {
 	if method != "ACK" {
 		d.seq++
 	}
-	m := siptest.Message{Text: fmt.Sprintf("%s %s SIP/2.0\r\nVia: SIP/2.0/UDP %s;branch=z9hG4bK%s%s;rport\r\nMax-Forwards: 70\r\nFrom: %s\r\nTo: %s\r\nCall-ID: %s\r\nCSeq: %d %s\r\nContact: <sip:peer@%s>\r\n%sContent-Length: %d\r\n\r\n%s",
-		method, d.uri, d.peer.Addr(), method, rand.Text(), d.local, d.remote, d.call, d.seq, method, d.peer.Addr(), more, len(body), body)}
-	d.peer.Send(m.Text)
-	return m
+	return d.peer.Request(d.Dialog, method, d.seq, more, body)
 }
 
 // offer sends an INVITE in the dialog.
-func (d *dialog) offer(body string) siptest.Message {
-	more := ""
-	if body != "" {
-		more = "Content-Type: application/sdp\r\n"
-	}
-	return d.send("INVITE", more, body)
-}
+func (d *dialog) offer(body string) siptest.Message { return d.send("INVITE", "", body) }
 
-func (d *dialog) ack(body string) {
-	more := ""
-	if body != "" {
-		more = "Content-Type: application/sdp\r\n"
-	}
-	d.send("ACK", more, body)
-}
+func (d *dialog) ack(body string) { d.send("ACK", "", body) }
 
 func wantBody(t *testing.T, m siptest.Message, lines ...string) {
 	t.Helper()
@@ -491,7 +465,7 @@ func TestReferTerminated(t *testing.T) {
 				}
 				b.pbx.Reply(m, "200 OK", "")
 			case "BYE":
-				wantHeader(t, m, "Call-ID", pbx.call)
+				wantHeader(t, m, "Call-ID", pbx.CallID)
 				b.pbx.Reply(m, "200 OK", "")
 			default:
 				t.Errorf("got %q", m.Start())

@@ -46,7 +46,7 @@ func TestAttendedTransfer(t *testing.T) {
 		synctest.Wait()
 		b.effects = nil
 
-		replaces := url.QueryEscape(consultation.call + ";to-tag=" + tagOf(consultation.remote) + ";from-tag=" + tagOf(consultation.local))
+		replaces := url.QueryEscape(consultation.CallID + ";to-tag=" + tagOf(consultation.Remote) + ";from-tag=" + tagOf(consultation.Local))
 		toPBX.send("REFER", "Refer-To: <sip:+31301234567@192.0.2.1?Replaces="+replaces+">\r\n", "")
 		b.pbx.Expect("SIP/2.0 202")
 		got := collect(b.pbx, 4) // two NOTIFYs, two BYEs
@@ -54,7 +54,7 @@ func TestAttendedTransfer(t *testing.T) {
 			t.Fatalf("got %v at the PBX, want two NOTIFYs and two BYEs", got)
 		}
 		again := b.carrier.Expect("INVITE ")
-		wantHeader(t, again, "Call-ID", second.call)
+		wantHeader(t, again, "Call-ID", second.CallID)
 		wantBody(t, again, "m=audio 20002 RTP/AVP 8")
 		b.carrier.Reply(again, "200 OK", strings.Replace(offered, "4000", "4100", 1))
 		b.carrier.Expect("ACK ")
@@ -63,7 +63,7 @@ func TestAttendedTransfer(t *testing.T) {
 		second.send("BYE", "", "")
 		b.carrier.Expect("SIP/2.0 200")
 		bye := b.carrier.Expect("BYE ")
-		wantHeader(t, bye, "Call-ID", first.call)
+		wantHeader(t, bye, "Call-ID", first.CallID)
 		b.carrier.Reply(bye, "200 OK", "")
 		synctest.Wait()
 		b.mu.Lock()
@@ -141,10 +141,10 @@ func TestTransferOutsideIsNotRecorded(t *testing.T) {
 func TestReplacesIsTranslated(t *testing.T) {
 	plainly(t, nil, func(b *bubble) {
 		first, toPBX := b.talking(offered, answeredWith)
-		invite := b.carrier.Invite("+31205550100", offered, "Replaces: "+first.call+";to-tag="+tagOf(first.remote)+";from-tag="+tagOf(first.local)+"\r\n")
+		invite := b.carrier.Invite("+31205550100", offered, "Replaces: "+first.CallID+";to-tag="+tagOf(first.Remote)+";from-tag="+tagOf(first.Local)+"\r\n")
 		b.carrier.Expect("SIP/2.0 100")
 		again := b.pbx.Expect("INVITE ")
-		wantHeader(t, again, "Replaces", toPBX.call+";to-tag="+tagOf(toPBX.local)+";from-tag="+tagOf(toPBX.remote))
+		wantHeader(t, again, "Replaces", toPBX.CallID+";to-tag="+tagOf(toPBX.Local)+";from-tag="+tagOf(toPBX.Remote))
 		b.pbx.Reply(again, "486 Busy Here", "")
 		b.pbx.Expect("ACK ")
 		b.carrier.Transaction("ACK", invite, b.carrier.Expect("SIP/2.0 486").Header("To"))
