@@ -2,7 +2,6 @@ package sip
 
 import (
 	"bufio"
-	"context"
 	"fmt"
 	"io"
 	"log/slog"
@@ -358,7 +357,7 @@ func TestNoConnectionForAnAnswer(t *testing.T) {
 			w.Close()
 		}
 	}
-	listening.(*net.TCPListener).SetDeadline(time.Now().Add(300 * time.Millisecond))
+	listening.(*net.TCPListener).SetDeadline(time.Now().Add(50 * time.Millisecond))
 	if conn, err := listening.Accept(); err == nil {
 		t.Errorf("got a connection from %v", conn.RemoteAddr())
 	}
@@ -467,33 +466,40 @@ func TestTwoContentTypes(t *testing.T) {
 	})
 }
 
-// A connection that is silent is left alone, and one that breaks in a message takes nothing
-// with it.
+// Connections that break in a message leave nothing, and one that is silent is left alone.
 func TestBrokenConnections(t *testing.T) {
-	server := newParty(t, Config{}, Settings{}, nil, "tcp://127.0.0.1:0", "udp://127.0.0.1:0")
-	idle := server.dial(t)
-	for at := range 40 {
-		w := server.dial(t)
-		text := options("x", "Content-Length: 9\r\n", "some")
-		w.send(text[:len(text)*at/39])
-		w.Close()
-	}
-	idle.send(options("idle", empty, ""))
-	idle.answered("idle", "200")
-	for range 100 { // of real time, until the last is noticed
-		server.streams.mu.Lock()
-		open := server.streams.all
-		server.streams.mu.Unlock()
-		if open == 1 {
-			break
+	inBubble(t, func(w *world) {
+		count := func() int {
+			synctest.Wait()
+			w.ua.streams.mu.Lock()
+			defer w.ua.streams.mu.Unlock()
+			return w.ua.streams.all
 		}
-		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-		<-ctx.Done()
-		cancel()
-	}
-	server.streams.mu.Lock()
-	defer server.streams.mu.Unlock()
-	if server.streams.all != 1 {
-		t.Errorf("got %d connections, want the idle one", server.streams.all)
-	}
+		idle := w.connect()
+		text := options("x", "Content-Length: 9\r\n", "some")
+		for at := range 40 {
+			broken := w.connect()
+			io.WriteString(broken, text[:len(text)*at/39])
+			if at%2 == 0 {
+				broken.Close()
+			}
+		}
+		if got := count(); got != 20+1 {
+			w.Errorf("got %d connections, want the idle one and those that are waited for", got)
+		}
+		time.Sleep(messageTime)
+		if got := count(); got != 1 {
+			w.Errorf("got %d connections, want the idle one", got)
+		}
+		last := w.connect()
+		io.WriteString(last, options("last", empty, ""))
+		if got := last.text(); !strings.HasPrefix(got, "SIP/2.0 200") {
+			w.Errorf("got %q", got)
+		}
+		last.Close()
+		time.Sleep(streamIdle)
+		if idle.text(); !idle.closed.Load() || count() != 0 {
+			w.Errorf("got %d connections left", count())
+		}
+	})
 }

@@ -224,7 +224,6 @@ func (pipeEnd) RemoteAddr() net.Addr {
 func (w *world) connect() *pipe {
 	w.Helper()
 	ours, theirs := net.Pipe()
-	w.ua.add("tcp", pipeEnd{}.LocalAddr(), func() error { return nil })
 	p := &pipe{Conn: theirs}
 	go func() { // ends with the connection
 		b := make([]byte, 1<<16)
@@ -239,7 +238,9 @@ func (w *world) connect() *pipe {
 			}
 		}
 	}()
-	if !w.ua.handed("tcp").give(&stream{Conn: pipeEnd{ours}, ua: w.ua, source: netip.MustParseAddrPort(pbxAddr), transport: "tcp"}) {
+	listening := newHandOver(w.ua.done)
+	w.ua.serveStream("tcp", listening)
+	if !listening.give(pipeEnd{ours}) {
 		w.Fatal("got no connection")
 	}
 	return p
