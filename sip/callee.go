@@ -224,14 +224,14 @@ func (l *Leg) handleResponse(res *stack.Response) (again *stack.Request) {
 		}
 		l.ua.metrics.response("INVITE", res.StatusCode, l.trunk)
 		if l.end() {
-			l.post(l.rejected(res))
+			l.post(l.rejection(res))
 		}
 	}
 	return nil
 }
 
-// rejected is the event of a final response that is no success.
-func (l *Leg) rejected(res *stack.Response) Event {
+// rejection is the event of a final response that is no success.
+func (l *Leg) rejection(res *stack.Response) Event {
 	e := Event{Kind: Rejected, Code: res.StatusCode, Reason: res.Reason, Headers: l.ua.passing(res)}
 	switch {
 	case res.StatusCode < 400:

@@ -165,17 +165,13 @@ func (l *Leg) reject(h hangup) {
 		h.code, h.reason = 480, "Temporarily Unavailable"
 	}
 	l.ua.metrics.response("INVITE", h.code, l.trunk)
-	if err := l.respond(h.code, h.reason, nil, h.headers...); err != nil {
+	res := l.responseTo(l.invite, h.code, h.reason, nil, h.headers...)
+	l.mu.Lock()
+	l.rejected = res
+	l.mu.Unlock()
+	if err := deliver(l.server, res); err != nil && !errors.Is(err, stack.ErrTransactionCanceled) { // the Cancelled event says so
 		l.ua.log.Debug("rejection not sent", "code", h.code, "error", err)
 	}
-}
-
-func (l *Leg) respond(code int, reason string, body []byte, headers ...Header) error {
-	err := deliver(l.server, l.responseTo(l.invite, code, reason, body, headers...))
-	if errors.Is(err, stack.ErrTransactionCanceled) {
-		return nil // the Cancelled event says so
-	}
-	return err
 }
 
 // responseTo makes a response to a request of the peer's that may bring a description.

@@ -50,7 +50,7 @@ func TestCancelBehindInvite(t *testing.T) {
 func TestResponseCrossesCancel(t *testing.T) {
 	for name, late := range map[string]func(l *Leg) error{
 		"provisional": func(l *Leg) error { return l.provide(l.responseTo(l.invite, 180, "Ringing", nil)) },
-		"rejection":   func(l *Leg) error { return l.respond(486, "Busy Here", nil) },
+		"rejection":   func(l *Leg) error { l.reject(hangup{code: 486, reason: "Busy Here"}); return nil },
 		"answer": func(l *Leg) error {
 			l.mu.Lock()
 			l.state = proceeding // as it was a moment ago
@@ -77,6 +77,20 @@ func TestResponseCrossesCancel(t *testing.T) {
 			})
 		})
 	}
+}
+
+// The same for a provisional response that is late for a rejection of ours.
+func TestProvisionalCrossesRejection(t *testing.T) {
+	inBubble(t, func(w *world) {
+		invite, leg := w.incoming("")
+		leg.Hangup(486, "Busy Here")
+		w.pbx.Expect("SIP/2.0 486")
+		if err := leg.provide(leg.responseTo(leg.invite, 183, "Session Progress", nil)); err != nil {
+			w.Errorf("got %v, want it to be too late and no more", err)
+		}
+		w.pbx.Acknowledge(invite, w.pbx.Expect("SIP/2.0 486"))
+		w.pbx.Silent(time.Minute)
+	})
 }
 
 // Of a CANCEL and our 200 that cross, the one that the transaction saw first decides.

@@ -47,6 +47,7 @@ type Leg struct {
 	dialog   *dialog
 	branches []*dialog // early dialogs of a callee leg
 	localSeq uint32
+	rejected *stack.Response           // our final response that is no success, once it is to go
 	repeat   *time.Timer               // our 2xx, until its ACK
 	acks     map[string]*stack.Request // ours to their 2xx by the branch's tag, sent again when that is; nil while it is made
 	provoked bool                      // a provisional response came: a CANCEL may go (RFC 3261 §9.1)

@@ -94,12 +94,20 @@ func (l *Leg) Progress(code int, reason string, body []byte, headers ...Header) 
 	return nil
 }
 
-// provide sends a provisional response. That the peer cancelled meanwhile is not an error.
+// provide sends a provisional response. That the leg came to its end meanwhile is not an
+// error. A rejection that overtook the response is put back, as deliver does with the 487.
 func (l *Leg) provide(res *stack.Response) error {
-	if err := deliver(l.server, res); err != nil && l.isProceeding() {
-		return err
+	err := deliver(l.server, res)
+	l.mu.Lock()
+	live, rejected := l.state == proceeding, l.rejected
+	l.mu.Unlock()
+	if rejected != nil && err == nil {
+		l.server.Respond(rejected) // says the same again
 	}
-	return nil
+	if !live {
+		return nil
+	}
+	return err
 }
 
 // repeatProvisional sends a reliable response again after the interval, and then at twice

@@ -246,7 +246,10 @@ func (l *Leg) follow(r *reoffer, d *dialog, req *stack.Request, body []byte, mor
 	if err == nil {
 		tx, err = l.ua.transactions.NewClientTransaction(l.ua.context(), req)
 	}
-	if err != nil {
+	switch {
+	case l.ua.context().Err() != nil: // nobody is left to be told
+		return nil
+	case err != nil:
 		l.ua.log.Debug("request not sent", "method", req.Method, "error", notSent(err))
 		l.takeReoffer(r, d, body, nil)
 		return nil
