@@ -244,6 +244,8 @@ func TestOddDatagrams(t *testing.T) {
 		}
 		w.pbx.SendRaw([]byte(at("Content-Length: 40000\r\n", strings.Repeat("x", 40000)))) // the end of it is not read
 		w.pbx.Expect("SIP/2.0 400")
+		w.pbx.SendRaw([]byte(at("", strings.Repeat("x", 40000))))
+		w.pbx.Expect("SIP/2.0 400")
 		w.pbx.Silent(time.Minute)
 	})
 }
