@@ -243,6 +243,8 @@ func TestOddDatagrams(t *testing.T) {
 		}
 		w.pbx.SendRaw([]byte(at("Content-Length: 40000\r\n", strings.Repeat("x", 40000)))) // the end of it is not read
 		w.pbx.Expect("SIP/2.0 400")
+		w.pbx.SendRaw([]byte(at("", strings.Repeat("x", 40000))))
+		w.pbx.Expect("SIP/2.0 400")
 		w.pbx.Silent(time.Minute)
 	})
 }
@@ -254,7 +256,7 @@ func TestRefusal(t *testing.T) {
 	for change, want := range map[[2]string]bool{
 		{"", ""}: true, {"OPTIONS", "ACK"}: false, {"OPTIONS", "ack"}: true, {"SIP/2.0\r\nVia", "SIP/7.0\r\nVia"}: true, {"Via:", "X:"}: false, {"From:", "X:"}: false, {"To:", "X:"}: false, {"Call-ID:", "X:"}: false, {"CSeq:", "X:"}: false,
 		{"From:", "f: <sip:c@d>;tag=2\r\nFrom:"}: false, {"CSeq:", "CSeq: 2 OPTIONS\r\nCSeq:"}: false, {"From:", "v: SIP/2.0/UDP h\r\nFrom:"}: true, {"OPTIONS <sip:us> SIP/2.0", "SIP/2.0 2x0 OK"}: false, {"OPTIONS <sip:us> SIP/2.0", "garbage"}: false,
-		{"From: <", "From: \x00<"}: false,
+		{"From: <", "From: \x00<"}: false, {"Content-Length: 0\r\n\r\n", ""}: true, {"th: 0\r\n\r\n", ""}: false,
 	} {
 		text := whole
 		if change[0] != "" {

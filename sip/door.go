@@ -4,9 +4,9 @@ import (
 	"bytes"
 	"errors"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	stack "github.com/emiago/sipgo/sip"
@@ -154,7 +154,8 @@ func (ua *UA) untangle(datagram []byte) (message []byte, err error) {
 	datagram = bytes.TrimLeft(datagram, "\r\n") // RFC 3261 §7.5
 	end := bytes.Index(datagram, []byte("\r\n\r\n"))
 	if end < 0 {
-		return nil, errEndless
+		head, _, _ := tidy(append(slices.Clip(datagram), lineEnd...))
+		return head, errEndless
 	}
 	head, body := datagram[:end+4], datagram[end+4:]
 	head, length, err := tidy(head)
@@ -286,23 +287,4 @@ func (ua *UA) malformed(source netip.Addr, transport string, err error) {
 	if held, ok := ua.complaints.due(time.Now()); ok {
 		ua.log.Warn("sip message not read", "source", source, "transport", transport, "error", err, "suppressed", held)
 	}
-}
-
-// seldom lets one thing a minute be said.
-type seldom struct {
-	mu   sync.Mutex
-	last time.Time
-	held int // since then
-}
-
-// due reports whether it may be said again, and how often it was not.
-func (s *seldom) due(now time.Time) (held int, ok bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !s.last.IsZero() && now.Sub(s.last) < time.Minute {
-		s.held++
-		return 0, false
-	}
-	held, s.held, s.last = s.held, 0, now
-	return held, true
 }

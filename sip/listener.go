@@ -108,22 +108,26 @@ func (s *steady) ReadFrom(b []byte) (int, net.Addr, error) {
 		case err != nil:
 			s.errors.drain(s.lost)
 		default:
-			if message := s.receive(b[:n], addr); len(message) > 0 {
+			if message := s.receive(b[:n], addr, n == len(b)); len(message) > 0 {
 				return copy(b, message), addr, nil // it has not grown
 			}
 		}
 	}
 }
 
-// receive returns the message of a datagram; nil for none that is read. What strangers send
-// is dropped before sipgo notes their address in a table that it never clears.
-func (s *steady) receive(datagram []byte, from net.Addr) []byte {
+// receive returns the message of a datagram, whose end may have been cut off; nil for none that
+// is read. What strangers send is dropped before sipgo notes their address in a table that it
+// never clears.
+func (s *steady) receive(datagram []byte, from net.Addr, cut bool) []byte {
 	source, ok := addrPort(from)
 	if !ok || !s.ua.admits(source, "udp") || len(bytes.Trim(datagram, "\r\n\x00")) == 0 { // the last keeps a NAT open
 		return nil
 	}
 	message, err := s.ua.untangle(datagram)
-	if err == nil {
+	switch {
+	case err == nil && cut:
+		err = errLarge
+	case err == nil:
 		return message
 	}
 	s.ua.malformed(source.Addr(), "udp", err)

@@ -69,3 +69,22 @@ func (q quiet) WithAttrs(attrs []slog.Attr) slog.Handler {
 }
 
 func (q quiet) WithGroup(name string) slog.Handler { return quiet{q.Handler.WithGroup(name), q.said} }
+
+// seldom lets one thing a minute be said.
+type seldom struct {
+	mu   sync.Mutex
+	last time.Time
+	held int // since then
+}
+
+// due reports whether it may be said again, and how often it was not.
+func (s *seldom) due(now time.Time) (held int, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.last.IsZero() && now.Sub(s.last) < time.Minute {
+		s.held++
+		return 0, false
+	}
+	held, s.held, s.last = s.held, 0, now
+	return held, true
+}
