@@ -235,7 +235,7 @@ func TestTransferKeepsStreams(t *testing.T) {
 		b.pbx.Expect("SIP/2.0 200")
 		toPBX.ack("")
 		synctest.Wait()
-		replaces := url.QueryEscape(consultation.call + ";to-tag=" + tagOf(consultation.remote) + ";from-tag=" + tagOf(consultation.local))
+		replaces := url.QueryEscape(consultation.CallID + ";to-tag=" + tagOf(consultation.Remote) + ";from-tag=" + tagOf(consultation.Local))
 		toPBX.send("REFER", "Refer-To: <sip:+31301234567@192.0.2.1?Replaces="+replaces+">\r\nRefer-Sub: false\r\n", "")
 		b.pbx.Expect("SIP/2.0 202")
 		for range 2 {
@@ -245,7 +245,7 @@ func TestTransferKeepsStreams(t *testing.T) {
 		for synctest.Wait(); b.carrier.Pending(); synctest.Wait() {
 			m := b.carrier.Expect("INVITE ")
 			body := strings.Replace(offered, "4000", elsewhere, 1)
-			if m.Header("Call-ID") == first.call {
+			if m.Header("Call-ID") == first.CallID {
 				told, body = true, offered+"m=video 0 RTP/AVP 96\r\n"
 				if n := strings.Count(m.Body(), "m="); n != 2 {
 					t.Errorf("got %d streams in %q, want 2", n, m.Body())
