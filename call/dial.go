@@ -225,7 +225,7 @@ func (c *Call) branch(e sip.Event) *sdp.Description {
 	if callee.branches == nil {
 		callee.branches = map[int]*sdp.Description{}
 	}
-	callee.branches[e.Branch] = answer
+	callee.branch, callee.branches[e.Branch] = e.Branch, answer
 	return answer
 }
 
@@ -270,6 +270,9 @@ func (c *Call) connected(e sip.Event) *End {
 	c.manager.trunks.Alive(c.parties[rtp.Callee].trunk, c.route.peer)
 	c.greeting = c.forward(rtp.Callee, e.Headers)
 	answer := callee.branches[e.Branch]
+	if callee.branch == e.Branch && callee.described != nil { // it may have changed by UPDATE
+		answer = callee.described
+	}
 	if len(e.Body) > 0 || answer == nil { // gateways answer the offer in the 183 alone
 		var err error
 		if answer, err = c.answerOf(rtp.Callee, e.Body); err != nil {

@@ -21,6 +21,7 @@ type party struct {
 
 	described *sdp.Description         // what it last said of itself; nil before it did
 	branches  map[int]*sdp.Description // what each branch of it said before the answer
+	branch    int                      // who spoke last of them
 	wish      sdp.Direction            // how it wants to send and receive, the other's hold aside
 	codecs    []rtp.Codec              // of its audio, those that the call may use
 	listens   bool                     // it wants to hear something
