@@ -255,7 +255,7 @@ func TestOddDatagrams(t *testing.T) {
 func TestRefusal(t *testing.T) {
 	whole := strings.ReplaceAll(options("x", empty, ""), "sip:us@127.0.0.1 ", "<sip:us> ")
 	for change, want := range map[[2]string]bool{
-		{"", ""}: true, {"OPTIONS", "ACK"}: false, {"OPTIONS", "ack"}: true, {"SIP/2.0\r\nVia", "SIP/7.0\r\nVia"}: true, {"Via:", "X:"}: false, {"From:", "X:"}: false, {"To:", "X:"}: false, {"Call-ID:", "X:"}: false, {"CSeq:", "X:"}: false,
+		{"", ""}: true, {"OPTIONS", "ACK"}: false, {"OPTIONS", "ack"}: false, {"CSeq:", "CSeq :"}: true, {"1 OPTIONS", "1 ACK"}: false, {"SIP/2.0\r\nVia", "SIP/7.0\r\nVia"}: true, {"Via:", "X:"}: false, {"From:", "X:"}: false, {"To:", "X:"}: false, {"Call-ID:", "X:"}: false, {"CSeq:", "X:"}: false,
 		{"From:", "f: <sip:c@d>;tag=2\r\nFrom:"}: false, {"CSeq:", "CSeq: 2 OPTIONS\r\nCSeq:"}: false, {"From:", "v: SIP/2.0/UDP h\r\nFrom:"}: true, {"OPTIONS <sip:us> SIP/2.0", "SIP/2.0 2x0 OK"}: false, {"OPTIONS <sip:us> SIP/2.0", "garbage"}: false,
 		{"From: <", "From: \x00<"}: false, {"Content-Length: 0\r\n\r\n", ""}: true, {"th: 0\r\n\r\n", ""}: false,
 	} {

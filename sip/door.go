@@ -50,7 +50,7 @@ func tidy(head []byte) (tidied []byte, length int, err error) {
 	for line := range bytes.SplitSeq(bytes.TrimSuffix(rest, lineEnd), lineEnd) {
 		name, value, _ := bytes.Cut(line, []byte(":"))
 		looked := line
-		switch canonical(string(bytes.TrimSpace(name))) {
+		switch canonical(string(name)) {
 		case "via":
 			line = squeeze(line, ":/;=,")
 		case "from", "to":
@@ -231,7 +231,7 @@ func lowerNames(params stack.HeaderParams) {
 func badRequest(head []byte, agent string) []byte {
 	lines := strings.Split(string(head), "\r\n")
 	method, rest, _ := strings.Cut(lines[0], " ")
-	if !isToken(method) || method == "ACK" || !strings.Contains(strings.ToUpper(rest), " SIP/") {
+	if !isToken(method) || strings.EqualFold(method, "ACK") || !strings.Contains(strings.ToUpper(rest), " SIP/") {
 		return nil
 	}
 	var vias []string
@@ -246,13 +246,18 @@ func badRequest(head []byte, agent string) []byte {
 		case "via":
 			vias = append(vias, "Via: "+value+"\r\n")
 		case "from", "to", "call-id", "cseq":
-			if _, twice := once[name]; twice || value == "" {
+			if _, twice := once[name]; twice {
 				return nil
 			}
 			once[name] = value
+		default:
+			continue
+		}
+		if value == "" {
+			return nil
 		}
 	}
-	if len(vias) == 0 || len(once) < 4 || strings.HasSuffix(once["cseq"], "ACK") {
+	if len(vias) == 0 || len(once) < 4 || strings.HasSuffix(strings.ToUpper(once["cseq"]), " ACK") {
 		return nil
 	}
 	to := once["to"]
@@ -263,9 +268,10 @@ func badRequest(head []byte, agent string) []byte {
 		"\r\nCSeq: " + once["cseq"] + "\r\nServer: " + agent + "\r\nContent-Length: 0\r\n\r\n")
 }
 
-// canonical returns the long name of a header field, in lower case.
+// canonical returns the long name of a header field, in lower case. Blanks beside it are those
+// that sipgo knows.
 func canonical(name string) string {
-	switch name = strings.ToLower(name); name {
+	switch name = strings.ToLower(strings.TrimSpace(name)); name {
 	case "v":
 		return "via"
 	case "f":
