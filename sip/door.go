@@ -32,7 +32,7 @@ var lineEnd = []byte("\r\n")
 
 // tidy returns a message's header, up to and with its empty line, as sipgo reads it without
 // doubt: folded lines are made one (RFC 3261 §7.3.1), and there are no blanks around the
-// separators of Via, From and To. Length is the body's, -1 where the header does not say it.
+// separators of Via, From, To and Contact. Length is the body's, -1 where the header does not say it.
 // With errUnclean there is no header; with errLength there is.
 //
 // What comes out has no more lines than it seems to have, whoever reads it: a header that
@@ -53,6 +53,8 @@ func tidy(head []byte) (tidied []byte, length int, err error) {
 		switch canonical(string(name)) {
 		case "via":
 			line = squeeze(line, ":/;=,")
+		case "contact":
+			line = squeeze(line, ":;=")
 		case "from", "to":
 			line = squeeze(line, ":;=")
 			looked = unquoted(line)
@@ -203,6 +205,8 @@ func standardize(msg stack.Message) {
 		switch h := h.(type) {
 		case *stack.ViaHeader:
 			lowerNames(h.Params)
+		case *stack.ContactHeader:
+			lowerNames(h.Params)
 		case *stack.FromHeader:
 			lowerNames(h.Params)
 			h.DisplayName = quotable(h.DisplayName)
@@ -282,6 +286,8 @@ func canonical(name string) string {
 		return "call-id"
 	case "l":
 		return "content-length"
+	case "m":
+		return "contact"
 	}
 	return name
 }
