@@ -318,6 +318,16 @@ func TestCase(t *testing.T) {
 		w.pbx.Expect("SIP/2.0 200")
 		w.event(leg, Ended)
 	})
+	inBubble(t, func(w *world) { // the version of our answers is ours, whatever a CANCEL's
+		invite, leg := w.incoming("")
+		cancel := invite
+		cancel.Text = strings.Replace(invite.Text, " SIP/2.0\r\n", " SIP/7.0\r\n", 1)
+		w.pbx.Transaction("CANCEL", cancel, invite.Header("To"))
+		w.pbx.Expect("SIP/2.0 200")
+		res := w.pbx.Expect("SIP/2.0 487")
+		w.pbx.Transaction("ACK", invite, res.Header("To"))
+		w.event(leg, Cancelled)
+	})
 	inBubble(t, func(w *world) {
 		leg, invite := w.outgoing()
 		invite.Text = strings.Replace(invite.Text, ";branch=", ";BRANCH=", 1)

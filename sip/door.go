@@ -215,8 +215,8 @@ func standardize(msg stack.Message) {
 			h.DisplayName = quotable(h.DisplayName)
 		}
 	}
-	if req, ok := msg.(*stack.Request); ok && strings.EqualFold(req.SipVersion, version) {
-		req.SipVersion = version
+	if req, ok := msg.(*stack.Request); ok && (strings.EqualFold(req.SipVersion, version) || req.IsCancel()) {
+		req.SipVersion = version // sipgo answers a CANCEL by itself, in the CANCEL's version
 	}
 }
 
