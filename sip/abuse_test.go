@@ -254,7 +254,7 @@ func TestOddDatagrams(t *testing.T) {
 func TestRefusal(t *testing.T) {
 	whole := strings.ReplaceAll(options("x", empty, ""), "sip:us@127.0.0.1 ", "<sip:us> ")
 	for change, want := range map[[2]string]bool{
-		{"", ""}: true, {"OPTIONS", "ACK"}: false, {"OPTIONS", "ack"}: true, {"SIP/2.0\r\nVia", "SIP/7.0\r\nVia"}: true, {"Via:", "X:"}: false, {"From:", "X:"}: false, {"To:", "X:"}: false, {"Call-ID:", "X:"}: false, {"CSeq:", "X:"}: false,
+		{"", ""}: true, {"OPTIONS", "ACK"}: false, {"OPTIONS", "ack"}: false, {"CSeq:", "CSeq :"}: true, {"1 OPTIONS", "1 ACK"}: false, {"SIP/2.0\r\nVia", "SIP/7.0\r\nVia"}: true, {"Via:", "X:"}: false, {"From:", "X:"}: false, {"To:", "X:"}: false, {"Call-ID:", "X:"}: false, {"CSeq:", "X:"}: false,
 		{"From:", "f: <sip:c@d>;tag=2\r\nFrom:"}: false, {"CSeq:", "CSeq: 2 OPTIONS\r\nCSeq:"}: false, {"From:", "v: SIP/2.0/UDP h\r\nFrom:"}: true, {"OPTIONS <sip:us> SIP/2.0", "SIP/2.0 2x0 OK"}: false, {"OPTIONS <sip:us> SIP/2.0", "garbage"}: false,
 		{"From: <", "From: \x00<"}: false, {"Content-Length: 0\r\n\r\n", ""}: true, {"th: 0\r\n\r\n", ""}: false,
 	} {
@@ -316,6 +316,16 @@ func TestCase(t *testing.T) {
 		w.pbx.InDialog("BYE", invite, ok, 2)
 		w.pbx.Expect("SIP/2.0 200")
 		w.event(leg, Ended)
+	})
+	inBubble(t, func(w *world) { // the version of our answers is ours, whatever a CANCEL's
+		invite, leg := w.incoming("")
+		cancel := invite
+		cancel.Text = strings.Replace(invite.Text, " SIP/2.0\r\n", " SIP/7.0\r\n", 1)
+		w.pbx.Transaction("CANCEL", cancel, invite.Header("To"))
+		w.pbx.Expect("SIP/2.0 200")
+		res := w.pbx.Expect("SIP/2.0 487")
+		w.pbx.Transaction("ACK", invite, res.Header("To"))
+		w.event(leg, Cancelled)
 	})
 	inBubble(t, func(w *world) {
 		leg, invite := w.outgoing()

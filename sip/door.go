@@ -32,7 +32,7 @@ var lineEnd = []byte("\r\n")
 
 // tidy returns a message's header, up to and with its empty line, as sipgo reads it without
 // doubt: folded lines are made one (RFC 3261 §7.3.1), and there are no blanks around the
-// separators of Via, From and To. Length is the body's, -1 where the header does not say it.
+// separators of Via, From, To and Contact. Length is the body's, -1 where the header does not say it.
 // With errUnclean there is no header; with errLength there is.
 //
 // What comes out has no more lines than it seems to have, whoever reads it: a header that
@@ -50,9 +50,11 @@ func tidy(head []byte) (tidied []byte, length int, err error) {
 	for line := range bytes.SplitSeq(bytes.TrimSuffix(rest, lineEnd), lineEnd) {
 		name, value, _ := bytes.Cut(line, []byte(":"))
 		looked := line
-		switch canonical(string(bytes.TrimSpace(name))) {
+		switch canonical(string(name)) {
 		case "via":
 			line = squeeze(line, ":/;=,")
+		case "contact":
+			line = squeeze(line, ":;=")
 		case "from", "to":
 			line = squeeze(line, ":;=")
 			looked = unquoted(line)
@@ -203,6 +205,8 @@ func standardize(msg stack.Message) {
 		switch h := h.(type) {
 		case *stack.ViaHeader:
 			lowerNames(h.Params)
+		case *stack.ContactHeader:
+			lowerNames(h.Params)
 		case *stack.FromHeader:
 			lowerNames(h.Params)
 			h.DisplayName = quotable(h.DisplayName)
@@ -211,8 +215,8 @@ func standardize(msg stack.Message) {
 			h.DisplayName = quotable(h.DisplayName)
 		}
 	}
-	if req, ok := msg.(*stack.Request); ok && strings.EqualFold(req.SipVersion, version) {
-		req.SipVersion = version
+	if req, ok := msg.(*stack.Request); ok && (strings.EqualFold(req.SipVersion, version) || req.IsCancel()) {
+		req.SipVersion = version // sipgo answers a CANCEL by itself, in the CANCEL's version
 	}
 }
 
@@ -231,7 +235,7 @@ func lowerNames(params stack.HeaderParams) {
 func badRequest(head []byte, agent string) []byte {
 	lines := strings.Split(string(head), "\r\n")
 	method, rest, _ := strings.Cut(lines[0], " ")
-	if !isToken(method) || method == "ACK" || !strings.Contains(strings.ToUpper(rest), " SIP/") {
+	if !isToken(method) || strings.EqualFold(method, "ACK") || !strings.Contains(strings.ToUpper(rest), " SIP/") {
 		return nil
 	}
 	var vias []string
@@ -246,13 +250,18 @@ func badRequest(head []byte, agent string) []byte {
 		case "via":
 			vias = append(vias, "Via: "+value+"\r\n")
 		case "from", "to", "call-id", "cseq":
-			if _, twice := once[name]; twice || value == "" {
+			if _, twice := once[name]; twice {
 				return nil
 			}
 			once[name] = value
+		default:
+			continue
+		}
+		if value == "" {
+			return nil
 		}
 	}
-	if len(vias) == 0 || len(once) < 4 || strings.HasSuffix(once["cseq"], "ACK") {
+	if len(vias) == 0 || len(once) < 4 || strings.HasSuffix(strings.ToUpper(once["cseq"]), " ACK") {
 		return nil
 	}
 	to := once["to"]
@@ -263,9 +272,10 @@ func badRequest(head []byte, agent string) []byte {
 		"\r\nCSeq: " + once["cseq"] + "\r\nServer: " + agent + "\r\nContent-Length: 0\r\n\r\n")
 }
 
-// canonical returns the long name of a header field, in lower case.
+// canonical returns the long name of a header field, in lower case. Blanks beside it are those
+// that sipgo knows.
 func canonical(name string) string {
-	switch name = strings.ToLower(name); name {
+	switch name = strings.ToLower(strings.TrimSpace(name)); name {
 	case "v":
 		return "via"
 	case "f":
@@ -276,6 +286,8 @@ func canonical(name string) string {
 		return "call-id"
 	case "l":
 		return "content-length"
+	case "m":
+		return "contact"
 	}
 	return name
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	stack "github.com/emiago/sipgo/sip"
 )
@@ -23,6 +24,7 @@ func TestTidy(t *testing.T) {
 		{"A\r\nl:" + strings.Repeat(" ", 100) + "3\r\n\r\n", "A\r\nl:" + strings.Repeat(" ", 100) + "3\r\n\r\n", 3, nil},
 		{"A\r\nv: SIP / 2.0\t/ UDP  h : 5060 ; branch = \"a ; b\" , SIP/2.0/UDP i\r\n\r\n", "A\r\nv:SIP/2.0/UDP  h:5060;branch=\"a ; b\",SIP/2.0/UDP i\r\n\r\n", -1, nil},
 		{"A\r\nFrom: \"A ; \\\" = B\" <sip:a@b ; c> ; tag = 1\r\n\r\n", "A\r\nFrom:\"A ; \\\" = B\" <sip:a@b ; c>;tag=1\r\n\r\n", -1, nil},
+		{"A\r\nm: \"a ; b\" <sip:c> ; Expires = 60 , <sip:d>\r\n\r\n", "A\r\nm:\"a ; b\" <sip:c>;Expires=60 , <sip:d>\r\n\r\n", -1, nil},
 		{"A\r\nl: 1\r\nContent-Length: 1\r\n\r\n", "A\r\nl: 1\r\nContent-Length: 1\r\n\r\n", 1, errLength},
 		{"A\r\nl: -1\r\n\r\n", "A\r\nl: -1\r\n\r\n", 0, errLength},
 		{"A\r\nl: +1\r\n\r\n", "A\r\nl: +1\r\n\r\n", 0, errLength},
@@ -43,6 +45,23 @@ func TestTidy(t *testing.T) {
 		head, length, err := tidy([]byte(test.head))
 		if string(head) != test.want || length != test.length && err == nil || !errors.Is(err, test.err) {
 			t.Errorf("%q: got %q, %d, %v, want %q, %d, %v", test.head, head, length, err, test.want, test.length, test.err)
+		}
+	}
+}
+
+// A registrar's Contact is read in whatever case and with whatever blanks it is written.
+func TestContactParameters(t *testing.T) {
+	ua := &UA{parser: stack.NewParser(stack.WithHeadersParsers(parsed()))}
+	for _, params := range []string{";expires=60", ";Expires=60", " ; EXPIRES = 60", ";q=0.5\r\n ;expires\r\n =60"} {
+		message, err := ua.untangle([]byte("SIP/2.0 200 OK\r\nVia: SIP/2.0/UDP a;branch=z9hG4bKx\r\nFrom: <sip:a@b>;tag=1\r\nTo: <sip:a@b>;tag=2\r\nCall-ID: c\r\nCSeq: 1 REGISTER\r\n" +
+			"Contact: \"us, ourselves\" <sip:us@192.0.2.1>" + params + ", <sip:other@192.0.2.9>;expires=7\r\nContent-Length: 0\r\n\r\n"))
+		if err != nil {
+			t.Fatalf("%q: %v", params, err)
+		}
+		msg, _ := ua.parser.ParseSIP(message)
+		standardize(msg)
+		if got := grantedBy(msg.(*stack.Response), stack.Uri{User: "us", Host: "192.0.2.1"}, time.Hour); got != time.Minute {
+			t.Errorf("%q: got %v, want a minute", params, got)
 		}
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	stack "github.com/emiago/sipgo/sip"
 )
 
 // without returns a message's text without some of its header lines: the bits of mask say
@@ -49,6 +51,36 @@ func (w *world) survive(leg *Leg) {
 		}
 	}
 	close(over)
+}
+
+// FuzzRefusal: what cannot be read gets one 400, of the lines that it has and a few of ours, or
+// nothing; an ACK and a response get nothing.
+func FuzzRefusal(f *testing.F) {
+	f.Add([]byte(strings.Replace(options("x", empty, ""), "sip:us@", "<sip:us@", 1)))
+	f.Add([]byte(strings.Replace(options("x", "v: SIP/2.0/UDP h\r\n"+empty, ""), "CSeq: 1", "CSeq : x", 1)))
+	f.Add([]byte(strings.ReplaceAll(options("x", "l: -1\r\n", ""), "OPTIONS", "ACK")))
+	f.Add([]byte("SIP/2.0 x OK\r\nVia: a\r\nf: b\r\nt: c\r\ni: d\r\nCSeq: 1 e\r\n\r\n"))
+	ua := &UA{parser: stack.NewParser(stack.WithHeadersParsers(parsed()))}
+	f.Fuzz(func(t *testing.T, datagram []byte) {
+		head, err := ua.untangle(datagram)
+		answer := string(badRequest(head, "us"))
+		if err == nil || answer == "" {
+			return
+		}
+		vias := 0
+		for _, line := range strings.Split(string(head), "\r\n") {
+			if name, _, found := strings.Cut(line, ":"); found && canonical(name) == "via" {
+				vias++
+			}
+		}
+		lines, ok := strings.CutSuffix(answer, "\r\n\r\n")
+		if !ok || strings.Count(lines, "\r\n") > 6+vias || strings.Count(lines, "\n") != strings.Count(lines, "\r") || len(answer) > len(datagram)+200 {
+			t.Fatalf("got %q for %q", answer, datagram)
+		}
+		if !strings.HasPrefix(answer, "SIP/2.0 400 ") || strings.HasPrefix(strings.ToUpper(string(head)), "ACK ") || strings.HasPrefix(strings.ToUpper(string(head)), "SIP/") {
+			t.Fatalf("got %q for %q", answer, datagram)
+		}
+	})
 }
 
 // FuzzResponse: whatever is answered to an INVITE of ours, the user agent goes on and nothing is
