@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -24,7 +25,7 @@ type play struct {
 	rseq   string            // our last reliable response
 	refuse siptest.Message   // our last rejection
 	open   []*Request        // the peer's requests that the call has not answered
-	losing bool
+	losing atomic.Bool
 
 	refused map[string]bool // INVITEs of ours, by their Via
 }
@@ -69,7 +70,7 @@ var acts = []func(p *play, n byte){
 			p.pbx.Send(p.last.Text) // again
 		}
 	},
-	func(p *play, _ byte) { p.losing = !p.losing },
+	func(p *play, _ byte) { p.losing.Store(!p.losing.Load()) },
 	// The call:
 	func(p *play, n byte) {
 		if p.leg.isCaller {
@@ -174,14 +175,14 @@ func FuzzDialog(f *testing.F) {
 				p.leg, p.asked = leg, []siptest.Message{invite}
 				p.d = siptest.Dialog{Target: "sip:" + ourAddr, Local: invite.Header("To") + ";tag=a", Remote: invite.Header("From"), CallID: invite.Header("Call-ID")}
 			}
-			p.network.Lose(func(_, _ netip.AddrPort, _ []byte) bool { return p.losing })
+			p.network.Lose(func(_, _ netip.AddrPort, _ []byte) bool { return p.losing.Load() })
 			for ; len(script) > 1; script = script[2:] {
 				acts[int(script[0])%len(acts)](p, script[1])
 				if script[1]&1 == 0 { // else the next comes at once
 					p.take()
 				}
 			}
-			p.losing = false
+			p.losing.Store(false)
 			p.leg.Hangup(480, "Temporarily Unavailable")
 			for range 20 {
 				time.Sleep(30 * time.Second)
