@@ -8,6 +8,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
 	"github.com/bewaard/bewaard/sip/siptest"
 )
 
@@ -261,6 +263,9 @@ func TestMergedAtOnce(t *testing.T) {
 		w.pbx.Acknowledge(other, w.pbx.Within(time.Second, "SIP/2.0 482"))
 		if len(w.legs) != 0 {
 			w.Error("got a leg for each copy, want one")
+		}
+		if got := testutil.ToFloat64(w.ua.metrics.responses.WithLabelValues("INVITE", "482", "pbx")); got != 1 {
+			w.Errorf("got %v refusals counted, want 1", got)
 		}
 		leg.Hangup(486, "Busy Here")
 		w.pbx.Acknowledge(invite, w.pbx.Within(time.Second, "SIP/2.0 486"))

@@ -232,13 +232,17 @@ func (l *Leg) handleFresh(d *dialog, req *stack.Request, tx *stack.ServerTx) {
 
 func (l *Leg) handleBye(req *stack.Request, tx *stack.ServerTx) {
 	l.ua.respond(tx, req, 200, "OK")
-	early := l.isProceeding()
+	l.mu.Lock()
+	was := l.state
+	l.mu.Unlock()
 	switch {
-	case early && !l.isCaller: // which a callee must not (RFC 3261 §15), but means
+	case was == cancelling: // the INVITE is still to be ended
+		return
+	case was == proceeding && !l.isCaller: // which a callee must not (RFC 3261 §15), but means
 		l.Hangup(0, "")
 	case !l.end():
 		return
-	case early:
+	case was == proceeding:
 		l.reject(hangup{code: 487, reason: "Request Terminated"})
 	}
 	l.post(Event{Kind: Ended, Reason: header(req, "Reason"), Headers: l.ua.passing(req)})
@@ -262,12 +266,6 @@ func (l *Leg) awaits(ack *stack.Request) bool {
 		return seq == l.invite.CSeq().SeqNo
 	}
 	return false
-}
-
-func (l *Leg) isProceeding() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.state == proceeding
 }
 
 // end moves the leg to over and reports whether this call did.
