@@ -164,7 +164,7 @@ func FuzzDialog(f *testing.F) {
 	f.Fuzz(func(t *testing.T, script []byte, isCaller bool) {
 		inBubble(t, func(w *world) {
 			synctest.Wait()
-			before := goroutines()
+			before, _ := siptest.Goroutines()
 			p := &play{world: w, seq: 1, refused: map[string]bool{}}
 			if isCaller {
 				invite, leg := w.incoming("Supported: 100rel, timer\r\nAllow: INVITE, ACK, BYE, UPDATE\r\n")
@@ -189,8 +189,8 @@ func FuzzDialog(f *testing.F) {
 				p.take()
 			}
 			w.noTransactions()
-			if after := goroutines(); len(after) > len(before) {
-				w.Errorf("got %d goroutines, had %d before:\n%s", len(after), len(before), strings.Join(after, "\n\n"))
+			if after, stacks := siptest.Goroutines(); after > before {
+				w.Errorf("got %d goroutines, had %d before:\n%s", after, before, stacks)
 			}
 		})
 	})
