@@ -163,7 +163,7 @@ func (c *Call) dialTransfer(target sip.ReferTarget, referredBy string) error {
 	cfg := c.manager.cfg.Trunks[name]
 	var headers []sip.Header
 	if referredBy != "" {
-		headers = append(headers, sip.Header{Name: "Referred-By", Value: referredBy})
+		headers = c.manager.pass(border{c.parties[t.leg].trunk, name, known}, []sip.Header{{Name: "Referred-By", Value: referredBy}})
 	}
 	t.party.leg, err = c.manager.ua.Invite(sip.Invite{
 		Peer: peers[0], Trunk: name, Called: target.User, From: other.identity, Headers: headers, MaxForwards: 69,
