@@ -192,9 +192,9 @@ func (c *Call) part(leg rtp.Leg) {
 func (c *Call) emergency(leg rtp.Leg, p *party) bool {
 	f := c.facts()
 	if f.Callee = p.identity.User; leg == rtp.Caller {
-		f.Caller = c.parties[rtp.Callee].identity.User
+		f.Caller, f.Vouched = c.parties[rtp.Callee].identity.User, false
 	}
-	return c.manager.Policy().Decide(f).Emergency
+	return c.manager.Policy().Decide(f).Unlimited
 }
 
 // notify tells the party that is to be replaced how far that is (RFC 3515 §2.4.4).

@@ -38,6 +38,7 @@ type Facts struct {
 	FromSide, ToSide   string    // their sides: internal or external
 	Caller, Callee     string    // as signalled: a user part, a SIP, tel or service URI; empty when withheld
 	Time               time.Time // when the INVITE came
+	Vouched            bool      // a trunk that is trusted says so of the caller, not he himself (RFC 3325, RFC 7090)
 	Forwarded          bool      // the INVITE says that another number was called first (RFC 5806, RFC 7044)
 }
 
@@ -64,6 +65,9 @@ type Decision struct {
 
 	// Emergency: the call may be neither announced, delayed nor recorded.
 	Emergency bool
+	// Unlimited: nor may any limit keep it out. Who merely says that he is an emergency centre
+	// is not let past these.
+	Unlimited bool
 
 	// What follows is set only where the call is recorded.
 	Purpose   string
@@ -158,8 +162,9 @@ func (p *Policy) decide(f Facts, tried func(rule int, unmet condition, caller, c
 	d := Decision{Policy: p.version, KeepRow: p.cfg.Calls.Retention}
 	// A caller with an emergency number is the emergency centre, calling back. An
 	// extension of ours may well have the digits of one.
-	if p.numbers.emergency(f.Callee) || f.Direction == Inbound && p.numbers.emergency(f.Caller) {
-		d.Reason, d.Emergency = IsEmergency, true
+	called, callsBack := p.numbers.emergency(f.Callee), f.Direction == Inbound && p.numbers.emergency(f.Caller)
+	if called || callsBack {
+		d.Reason, d.Emergency, d.Unlimited = IsEmergency, true, called || f.Vouched
 		return d
 	}
 	caller, callee := p.numbers.normalise(f.Caller), p.numbers.normalise(f.Callee)

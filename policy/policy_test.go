@@ -117,6 +117,8 @@ func readFacts(t *testing.T, text string) Facts {
 			f.Caller = value
 		case "callee":
 			f.Callee = value
+		case "vouched":
+			f.Vouched = true
 		case "forwarded":
 			f.Forwarded = true
 		case "time":
@@ -154,6 +156,9 @@ func render(steps []Step, d Decision) string {
 	}
 	if d.Emergency {
 		b.WriteString(", hands off")
+	}
+	if d.Unlimited {
+		b.WriteString(", no limits")
 	}
 	b.WriteByte('\n')
 	return b.String()
