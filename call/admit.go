@@ -24,6 +24,9 @@ func (c *Call) admit(context.Context) *End {
 			return end
 		}
 	}
+	if !c.decision.Record && c.decision.OnFailure == policy.Refuse { // somebody says that it may not be
+		return &End{Cause: RecordingRefused, Leg: rtp.Caller, Err: errors.New(c.silent)}
+	}
 	if callee.trunk == "" {
 		return &End{Cause: NoRoute, Leg: rtp.Callee}
 	}
@@ -88,6 +91,7 @@ func (c *Call) open() (Session, error) {
 func (c *Call) decide(caller *sip.Leg) {
 	f := c.facts()
 	f.Forwarded = caller.Forwarded()
+	f.Claimed = f.Forwarded && !c.manager.cfg.Trunks[caller.Trunk()].Trusts()
 	c.decision, c.direction = c.manager.Policy().Decide(f), f.Direction
 	if !c.decision.Record {
 		c.silent = c.decision.Reason
