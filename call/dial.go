@@ -266,7 +266,7 @@ func (c *Call) ringback() {
 // connected takes the callee's answer.
 func (c *Call) connected(e sip.Event) *End {
 	callee := c.parties[rtp.Callee]
-	callee.answered = true
+	callee.answered, callee.privacy = true, privacyOf(e.Headers)
 	c.manager.trunks.Alive(c.parties[rtp.Callee].trunk, c.route.peer)
 	c.greeting = c.forward(rtp.Callee, e.Headers)
 	answer := callee.branches[e.Branch]

@@ -161,12 +161,12 @@ func (c *Call) dialTransfer(target sip.ReferTarget, referredBy string) error {
 		return fmt.Errorf("call %s over %v: the call's media is of the other IP version", name, t.party.address)
 	}
 	cfg := c.manager.cfg.Trunks[name]
-	var headers []sip.Header
+	from, headers := other.shown(cfg.Trusts() || emergency)
 	if referredBy != "" {
-		headers = c.manager.pass(border{c.parties[t.leg].trunk, name, known}, []sip.Header{{Name: "Referred-By", Value: referredBy}})
+		headers = append(headers, c.manager.pass(border{c.parties[t.leg].trunk, name, known}, []sip.Header{{Name: "Referred-By", Value: referredBy}})...)
 	}
 	t.party.leg, err = c.manager.ua.Invite(sip.Invite{
-		Peer: peers[0], Trunk: name, Called: target.User, From: other.identity, Headers: headers, MaxForwards: 69,
+		Peer: peers[0], Trunk: name, Called: target.User, From: from, Headers: headers, MaxForwards: 69,
 		Body: c.describeTo(t.party, t.leg, offer), Credentials: credentials(cfg),
 	})
 	return err
@@ -246,7 +246,7 @@ func (c *Call) replace(e sip.Event) *End {
 			t.hangup(488, "Not Acceptable Here")
 			return c.stay("SIP/2.0 488 Not Acceptable Here")
 		}
-		t.party.answered, t.party.described = true, answer
+		t.party.answered, t.party.described, t.party.privacy = true, answer, privacyOf(e.Headers)
 		return c.adopt(t.party)
 	case sip.Rejected:
 		return c.stay(fmt.Sprintf("SIP/2.0 %d %s", e.Code, e.Reason))
