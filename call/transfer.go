@@ -24,6 +24,7 @@ import (
 type transfer struct {
 	leg    rtp.Leg // whose place
 	party  *party  // who is dialled; nil while another call is asked
+	event  string  // of the NOTIFYs to it
 	silent bool    // the party wants no NOTIFY (RFC 4488)
 	gone   bool    // it hung up meanwhile
 	timer  *time.Timer
@@ -106,7 +107,7 @@ func (c *Call) terminateRefer(leg rtp.Leg, r *sip.Request) {
 		return
 	}
 	r.Reply(202, "Accepted")
-	c.transfer = &transfer{leg: leg, silent: strings.EqualFold(r.Header("Refer-Sub"), "false"), timer: time.NewTimer(ringTimeout)}
+	c.transfer = &transfer{leg: leg, event: r.Event, silent: strings.EqualFold(r.Header("Refer-Sub"), "false"), timer: time.NewTimer(ringTimeout)}
 	c.notify("SIP/2.0 100 Trying", false)
 	if target.Replaces != "" {
 		return
@@ -209,7 +210,7 @@ func (c *Call) notify(status string, final bool) {
 	}
 	c.parties[t.leg].leg.Ask(&sip.Request{
 		Method: "NOTIFY", ContentType: "message/sipfrag;version=2.0", Body: []byte(status + "\r\n"),
-		Headers: []sip.Header{{Name: "Event", Value: "refer"}, {Name: "Subscription-State", Value: state}},
+		Headers: []sip.Header{{Name: "Event", Value: t.event}, {Name: "Subscription-State", Value: state}},
 	})
 }
 

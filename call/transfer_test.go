@@ -337,3 +337,45 @@ func TestTransferKeepsPrivacyOfCallee(t *testing.T) {
 		wantHeader(t, out, "Privacy", "header")
 	})
 }
+
+// The second REFER of a dialog is told about by its number, whether we follow it or the other party
+// does; that one knows it by the number that it has there.
+func TestNotifyNamesRefer(t *testing.T) {
+	const refer = "Refer-To: <sip:+31301234567@192.0.2.1>\r\n"
+	plainly(t, terminates, func(b *bubble) {
+		_, callee := b.talking(offered, answeredWith)
+		for i, event := range []string{"refer", "refer;id=2", "refer;id=5"} {
+			callee.seq = []int{0, 1, 4}[i]
+			callee.send("REFER", refer, "")
+			b.pbx.Expect("SIP/2.0 202")
+			trying := b.pbx.Expect("NOTIFY ")
+			wantHeader(t, trying, "Event", event)
+			b.pbx.Reply(trying, "200 OK", "")
+			b.carrier.Reply(b.carrier.Expect("INVITE "), "486 Busy Here", "")
+			b.carrier.Expect("ACK ")
+			over := b.pbx.Expect("NOTIFY ")
+			wantHeader(t, over, "Event", event)
+			b.pbx.Reply(over, "200 OK", "")
+		}
+		b.over(callee)
+	})
+	plainly(t, func(pbx, _ *trunk.Config) { pbx.Refer = trunk.Pass }, func(b *bubble) {
+		caller, callee := b.talking(offered, answeredWith)
+		for i, want := range []string{"refer", "refer;id=8"} {
+			callee.seq = []int{3, 7}[i]
+			callee.send("REFER", refer, "")
+			passed := b.carrier.Expect("REFER ")
+			b.carrier.Reply(passed, "202 Accepted", "")
+			b.pbx.Expect("SIP/2.0 202")
+			seq, _, _ := strings.Cut(passed.Header("CSeq"), " ")
+			for _, event := range [][]string{{"refer", "Refer ; ID = " + seq}, {"refer;id=" + seq}}[i] {
+				caller.send("NOTIFY", "Event: "+event+"\r\nSubscription-State: active;expires=60\r\nContent-Type: message/sipfrag\r\n", "SIP/2.0 100 Trying\r\n")
+				notify := b.pbx.Expect("NOTIFY ")
+				wantHeader(t, notify, "Event", want)
+				b.pbx.Reply(notify, "200 OK", "")
+				b.carrier.Expect("SIP/2.0 200")
+			}
+		}
+		b.over(callee)
+	})
+}

@@ -56,6 +56,7 @@ type Leg struct {
 	reliable     reliable // our provisional responses
 	session      session  // its timer
 	theirs, ours *reoffer // offers in the dialog that are not done with
+	referrals    referrals
 }
 
 type legState uint8
