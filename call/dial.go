@@ -134,6 +134,7 @@ func (c *Call) reroute(end *End) bool {
 	callee.place, callee.address = was.place, was.address
 	c.parties[rtp.Callee], c.early, c.pending = callee, false, nil
 	c.media.Relay(rtp.Callee, false)
+	c.media.Relay(rtp.Caller, false)
 	if callee.identity != was.identity {
 		c.redirected()
 	}
@@ -238,8 +239,10 @@ func (c *Call) earlyMedia(answer *sdp.Description) (description []byte, ok bool)
 	}
 	c.quiet()
 	c.early = true
+	body := c.bind(answer)
 	c.media.Relay(rtp.Callee, true)
-	return c.bind(answer), true
+	c.media.Relay(rtp.Caller, true) // gateways wait for his first packet, menus for his keys
+	return body, true
 }
 
 func (c *Call) progress(code int, reason string, body []byte, headers []sip.Header) *End {
