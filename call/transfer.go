@@ -101,14 +101,15 @@ func (c *Call) terminateRefer(leg rtp.Leg, r *sip.Request) {
 		r.Reply(400, "Bad Refer-To")
 		return
 	}
-	if target.Replaces != "" && !c.ask(target.Replaces) {
+	asked := target.Replaces != "" && c.ask(target.Replaces)
+	if _, own := c.wayTo(leg, target); target.Replaces != "" && !asked && !own { // a dialog of ours, and it is gone
 		r.Reply(404, "No Such Dialog")
 		return
 	}
 	r.Reply(202, "Accepted")
 	c.transfer = &transfer{leg: leg, silent: strings.EqualFold(r.Header("Refer-Sub"), "false"), timer: time.NewTimer(ringTimeout)}
 	c.notify("SIP/2.0 100 Trying", false)
-	if target.Replaces != "" {
+	if asked {
 		return
 	}
 	if err := c.dialTransfer(target, r.Header("Referred-By")); err != nil {
@@ -125,19 +126,27 @@ func (c *Call) ask(replaces string) bool {
 	return owner != nil && owner != c && owner.letters.send(letter{kind: asked, from: c, leg: named})
 }
 
-// dialTransfer calls who is to take the place. A number at one of the trunk's own peers is
-// called there, any other where calls from the trunk go.
+// wayTo names the trunk by which who a party refers to is called: the party's own, where
+// the address is one of that, else the one that its calls go by.
+func (c *Call) wayTo(leg rtp.Leg, target sip.ReferTarget) (name string, own bool) {
+	trunks, from := c.manager.trunks, c.parties[leg].trunk
+	if addr, err := netip.ParseAddr(target.Host); err == nil {
+		if name, known := trunks.Trunk(netip.AddrPortFrom(addr, target.Port)); known && name == from {
+			return from, true
+		}
+	}
+	name, _ = trunks.Route(from)
+	return name, false
+}
+
+// dialTransfer calls who is to take the place, also in a dialog between others, which only
+// who is called knows (RFC 5589 §7).
 func (c *Call) dialTransfer(target sip.ReferTarget, referredBy string) error {
 	t := c.transfer
 	trunks, other := c.manager.trunks, c.parties[t.leg.Other()]
-	name, ok := trunks.Route(c.parties[t.leg].trunk)
-	if addr, err := netip.ParseAddr(target.Host); err == nil {
-		if own, _ := trunks.Trunk(netip.AddrPortFrom(addr, target.Port)); own == c.parties[t.leg].trunk {
-			name, ok = own, true
-		}
-	}
+	name, _ := c.wayTo(t.leg, target)
 	peers := trunks.Targets(name)
-	if !ok || len(peers) == 0 {
+	if len(peers) == 0 {
 		return errNoPeer
 	}
 	t.party = newParty(name, sip.Party{User: target.User})
@@ -164,6 +173,9 @@ func (c *Call) dialTransfer(target sip.ReferTarget, referredBy string) error {
 	var headers []sip.Header
 	if referredBy != "" {
 		headers = append(headers, sip.Header{Name: "Referred-By", Value: referredBy})
+	}
+	if target.Replaces != "" {
+		headers = append(headers, sip.Header{Name: "Replaces", Value: target.Replaces})
 	}
 	t.party.leg, err = c.manager.ua.Invite(sip.Invite{
 		Peer: peers[0], Trunk: name, Called: target.User, From: other.identity, Headers: headers, MaxForwards: 69,

@@ -86,6 +86,23 @@ func TestAttendedTransferToNobody(t *testing.T) {
 	})
 }
 
+// A consultation that the PBX held by itself is completed there: the far party's call is
+// sent to who was consulted, with the dialog that it is to replace.
+func TestAttendedTransferWithinPBX(t *testing.T) {
+	plainly(t, terminates, func(b *bubble) {
+		_, toPBX := b.talking(offered, answeredWith)
+		toPBX.send("REFER", "Refer-To: <sip:201@10.0.0.5?Replaces=inner%3Bto-tag%3Da%3Bfrom-tag%3Db>\r\nRefer-Sub: false\r\n", "")
+		b.pbx.Expect("SIP/2.0 202")
+		out := b.pbx.Expect("INVITE sip:201@")
+		wantHeader(t, out, "Replaces", "inner;to-tag=a;from-tag=b")
+		reply(b.pbx, out, "consulted", "200 OK", "", strings.Replace(answeredWith, "6000", "6100", 1))
+		b.pbx.Expect("ACK ")
+		b.pbx.Reply(b.pbx.Expect("BYE "), "200 OK", "")
+		synctest.Wait()
+		b.did("connect callee to 10.0.0.5:6100")
+	})
+}
+
 // Who refers hangs up before the third party answers: the call waits for that one, and
 // ends only if it does not come.
 func TestReferrerLeaves(t *testing.T) {
