@@ -270,6 +270,9 @@ func (c *Call) ringback() {
 func (c *Call) connected(e sip.Event) *End {
 	callee := c.parties[rtp.Callee]
 	callee.answered = true
+	if callee.identity.User != c.parties[rtp.Caller].leg.Called() {
+		c.joined(rtp.Callee, "")
+	}
 	c.manager.trunks.Alive(c.parties[rtp.Callee].trunk, c.route.peer)
 	c.greeting = c.forward(rtp.Callee, e.Headers)
 	answer := callee.branches[e.Branch]

@@ -49,7 +49,14 @@ func (j *journal) Update(id string, change func(*store.Row) error) (store.Row, e
 	err := change(&r)
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.rows = append(j.rows, strings.TrimSpace(fmt.Sprintf("%s %s %s", r.State, r.Outcome, r.Reason)))
+	words := []string{string(r.State), r.Outcome, r.Reason}
+	for _, joined := range r.Joined {
+		words = append(words, joined.Number+" joined")
+	}
+	if r.ContinuedIn != "" {
+		words = append(words, "continued")
+	}
+	j.rows = append(j.rows, strings.Join(strings.Fields(strings.Join(words, " ")), " "))
 	return r, err
 }
 

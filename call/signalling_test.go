@@ -476,7 +476,7 @@ func TestReferTerminated(t *testing.T) {
 		third.send("BYE", "", "")
 		b.pbx.Expect("SIP/2.0 200")
 		b.carrier.Reply(b.carrier.Expect("BYE "), "200 OK", "")
-		b.wrote("calling", "not_recorded answered no_rule")
+		b.wrote("calling", "calling 200 joined", "not_recorded answered no_rule 200 joined")
 	})
 }
 

@@ -259,7 +259,7 @@ func (c *Call) replace(e sip.Event) *End {
 			return c.stay("SIP/2.0 488 Not Acceptable Here")
 		}
 		t.party.answered, t.party.described = true, answer
-		return c.adopt(t.party)
+		return c.adopt(t.party, "")
 	case sip.Rejected:
 		return c.stay(fmt.Sprintf("SIP/2.0 %d %s", e.Code, e.Reason))
 	case sip.Failed:
@@ -284,8 +284,8 @@ func (c *Call) stay(status string) *End {
 	return nil
 }
 
-// adopt puts a party in the place of the one that goes.
-func (c *Call) adopt(p *party) *End {
+// adopt puts a party in the place of the one that goes, from another call or from none.
+func (c *Call) adopt(p *party, from string) *End {
 	t := c.transfer
 	old, other := c.parties[t.leg], c.parties[t.leg.Other()]
 	c.notify("SIP/2.0 200 OK", true)
@@ -297,6 +297,7 @@ func (c *Call) adopt(p *party) *End {
 	c.manager.own(p.leg, c)
 	sip.Bridge(p.leg, other.leg)
 	c.parties[t.leg] = p
+	c.joined(t.leg, from)
 	p.codecs = old.codecs // what the channel was recorded with so far
 	c.untold = [2]bool{true, true}
 	if end := c.untell(t.leg); end != nil { // before it is heard
@@ -348,7 +349,7 @@ func (c *Call) read(l letter) *End {
 			l.refuse()
 			return nil
 		}
-		return c.adopt(l.gift)
+		return c.adopt(l.gift, l.call)
 	case refused:
 		if c.transfer != nil && c.transfer.party == nil {
 			return c.stay("SIP/2.0 481 Call/Transaction Does Not Exist")
@@ -366,10 +367,10 @@ func (c *Call) give(l letter) *End {
 			continue
 		}
 		gift := c.parties[stays]
-		if !l.from.letters.send(letter{kind: given, gift: gift}) {
+		if !l.from.letters.send(letter{kind: given, gift: gift, call: c.id}) {
 			return nil
 		}
-		c.parties[stays] = &party{trunk: gift.trunk}
+		c.parties[stays], c.row.ContinuedIn = &party{trunk: gift.trunk}, l.from.id
 		return &End{Cause: Transferred, Leg: rtp.Leg(i)}
 	}
 	l.refuse()

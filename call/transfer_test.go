@@ -8,6 +8,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/bewaard/bewaard/sip/siptest"
 	"github.com/bewaard/bewaard/sip/trunk"
 )
@@ -68,8 +70,9 @@ func TestAttendedTransfer(t *testing.T) {
 		synctest.Wait()
 		b.mu.Lock()
 		defer b.mu.Unlock()
-		if len(b.rows) != 4 {
-			t.Errorf("got rows %q, want two calls, begun and ended", b.rows)
+		want := []string{"calling", "calling", "not_recorded answered no_rule continued", "calling +31301234567 joined", "not_recorded answered no_rule +31301234567 joined"}
+		if diff := cmp.Diff(want, b.rows); diff != "" {
+			t.Errorf("rows (-want +got):\n%s", diff)
 		}
 	})
 }
@@ -106,7 +109,10 @@ func TestAttendedTransferWithinPBX(t *testing.T) {
 // Who refers hangs up before the third party answers: the call waits for that one, and
 // ends only if it does not come.
 func TestReferrerLeaves(t *testing.T) {
-	for answer, want := range map[string]string{"200 OK": "answered", "486 Busy Here": "answered"} {
+	for answer, want := range map[string][]string{
+		"200 OK":        {"calling", "calling 200 joined", "not_recorded answered no_rule 200 joined"},
+		"486 Busy Here": {"calling", "not_recorded answered no_rule"},
+	} {
 		plainly(t, func(pbx, _ *trunk.Config) { pbx.Refer = trunk.Terminate }, func(b *bubble) {
 			_, toPBX := b.talking(offered, answeredWith)
 			toPBX.send("REFER", "Refer-To: <sip:200@10.0.0.5>\r\nRefer-Sub: false\r\n", "")
@@ -128,7 +134,7 @@ func TestReferrerLeaves(t *testing.T) {
 				b.pbx.Expect("ACK ")
 			}
 			b.carrier.Reply(b.carrier.Expect("BYE "), "200 OK", "")
-			b.wrote("calling", "not_recorded "+want+" no_rule")
+			b.wrote(want...)
 		})
 	}
 }
@@ -149,7 +155,7 @@ func TestTransferOutsideIsNotRecorded(t *testing.T) {
 		third.send("BYE", "", "")
 		b.carrier.Expect("SIP/2.0 200")
 		b.carrier.Reply(b.carrier.Expect("BYE "), "200 OK", "")
-		b.wrote("calling", "recording", "finalizing answered transferred")
+		b.wrote("calling", "recording", "recording +31301234567 joined", "finalizing answered transferred +31301234567 joined")
 	})
 }
 
