@@ -372,7 +372,7 @@ func (l *Leg) acknowledge(d *dialog, invite *stack.Request, res *stack.Response)
 }
 
 func (l *Leg) write(ack *stack.Request) {
-	if err := l.ua.reach(l.ua.context(), ack); err != nil {
+	if err := l.reach(l.ua.context(), ack); err != nil {
 		l.ua.log.Debug("ACK not sent", "error", err)
 		return
 	}

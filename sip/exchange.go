@@ -17,7 +17,11 @@ func (l *Leg) exchange(req *stack.Request, then func(*stack.Response)) {
 		defer sent()
 		l.authorize(req)
 		for attempts := 1; ; attempts++ {
-			res, err := l.ua.exchange(l.ua.context(), req, sent)
+			var res *stack.Response
+			err := l.reach(l.ua.context(), req)
+			if err == nil {
+				res, err = l.ua.exchange(l.ua.context(), req, sent)
+			}
 			switch {
 			case l.ua.context().Err() != nil: // nobody is left to be told
 				return

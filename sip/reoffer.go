@@ -242,7 +242,7 @@ const pendTime = 3*time.Minute + time.Second
 func (l *Leg) follow(r *reoffer, d *dialog, req *stack.Request, body []byte, more bool) (again *stack.Request) {
 	l.authorize(req)
 	var tx *stack.ClientTx
-	err := l.ua.reach(l.ua.context(), req)
+	err := l.reach(l.ua.context(), req)
 	if err == nil {
 		tx, err = l.ua.transactions.NewClientTransaction(l.ua.context(), req)
 	}
