@@ -72,7 +72,7 @@ func New(cfg Config, handler Handler, log *slog.Logger, registry prometheus.Regi
 		cfg: cfg.withDefaults(), handler: handler, log: log,
 		done: make(chan struct{}), legs: map[string]*Leg{}, invites: map[string]*Leg{}, sources: map[netip.Addr]netip.Addr{}, known: map[netip.AddrPort]bool{},
 		dialling: map[netip.AddrPort]chan struct{}{}, identities: map[TLS]*identity{}, small: map[netip.AddrPort]time.Time{},
-		routes: routes{waiting: map[netip.AddrPort][]chan error{}}, streams: streams{of: map[netip.Addr]int{}},
+		routes: routes{waiting: map[netip.AddrPort]map[chan error]bool{}}, streams: streams{of: map[netip.Addr]int{}},
 	}
 	ua.strangers = strangers{cfg: ua.cfg.Ban, known: map[netip.Addr]*stranger{}}
 	ua.handOvers = map[string]*handOver{"tcp": newHandOver(ua.done), "tls": newHandOver(ua.done)}

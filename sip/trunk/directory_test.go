@@ -328,6 +328,24 @@ func TestLimits(t *testing.T) {
 	})
 }
 
+// Emergency calls leave what may come in a second to the others.
+func TestEmergencyCallsTakeNoRate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDirectory(t, map[string]Config{"pbx": {Side: Internal, Peers: peers(t, "sip:10.0.0.5"), CallsPerSecond: 2, SourceCallsPerSecond: 2}}, &zone{}, nil)
+		from := netip.MustParseAddr("10.0.0.5")
+		for i := range 10 {
+			if err := d.Admit("pbx", from, true); err != nil {
+				t.Errorf("got %v for emergency call %d", err, i)
+			}
+		}
+		for i := range 2 {
+			if err := d.Admit("pbx", from, false); err != nil {
+				t.Errorf("got %v for call %d after emergency calls", err, i)
+			}
+		}
+	})
+}
+
 // Addresses that call once leave no memory behind.
 func TestSourcesAreForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
