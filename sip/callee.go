@@ -178,10 +178,9 @@ func (l *Leg) watch(tx *stack.ClientTx, lost <-chan error) (again *stack.Request
 			l.fail(err)
 			tx.Terminate()
 			return nil
-		case <-silence.C:
-			l.fail(ErrNoResponse)
-			tx.Terminate()
-			return nil
+		case <-silence.C: // what comes yet is cancelled, or hung up (RFC 3261 §9.1, §13.2.2.4)
+			l.post(Event{Kind: Failed, Err: ErrNoResponse})
+			l.Hangup(408, "Request Timeout")
 		case <-tx.Done():
 			l.fail(tx.Err())
 			return nil
