@@ -165,6 +165,14 @@ type Peer struct {
 	MayUseTCP bool
 }
 
+// defaultPort is the peer's transport's where none is written (RFC 3261 §19.1.2).
+func (p Peer) defaultPort() uint16 {
+	if p.Transport == "tls" {
+		return 5061
+	}
+	return 5060
+}
+
 func (p Peer) String() string { return p.Transport + ":" + p.Addr.String() }
 
 // Handler is what the user agent asks and tells: the call's manager.
