@@ -132,7 +132,8 @@ func (c *Call) dialTransfer(target sip.ReferTarget, referredBy string) error {
 	trunks, other := c.manager.trunks, c.parties[t.leg.Other()]
 	name, ok := trunks.Route(c.parties[t.leg].trunk)
 	if addr, err := netip.ParseAddr(target.Host); err == nil {
-		if own, _ := trunks.Trunk(netip.AddrPortFrom(addr, target.Port)); own == c.parties[t.leg].trunk {
+		// By TLS, as by nothing else, every trunk's address is known.
+		if own, _ := trunks.Trunk(netip.AddrPortFrom(addr, target.Port), "tls"); own == c.parties[t.leg].trunk {
 			name, ok = own, true
 		}
 	}
