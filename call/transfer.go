@@ -131,7 +131,8 @@ func (c *Call) ask(replaces string) bool {
 func (c *Call) wayTo(leg rtp.Leg, target sip.ReferTarget) (name string, own bool) {
 	trunks, from := c.manager.trunks, c.parties[leg].trunk
 	if addr, err := netip.ParseAddr(target.Host); err == nil {
-		if name, known := trunks.Trunk(netip.AddrPortFrom(addr, target.Port)); known && name == from {
+		// By TLS, as by nothing else, every trunk's address is known.
+		if name, _ := trunks.Trunk(netip.AddrPortFrom(addr, target.Port), "tls"); name == from {
 			return from, true
 		}
 	}

@@ -62,7 +62,7 @@ func targetOf(in Invite) (target stack.Uri) {
 		return target
 	}
 	target = stack.Uri{Scheme: "sip", User: escape(in.Called), Host: in.Peer.Host}
-	if port := in.Peer.Addr.Port(); port != 5060 {
+	if port := in.Peer.Addr.Port(); port != in.Peer.defaultPort() {
 		target.Port = int(port)
 	}
 	if in.Peer.Transport != "udp" {

@@ -202,7 +202,7 @@ func (ua *UA) local(p Peer) (bound, known netip.AddrPort, err error) {
 // advertise returns the address that a peer is told: its trunk's, else everybody's, if
 // there is one.
 func (ua *UA) advertise(p Peer) netip.Addr {
-	if trunk, ok := ua.handler.Trunk(p.Addr); ok {
+	if trunk, ok := ua.handler.Trunk(p.Addr, p.Transport); ok {
 		if own := ua.handler.Settings(trunk).Advertise; own.IsValid() {
 			return own
 		}

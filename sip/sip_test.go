@@ -28,7 +28,7 @@ type handler struct {
 	pause time.Duration // before a leg is made
 }
 
-func (h *handler) Trunk(source netip.AddrPort) (string, bool) {
+func (h *handler) Trunk(source netip.AddrPort, _ string) (string, bool) {
 	return "pbx", source == netip.MustParseAddrPort(pbxAddr)
 }
 func (h *handler) Settings(string) Settings { time.Sleep(h.pause); return Settings{} }

@@ -99,7 +99,7 @@ func (s *strangers) count() (banned int) {
 // admits reports whether a source gets service. Who belongs to no trunk is noted, and in
 // the end banned; a peer never is.
 func (ua *UA) admits(source netip.AddrPort, transport string) bool {
-	if _, ok := ua.handler.Trunk(source); ok {
+	if _, ok := ua.handler.Trunk(source, transport); ok {
 		return true
 	}
 	ua.metrics.strangers.Inc()

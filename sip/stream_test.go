@@ -38,7 +38,7 @@ type party struct {
 	strange map[string]bool
 }
 
-func (p *party) Trunk(source netip.AddrPort) (string, bool) {
+func (p *party) Trunk(source netip.AddrPort, _ string) (string, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return "peer", !p.strange[source.Addr().String()]

@@ -225,9 +225,16 @@ func (ua *UA) handle(req *stack.Request, tx *stack.ServerTx) {
 	}
 }
 
+// origin returns where a request came from, and the trunk of that, if it is of one.
+func (ua *UA) origin(req *stack.Request) (source netip.AddrPort, trunk string, ok bool) {
+	source, _ = netip.ParseAddrPort(req.Source())
+	source = unmap(source)
+	trunk, ok = ua.handler.Trunk(source, stack.NetworkToLower(req.Transport()))
+	return source, trunk, ok
+}
+
 func (ua *UA) handleInvite(req *stack.Request, tx *stack.ServerTx) {
-	source, _ := netip.ParseAddrPort(req.Source())
-	trunk, ok := ua.handler.Trunk(unmap(source))
+	source, trunk, ok := ua.origin(req)
 	if !ok { // reloaded meanwhile
 		ua.respond(tx, req, 403, "Forbidden")
 		ua.await(tx, nil)
