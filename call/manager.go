@@ -168,12 +168,12 @@ func (m *Manager) Active() int {
 func (m *Manager) Invite(leg *sip.Leg) {
 	c := newCall(m, leg)
 	c.decide(leg)
-	if err := m.trunks.Admit(leg.Trunk(), leg.Peer().Addr.Addr(), c.decision.Emergency); err != nil {
+	if err := m.trunks.Admit(leg.Trunk(), leg.Peer().Addr.Addr(), c.decision.Unlimited); err != nil {
 		leg.Hangup(503, "Too Many Calls")
 		return
 	}
 	m.mu.Lock()
-	if m.draining && !(c.decision.Emergency && len(m.active) > 0) { // an emergency call is taken as long as there is anybody to take it
+	if m.draining && !(c.decision.Unlimited && len(m.active) > 0) { // an emergency call is taken as long as there is anybody to take it
 		m.mu.Unlock()
 		leg.Hangup(503, "Service Unavailable", sip.Header{Name: "Retry-After", Value: "10"}) // elsewhere a 503 has none: 112 is still taken
 		return
@@ -195,6 +195,7 @@ func newCall(m *Manager, leg *sip.Leg) *Call {
 	to, _ := m.trunks.Route(leg.Trunk())
 	c.parties = [2]*party{newParty(leg.Trunk(), leg.From()), newParty(to, sip.Party{User: leg.Called()})}
 	c.parties[rtp.Caller].leg = leg
+	c.parties[rtp.Caller].vouched = m.vouches(leg)
 	c.owned = append(c.owned, leg)
 	return c
 }

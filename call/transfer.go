@@ -173,7 +173,7 @@ func (c *Call) dialTransfer(target sip.ReferTarget, referredBy string) error {
 	cfg := c.manager.cfg.Trunks[name]
 	var headers []sip.Header
 	if referredBy != "" {
-		headers = append(headers, sip.Header{Name: "Referred-By", Value: referredBy})
+		headers = c.manager.pass(border{c.parties[t.leg].trunk, name, known}, []sip.Header{{Name: "Referred-By", Value: referredBy}})
 	}
 	if target.Replaces != "" {
 		headers = append(headers, sip.Header{Name: "Replaces", Value: target.Replaces})
@@ -205,9 +205,9 @@ func (c *Call) part(leg rtp.Leg) {
 func (c *Call) emergency(leg rtp.Leg, p *party) bool {
 	f := c.facts()
 	if f.Callee = p.identity.User; leg == rtp.Caller {
-		f.Caller = c.parties[rtp.Callee].identity.User
+		f.Caller, f.Vouched = c.parties[rtp.Callee].identity.User, false
 	}
-	return c.manager.Policy().Decide(f).Emergency
+	return c.manager.Policy().Decide(f).Unlimited
 }
 
 // notify tells the party that is to be replaced how far that is (RFC 3515 §2.4.4).
