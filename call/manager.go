@@ -115,7 +115,7 @@ func (m *Manager) register(name string, cfg trunk.Config) {
 		m.trunks.Registered(name, registered)
 		switch {
 		case err != nil:
-			m.log.Warn("trunk's registrar refuses us", "trunk", name, "registered", registered, "error", err)
+			m.log.Warn("trunk not registered", "trunk", name, "registered", registered, "error", err)
 		case registered && !known:
 			m.log.Info("registered", "trunk", name, "until", until)
 		}

@@ -37,11 +37,12 @@ type UA struct {
 	running      sync.WaitGroup // every goroutine that the UA started
 	sending      atomic.Int64   // requests of legs that have not left us yet
 
-	routes     routes
-	strangers  strangers
-	complaints seldom // about messages that cannot be read
-	streams    streams
-	handOvers  map[string]*handOver // by transport
+	routes          routes
+	strangers       strangers
+	dropped, banned seldom // what is said of them
+	complaints      seldom // about messages that cannot be read
+	streams         streams
+	handOvers       map[string]*handOver // by transport
 
 	mu         sync.Mutex
 	dialling   map[netip.AddrPort]chan struct{}
