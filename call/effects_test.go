@@ -49,7 +49,14 @@ func (j *journal) Update(id string, change func(*store.Row) error) (store.Row, e
 	err := change(&r)
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.rows = append(j.rows, strings.TrimSpace(fmt.Sprintf("%s %s %s", r.State, r.Outcome, r.Reason)))
+	words := []string{string(r.State), r.Outcome, r.Reason}
+	for _, joined := range r.Joined {
+		words = append(words, joined.Number+" joined")
+	}
+	if r.ContinuedIn != "" {
+		words = append(words, "continued")
+	}
+	j.rows = append(j.rows, strings.Join(strings.Fields(strings.Join(words, " ")), " "))
 	return r, err
 }
 
@@ -262,7 +269,7 @@ func TestEffectsOfEarlyMedia(t *testing.T) {
 		toPBX := b.pbx.Expect("INVITE ")
 		b.pbx.Reply(toPBX, "183 Session Progress", answeredWith)
 		b.carrier.Expect("SIP/2.0 183")
-		b.did("connect callee to 10.0.0.5:6000", "relay callee true")
+		b.did("connect callee to 10.0.0.5:6000", "relay callee true", "relay caller true")
 		b.carrier.Transaction("CANCEL", invite, invite.Header("To"))
 		b.carrier.Expect("SIP/2.0 200")
 		terminated := b.carrier.Expect("SIP/2.0 487")
@@ -478,7 +485,7 @@ func TestEffectsOfGateways(t *testing.T) {
 		answer := b.pbx.Reply(toPBX, "200 OK", "")
 		b.pbx.Expect("ACK ")
 		b.carrier.InDialog("ACK", invite, b.carrier.Expect("SIP/2.0 200"), 1)
-		b.did("connect callee to 10.0.0.5:6000", "relay callee true", "relay caller true", "relay callee true", "record quality by in, caller's channel 0", "capture true")
+		b.did("connect callee to 10.0.0.5:6000", "relay callee true", "relay caller true", "relay caller true", "relay callee true", "record quality by in, caller's channel 0", "capture true")
 		b.end(toPBX, answer, 1)
 	})
 	inBubble(t, func(b *bubble) {

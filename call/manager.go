@@ -115,7 +115,7 @@ func (m *Manager) register(name string, cfg trunk.Config) {
 		m.trunks.Registered(name, registered)
 		switch {
 		case err != nil:
-			m.log.Warn("trunk's registrar refuses us", "trunk", name, "registered", registered, "error", err)
+			m.log.Warn("trunk not registered", "trunk", name, "registered", registered, "error", err)
 		case registered && !known:
 			m.log.Info("registered", "trunk", name, "until", until)
 		}
@@ -130,7 +130,9 @@ func (m *Manager) Addrs() []sip.Listen { return m.ua.Addrs() }
 func (m *Manager) Policy() *policy.Policy { return m.policy.Load() }
 
 // Trunk names the trunk of a source: sip.Handler.
-func (m *Manager) Trunk(source netip.AddrPort) (string, bool) { return m.trunks.Trunk(source) }
+func (m *Manager) Trunk(source netip.AddrPort, transport string) (string, bool) {
+	return m.trunks.Trunk(source, transport)
+}
 
 // ping asks a peer whether it is there: any answer says so but that it takes no calls.
 func (m *Manager) ping(ctx context.Context, name string, peer sip.Peer) error {

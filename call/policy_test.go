@@ -183,7 +183,7 @@ func TestRedirectedToPrivateNumber(t *testing.T) {
 			third.send("BYE", "", "")
 			b.carrier.Expect("SIP/2.0 200")
 			b.pbx.Reply(b.pbx.Expect("BYE "), "200 OK", "")
-			b.wrote("calling", "not_recorded answered "+reason)
+			b.wrote("calling", "calling "+to+" joined", "not_recorded answered "+reason+" "+to+" joined")
 		})
 	}
 }

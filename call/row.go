@@ -3,6 +3,7 @@ package call
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/bewaard/bewaard/media"
@@ -56,6 +57,15 @@ func (c *Call) decided() {
 	if d.Exempt != "" {
 		c.row.Announcement = &store.Announcement{Exempt: d.Exempt}
 	}
+}
+
+// joined notes in the row who came into a place later, from another call or from none.
+func (c *Call) joined(leg rtp.Leg, from string) {
+	p := c.parties[leg]
+	c.row.Joined = append(slices.Clip(c.row.Joined), store.Joined{
+		At: time.Now().UTC(), Leg: leg.String(), Trunk: p.trunk, Number: c.manager.Policy().Number(p.identity.User), Call: from,
+	})
+	c.update(c.row.State)
 }
 
 // write has the store do something for this call, after what it was given before,

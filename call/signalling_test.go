@@ -203,7 +203,7 @@ func TestFork(t *testing.T) {
 		if second := b.carrier.Expect("SIP/2.0 183"); second.Body() != first.Body() {
 			t.Errorf("got another answer to one offer: %q, then %q", first.Body(), second.Body())
 		}
-		b.did("connect caller to 203.0.113.3:4000", "connect callee to 10.0.0.5:6000", "relay callee true", "connect callee to 10.0.0.5:6002", "relay callee true")
+		b.did("connect caller to 203.0.113.3:4000", "connect callee to 10.0.0.5:6000", "relay callee true", "relay caller true", "connect callee to 10.0.0.5:6002", "relay callee true", "relay caller true")
 		answer := reply(b.pbx, toPBX, "one", "200 OK", "", answeredWith)
 		b.pbx.Expect("ACK ")
 		ok := b.carrier.Expect("SIP/2.0 200")
@@ -476,7 +476,7 @@ func TestReferTerminated(t *testing.T) {
 		third.send("BYE", "", "")
 		b.pbx.Expect("SIP/2.0 200")
 		b.carrier.Reply(b.carrier.Expect("BYE "), "200 OK", "")
-		b.wrote("calling", "not_recorded answered no_rule")
+		b.wrote("calling", "calling 200 joined", "not_recorded answered no_rule 200 joined")
 	})
 }
 

@@ -3,10 +3,13 @@ package call
 import (
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/bewaard/bewaard/sip/siptest"
 	"github.com/bewaard/bewaard/sip/trunk"
@@ -68,8 +71,10 @@ func TestAttendedTransfer(t *testing.T) {
 		synctest.Wait()
 		b.mu.Lock()
 		defer b.mu.Unlock()
-		if len(b.rows) != 4 {
-			t.Errorf("got rows %q, want two calls, begun and ended", b.rows)
+		slices.Sort(b.rows) // two calls wrote them
+		want := []string{"calling", "calling", "calling +31301234567 joined", "not_recorded answered no_rule +31301234567 joined", "not_recorded answered no_rule continued"}
+		if diff := cmp.Diff(want, b.rows); diff != "" {
+			t.Errorf("rows (-want +got):\n%s", diff)
 		}
 	})
 }
@@ -86,10 +91,30 @@ func TestAttendedTransferToNobody(t *testing.T) {
 	})
 }
 
+// A consultation that the PBX held by itself is completed there: the far party's call is
+// sent to who was consulted, with the dialog that it is to replace.
+func TestAttendedTransferWithinPBX(t *testing.T) {
+	plainly(t, terminates, func(b *bubble) {
+		_, toPBX := b.talking(offered, answeredWith)
+		toPBX.send("REFER", "Refer-To: <sip:201@10.0.0.5?Replaces=inner%3Bto-tag%3Da%3Bfrom-tag%3Db>\r\nRefer-Sub: false\r\n", "")
+		b.pbx.Expect("SIP/2.0 202")
+		out := b.pbx.Expect("INVITE sip:201@")
+		wantHeader(t, out, "Replaces", "inner;to-tag=a;from-tag=b")
+		reply(b.pbx, out, "consulted", "200 OK", "", strings.Replace(answeredWith, "6000", "6100", 1))
+		b.pbx.Expect("ACK ")
+		b.pbx.Reply(b.pbx.Expect("BYE "), "200 OK", "")
+		synctest.Wait()
+		b.did("connect callee to 10.0.0.5:6100")
+	})
+}
+
 // Who refers hangs up before the third party answers: the call waits for that one, and
 // ends only if it does not come.
 func TestReferrerLeaves(t *testing.T) {
-	for answer, want := range map[string]string{"200 OK": "answered", "486 Busy Here": "answered"} {
+	for answer, want := range map[string][]string{
+		"200 OK":        {"calling", "calling 200 joined", "not_recorded answered no_rule 200 joined"},
+		"486 Busy Here": {"calling", "not_recorded answered no_rule"},
+	} {
 		plainly(t, func(pbx, _ *trunk.Config) { pbx.Refer = trunk.Terminate }, func(b *bubble) {
 			_, toPBX := b.talking(offered, answeredWith)
 			toPBX.send("REFER", "Refer-To: <sip:200@10.0.0.5>\r\nRefer-Sub: false\r\n", "")
@@ -111,7 +136,7 @@ func TestReferrerLeaves(t *testing.T) {
 				b.pbx.Expect("ACK ")
 			}
 			b.carrier.Reply(b.carrier.Expect("BYE "), "200 OK", "")
-			b.wrote("calling", "not_recorded "+want+" no_rule")
+			b.wrote(want...)
 		})
 	}
 }
@@ -132,7 +157,7 @@ func TestTransferOutsideIsNotRecorded(t *testing.T) {
 		third.send("BYE", "", "")
 		b.carrier.Expect("SIP/2.0 200")
 		b.carrier.Reply(b.carrier.Expect("BYE "), "200 OK", "")
-		b.wrote("calling", "recording", "finalizing answered transferred")
+		b.wrote("calling", "recording", "recording +31301234567 joined", "finalizing answered transferred +31301234567 joined")
 	})
 }
 

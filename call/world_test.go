@@ -222,11 +222,11 @@ func newRawPeer(t *testing.T) *rawPeer {
 	return p
 }
 
-func (p *rawPeer) addr() netip.AddrPort                { return p.ua.Addrs()[0].Addr }
-func (p *rawPeer) Trunk(netip.AddrPort) (string, bool) { return "us", true }
-func (p *rawPeer) Settings(string) sip.Settings        { return sip.Settings{} }
-func (p *rawPeer) Invite(l *sip.Leg)                   { l.Hangup(486, "Busy Here") }
-func (p *rawPeer) Ready() bool                         { return true }
+func (p *rawPeer) addr() netip.AddrPort                        { return p.ua.Addrs()[0].Addr }
+func (p *rawPeer) Trunk(netip.AddrPort, string) (string, bool) { return "us", true }
+func (p *rawPeer) Settings(string) sip.Settings                { return sip.Settings{} }
+func (p *rawPeer) Invite(l *sip.Leg)                           { l.Hangup(486, "Busy Here") }
+func (p *rawPeer) Ready() bool                                 { return true }
 
 // offer sends an INVITE with that body and returns the first final response's status.
 func (p *rawPeer) offer(ctx context.Context, body string) (int, error) {

@@ -11,7 +11,7 @@ import (
 // newCallerLeg makes the leg of an INVITE that came in. Its tag is already on the
 // request (stamp).
 func (ua *UA) newCallerLeg(req *stack.Request, tx *stack.ServerTx, source netip.AddrPort, trunk string) *Leg {
-	peer := Peer{Transport: stack.NetworkToLower(req.Transport()), Addr: unmap(source)}
+	peer := Peer{Transport: stack.NetworkToLower(req.Transport()), Addr: source}
 	peer.Host = peer.Addr.Addr().String()
 	tag, _ := req.To().Params.Get("tag")
 	remote, _ := req.From().Params.Get("tag")

@@ -66,7 +66,8 @@ func (d *dialog) inOrder(seq uint32) bool {
 }
 
 // hop returns where the dialog's requests go: the first route or the target. A host
-// name there is not looked up: the request goes to the peer it is configured for.
+// name there is not looked up: the request goes to the peer it is configured for. They go
+// by the leg's transport, so where no port is written it is that one's (RFC 3261 §19.1.2).
 func (d *dialog) hop(peer Peer) netip.AddrPort {
 	hop := d.target
 	if len(d.routes) > 0 {
@@ -76,7 +77,7 @@ func (d *dialog) hop(peer Peer) netip.AddrPort {
 	if err != nil {
 		return peer.Addr
 	}
-	port := uint16(5060)
+	port := peer.defaultPort()
 	if hop.Port > 0 && hop.Port < 1<<16 {
 		port = uint16(hop.Port)
 	}

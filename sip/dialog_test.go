@@ -2,15 +2,60 @@ package sip
 
 import (
 	"encoding/hex"
+	"net/netip"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	stack "github.com/emiago/sipgo/sip"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/bewaard/bewaard/sip/siptest"
 )
+
+// A dialog's requests go to its first route, or else to its target; where that has no port, to
+// the one of the transport (RFC 3261 §19.1.2).
+func TestHop(t *testing.T) {
+	for _, test := range []struct{ transport, route, target, want string }{
+		{"udp", "", "sip:a@203.0.113.5", "203.0.113.5:5060"},
+		{"udp", "", "sip:a@203.0.113.5:5070", "203.0.113.5:5070"},
+		{"tls", "sip:203.0.113.5;transport=tls;lr", "sip:a@203.0.113.6:5080", "203.0.113.5:5061"},
+		{"tls", "", "sips:a@203.0.113.5", "203.0.113.5:5061"},
+		{"tls", "", "sip:a@[2001:db8::5];transport=tls", "[2001:db8::5]:5061"},
+		{"tls", "sip:203.0.113.5:5063;transport=tls;lr", "sip:a@203.0.113.6", "203.0.113.5:5063"},
+		{"tls", "", "sip:a@gateway.example", "192.0.2.5:5063"},
+	} {
+		d := &dialog{}
+		if err := stack.ParseUri(test.target, &d.target); err != nil {
+			t.Fatal(err)
+		}
+		if test.route != "" {
+			d.routes = make([]stack.Uri, 1)
+			if err := stack.ParseUri(test.route, &d.routes[0]); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := d.hop(Peer{Transport: test.transport, Addr: netip.MustParseAddrPort("192.0.2.5:5063")}).String(); got != test.want {
+			t.Errorf("%s, route %q, target %q: got %s, want %s", test.transport, test.route, test.target, got, test.want)
+		}
+	}
+}
+
+// What a URI of ours leaves out is what its reader takes it for.
+func TestPortInTarget(t *testing.T) {
+	for peer, want := range map[Peer]string{
+		{Transport: "tls", Host: "a", Addr: netip.MustParseAddrPort("192.0.2.5:5061")}: "sip:100@a;transport=tls",
+		{Transport: "tls", Host: "a", Addr: netip.MustParseAddrPort("192.0.2.5:5060")}: "sip:100@a:5060;transport=tls",
+		{Transport: "udp", Host: "a", Addr: netip.MustParseAddrPort("192.0.2.5:5061")}: "sip:100@a:5061",
+		{Transport: "tcp", Host: "a", Addr: netip.MustParseAddrPort("192.0.2.5:5060")}: "sip:100@a;transport=tcp",
+	} {
+		target := targetOf(Invite{Called: "100", Peer: peer})
+		if got := target.String(); got != want {
+			t.Errorf("%v: got %q, want %q", peer, got, want)
+		}
+	}
+}
 
 // UPDATE with an offer comes as one, early and later; one without is answered at once, and
 // one that comes too early is put off.

@@ -9,7 +9,7 @@ import (
 )
 
 // exchange sends a request of ours in the dialog, and again where the peer wants it
-// otherwise, and hands over its final response, nil for none. It does not wait.
+// otherwise, and hands over its final response, or ours for none. It does not wait.
 func (l *Leg) exchange(req *stack.Request, then func(*stack.Response)) {
 	l.ua.sending.Add(1)
 	sent := sync.OnceFunc(func() { l.ua.sending.Add(-1) })
@@ -17,13 +17,17 @@ func (l *Leg) exchange(req *stack.Request, then func(*stack.Response)) {
 		defer sent()
 		l.authorize(req)
 		for attempts := 1; ; attempts++ {
-			res, err := l.ua.exchange(l.ua.context(), req, sent)
+			var res *stack.Response
+			err := l.reach(l.ua.context(), req)
+			if err == nil {
+				res, err = l.ua.exchange(l.ua.context(), req, sent)
+			}
 			switch {
 			case l.ua.context().Err() != nil: // nobody is left to be told
 				return
 			case err != nil:
 				l.ua.log.Debug("request not answered", "method", req.Method, "error", err)
-				then(nil)
+				then(failure(req, err))
 				return
 			}
 			again := l.again(req, res)
@@ -156,10 +160,7 @@ func (l *Leg) Ask(r *Request) {
 		req.SetBody(r.Body)
 	}
 	l.exchange(req, func(res *stack.Response) {
-		e := Event{Kind: Replied, Request: r, Code: 408, Reason: "Request Timeout"}
-		if res != nil {
-			e.Code, e.Reason, e.Headers = res.StatusCode, res.Reason, l.ua.passing(res)
-		}
+		e := Event{Kind: Replied, Request: r, Code: res.StatusCode, Reason: res.Reason, Headers: l.ua.passing(res)}
 		l.post(e)
 		if e.Code == 481 && r.Method != "NOTIFY" { // that one's is about the subscription alone (RFC 5057 §5.1)
 			l.gone(d, e.Code)

@@ -202,7 +202,7 @@ func (ua *UA) local(p Peer) (bound, known netip.AddrPort, err error) {
 // advertise returns the address that a peer is told: its trunk's, else everybody's, if
 // there is one.
 func (ua *UA) advertise(p Peer) netip.Addr {
-	if trunk, ok := ua.handler.Trunk(p.Addr); ok {
+	if trunk, ok := ua.handler.Trunk(p.Addr, p.Transport); ok {
 		if own := ua.handler.Settings(trunk).Advertise; own.IsValid() {
 			return own
 		}
@@ -243,7 +243,7 @@ func unmap(a netip.AddrPort) netip.AddrPort { return netip.AddrPortFrom(a.Addr()
 // reached.
 type routes struct {
 	mu      sync.Mutex
-	waiting map[netip.AddrPort][]chan error
+	waiting map[netip.AddrPort]map[chan error]bool // a set: a busy peer has thousands
 }
 
 // watch returns what brings the network's word about an address, and how to end that.
@@ -256,15 +256,16 @@ func (r *routes) watch(to string) (lost <-chan error, stop func()) {
 	c := make(chan error, 1)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.waiting[addr] = append(r.waiting[addr], c)
+	if r.waiting[addr] == nil {
+		r.waiting[addr] = map[chan error]bool{}
+	}
+	r.waiting[addr][c] = true
 	return c, func() {
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		left := slices.DeleteFunc(r.waiting[addr], func(other chan error) bool { return other == c })
-		if len(left) == 0 {
+		delete(r.waiting[addr], c)
+		if len(r.waiting[addr]) == 0 {
 			delete(r.waiting, addr)
-		} else {
-			r.waiting[addr] = left
 		}
 	}
 }
@@ -272,7 +273,7 @@ func (r *routes) watch(to string) (lost <-chan error, stop func()) {
 func (r *routes) lost(addr netip.AddrPort, cause error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, c := range r.waiting[unmap(addr)] {
+	for c := range r.waiting[unmap(addr)] {
 		select {
 		case c <- fmt.Errorf("%w: %w", ErrUnreachable, cmp.Or(cause, errors.New("refused"))):
 		default:

@@ -15,7 +15,7 @@ import (
 // meet the challenge.
 func (ua *UA) Options(ctx context.Context, p Peer, c Credentials) (code int, err error) {
 	target := stack.Uri{Scheme: "sip", Host: p.Host}
-	if port := p.Addr.Port(); port != 5060 {
+	if port := p.Addr.Port(); port != p.defaultPort() {
 		target.Port = int(port)
 	}
 	if p.Transport != "udp" {

@@ -156,7 +156,7 @@ func TestOptionsOverTCP(t *testing.T) {
 // anyone is a handler to whom everyone belongs to a trunk.
 type anyone struct{}
 
-func (anyone) Trunk(netip.AddrPort) (string, bool) { return "pbx", true }
-func (anyone) Invite(*Leg)                         {}
-func (anyone) Settings(string) Settings            { return Settings{} }
-func (anyone) Ready() bool                         { return true }
+func (anyone) Trunk(netip.AddrPort, string) (string, bool) { return "pbx", true }
+func (anyone) Invite(*Leg)                                 {}
+func (anyone) Settings(string) Settings                    { return Settings{} }
+func (anyone) Ready() bool                                 { return true }

@@ -165,13 +165,22 @@ type Peer struct {
 	MayUseTCP bool
 }
 
+// defaultPort is the peer's transport's where none is written (RFC 3261 §19.1.2).
+func (p Peer) defaultPort() uint16 {
+	if p.Transport == "tls" {
+		return 5061
+	}
+	return 5060
+}
+
 func (p Peer) String() string { return p.Transport + ":" + p.Addr.String() }
 
 // Handler is what the user agent asks and tells: the call's manager.
 type Handler interface {
-	// Trunk names the trunk that an address belongs to. Who belongs to none gets
-	// no service and no answer: his messages are dropped before they are read.
-	Trunk(source netip.AddrPort) (name string, ok bool)
+	// Trunk names the trunk that an address belongs to, of those whose messages may come by
+	// that transport: udp, tcp or tls. Who belongs to none gets no service and no answer:
+	// his messages are dropped before they are read.
+	Trunk(source netip.AddrPort, transport string) (name string, ok bool)
 	// Settings are what a trunk has of its own.
 	Settings(trunk string) Settings
 	// Invite brings a new caller leg. It must not block; the leg must be ended.

@@ -1,10 +1,6 @@
 package sip
 
-import (
-	"net/netip"
-
-	stack "github.com/emiago/sipgo/sip"
-)
+import stack "github.com/emiago/sipgo/sip"
 
 // spirals reports whether a request that was with us before is rightly here again. A
 // carrier that is a proxy brings a call to one of our numbers back to us: that is a call
@@ -16,8 +12,7 @@ func (ua *UA) spirals(req *stack.Request) bool {
 	if req.Laddr.Hostname != initial {
 		return req.To().Params.Has("tag")
 	}
-	source, _ := netip.ParseAddrPort(req.Source())
-	trunk, _ := ua.handler.Trunk(unmap(source))
+	_, trunk, _ := ua.origin(req)
 	called := user(&req.Recipient)
 	for invite, turns := req, 0; ; turns++ {
 		caller := ua.callerBefore(invite)

@@ -187,7 +187,7 @@ func (ua *UA) serverTLS() *tls.Config {
 		MinVersion: tls.VersionTLS12,
 		GetConfigForClient: func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 			source, _ := addrPort(hello.Conn.RemoteAddr())
-			trunk, _ := ua.handler.Trunk(source)
+			trunk, _ := ua.handler.Trunk(source, "tls")
 			certificate, authorities, cfg, err := ua.loadIdentity(trunk)
 			if err != nil {
 				return nil, err
@@ -206,7 +206,7 @@ func (ua *UA) serverTLS() *tls.Config {
 
 // clientTLS is how we connect to a peer.
 func (ua *UA) clientTLS(p Peer) (*tls.Config, error) {
-	trunk, _ := ua.handler.Trunk(p.Addr)
+	trunk, _ := ua.handler.Trunk(p.Addr, "tls")
 	certificate, authorities, cfg, err := ua.loadIdentity(trunk)
 	if err != nil {
 		return nil, err

@@ -37,11 +37,12 @@ type UA struct {
 	running      sync.WaitGroup // every goroutine that the UA started
 	sending      atomic.Int64   // requests of legs that have not left us yet
 
-	routes     routes
-	strangers  strangers
-	complaints seldom // about messages that cannot be read
-	streams    streams
-	handOvers  map[string]*handOver // by transport
+	routes          routes
+	strangers       strangers
+	dropped, banned seldom // what is said of them
+	complaints      seldom // about messages that cannot be read
+	streams         streams
+	handOvers       map[string]*handOver // by transport
 
 	mu         sync.Mutex
 	dialling   map[netip.AddrPort]chan struct{}
@@ -72,7 +73,7 @@ func New(cfg Config, handler Handler, log *slog.Logger, registry prometheus.Regi
 		cfg: cfg.withDefaults(), handler: handler, log: log,
 		done: make(chan struct{}), legs: map[string]*Leg{}, invites: map[string]*Leg{}, sources: map[netip.Addr]netip.Addr{}, known: map[netip.AddrPort]bool{},
 		dialling: map[netip.AddrPort]chan struct{}{}, identities: map[TLS]*identity{}, small: map[netip.AddrPort]time.Time{},
-		routes: routes{waiting: map[netip.AddrPort][]chan error{}}, streams: streams{of: map[netip.Addr]int{}},
+		routes: routes{waiting: map[netip.AddrPort]map[chan error]bool{}}, streams: streams{of: map[netip.Addr]int{}},
 	}
 	ua.strangers = strangers{cfg: ua.cfg.Ban, known: map[netip.Addr]*stranger{}}
 	ua.handOvers = map[string]*handOver{"tcp": newHandOver(ua.done), "tls": newHandOver(ua.done)}
@@ -225,9 +226,16 @@ func (ua *UA) handle(req *stack.Request, tx *stack.ServerTx) {
 	}
 }
 
+// origin returns where a request came from, and the trunk of that, if it is of one.
+func (ua *UA) origin(req *stack.Request) (source netip.AddrPort, trunk string, ok bool) {
+	source, _ = netip.ParseAddrPort(req.Source())
+	source = unmap(source)
+	trunk, ok = ua.handler.Trunk(source, stack.NetworkToLower(req.Transport()))
+	return source, trunk, ok
+}
+
 func (ua *UA) handleInvite(req *stack.Request, tx *stack.ServerTx) {
-	source, _ := netip.ParseAddrPort(req.Source())
-	trunk, ok := ua.handler.Trunk(unmap(source))
+	source, trunk, ok := ua.origin(req)
 	if !ok { // reloaded meanwhile
 		ua.respond(tx, req, 403, "Forbidden")
 		ua.await(tx, nil)

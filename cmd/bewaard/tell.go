@@ -20,9 +20,19 @@ func tell(w io.Writer, r *store.Row) error {
 	} else {
 		t.line("parties", "no longer known: their numbers went with the expiry")
 	}
+	for _, j := range r.Joined {
+		from := ""
+		if j.Call != "" {
+			from = " from call " + j.Call
+		}
+		t.line("joined", "%s (%s) for the %s at %s%s", j.Number, j.Trunk, j.Leg, instant(j.At), from)
+	}
 	t.line("times", "began %s%s%s", instant(r.Began), then(", connected ", r.Answered), then(", ended ", r.Ended))
 	if r.Outcome != "" {
 		t.line("outcome", "%s: %s, by %s, SIP status %d", r.Outcome, r.Cause, r.EndedBy, r.SIPStatus)
+	}
+	if r.ContinuedIn != "" {
+		t.line("", "a party went over to call %s", r.ContinuedIn)
 	}
 	if r.Purpose != "" {
 		t.line("purpose", "%s, on the basis of %s, by rule %q of policy %.12s", r.Purpose, r.Basis, r.Rule, r.Policy)

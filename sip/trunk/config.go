@@ -44,6 +44,9 @@ type Config struct {
 	// Peers are where calls to the trunk go, the first that answers; calls from it may come
 	// from any of them.
 	Peers []PeerURI `yaml:"peers"`
+	// Sources are addresses and prefixes that calls from the trunk may come from besides:
+	// they are neither called nor pinged. Default: none.
+	Sources []Source `yaml:"sources"`
 	// Route names the trunk that calls from this one go to. It is needed only where the
 	// other side has more than one. Default: the other side's trunk.
 	Route string `yaml:"route"`
@@ -183,6 +186,7 @@ func Validate(trunks map[string]Config) []error {
 			fault("route: leads back to the trunk itself")
 		}
 	}
+	faults = append(faults, validateSources(trunks)...)
 	if sides[Internal]+sides[External] < len(trunks) {
 		return faults // where calls go is not to be told before every side is
 	}

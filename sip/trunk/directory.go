@@ -51,14 +51,19 @@ type Directory struct {
 
 // addresses is one look-up's result; it does not change.
 type addresses struct {
-	exact   map[netip.AddrPort]string // the trunk of a source
-	host    map[netip.Addr]string     // the trunk of an address, "" where several share it
-	targets map[string][]target       // by trunk, in the order of the configuration
-	found   map[PeerURI][]target      // what the look-up of each peer gave
+	origins origins
+	lapsed  origins              // of addresses that were named before
+	named   map[key]time.Time    // when an address was last named as a trunk's
+	targets map[string][]target  // by trunk, in the order of the configuration
+	found   map[PeerURI][]target // what the look-up of each peer gave
 }
 
 // refreshInterval is how often names of peers are looked up again.
 const refreshInterval = time.Minute
+
+// lapseTime is how long calls may still come from an address that a peer's name does not stand
+// for any more: a carrier's rotation names some of its nodes at a time, and all of them call.
+const lapseTime = 6 * time.Hour
 
 // New makes a directory. It knows nobody before Refresh.
 func New(trunks map[string]Config, parts Parts) *Directory {
@@ -97,10 +102,12 @@ func (d *Directory) Run(ctx context.Context) {
 // Refresh looks every peer up. A name that cannot be found keeps what was found before: a
 // resolver that fails makes nobody a stranger.
 func (d *Directory) Refresh(ctx context.Context) {
-	before := d.now.Load()
-	next := &addresses{exact: map[netip.AddrPort]string{}, host: map[netip.Addr]string{}, targets: map[string][]target{}, found: map[PeerURI][]target{}}
+	before, now := d.now.Load(), time.Now()
+	next := &addresses{origins: newOrigins(), lapsed: newOrigins(), named: map[key]time.Time{}, targets: map[string][]target{}, found: map[PeerURI][]target{}}
 	for _, name := range slices.Sorted(maps.Keys(d.trunks)) {
-		for i, peer := range d.trunks[name].Peers {
+		c := d.trunks[name]
+		next.origins.addRanges(name, c)
+		for i, peer := range c.Peers {
 			targets, err := d.resolve(ctx, peer)
 			if err != nil {
 				targets = before.found[peer]
@@ -109,35 +116,30 @@ func (d *Directory) Refresh(ctx context.Context) {
 			next.found[peer] = targets
 			for _, t := range targets {
 				t.uri, t.rank[0] = peer, cmp.Or(int(peer.Priority), i+1)
-				next.add(name, t)
+				next.origins.add(name, c, t.peer.Addr)
+				next.named[key{name, t.peer.Addr}] = now
+				next.targets[name] = append(next.targets[name], t)
 			}
+		}
+	}
+	for k, at := range before.named {
+		if _, still := next.named[k]; !still && now.Sub(at) < lapseTime {
+			next.lapsed.add(k.trunk, d.trunks[k.trunk], k.addr)
+			next.named[k] = at
 		}
 	}
 	d.now.Store(next)
 	d.watch(next)
 }
 
-func (a *addresses) add(trunk string, t target) {
-	addr := t.peer.Addr
-	a.exact[addr] = trunk
-	if other, taken := a.host[addr.Addr()]; taken && other != trunk {
-		a.host[addr.Addr()] = ""
-	} else {
-		a.host[addr.Addr()] = trunk
-	}
-	a.targets[trunk] = append(a.targets[trunk], t)
-}
-
-// Trunk names the trunk of a source: by address and port, else by the address alone where
-// only one trunk has it (a peer may send from another port than it listens on). It is
-// asked for every datagram.
-func (d *Directory) Trunk(source netip.AddrPort) (string, bool) {
+// Trunk names the trunk that a message is from, by where it comes from and by what. It is asked
+// for every datagram.
+func (d *Directory) Trunk(source netip.AddrPort, transport string) (string, bool) {
 	now := d.now.Load()
-	if name, ok := now.exact[source]; ok {
+	if name, ok := now.origins.trunk(source, transport); ok {
 		return name, true
 	}
-	name := now.host[source.Addr()]
-	return name, name != ""
+	return now.lapsed.trunk(source, transport)
 }
 
 // Targets returns where calls to a trunk go, in the order in which one call tries them: by

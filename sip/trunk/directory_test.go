@@ -88,7 +88,7 @@ func TestTrunkOfSource(t *testing.T) {
 			"10.0.0.5:5060": "pbx", "10.0.0.5:40000": "pbx", "203.0.113.3:40000": "carrier",
 			"10.0.0.9:5060": "one", "10.0.0.9:5080": "other", "10.0.0.9:40000": "", "192.0.2.1:5060": "",
 		} {
-			if got, ok := d.Trunk(netip.MustParseAddrPort(source)); got != want || ok != (want != "") {
+			if got, ok := d.Trunk(netip.MustParseAddrPort(source), "tcp"); got != want || ok != (want != "") {
 				t.Errorf("%s: got %q, %v, want %q", source, got, ok, want)
 			}
 		}
@@ -99,9 +99,107 @@ func TestTrunkOfSource(t *testing.T) {
 		t.Errorf("got targets %q", got)
 	}
 	source := netip.MustParseAddrPort("192.0.2.1:5060")
-	if n := testing.AllocsPerRun(100, func() { d.Trunk(source) }); n != 0 {
+	if n := testing.AllocsPerRun(100, func() { d.Trunk(source, "udp") }); n != 0 {
 		t.Errorf("got %v allocations a look-up, want 0: it is asked for every datagram", n)
 	}
+}
+
+// A trunk's messages come by no weaker transport than its peers': what is TLS for us is not
+// served in clear, where its address can be feigned.
+func TestTrunkOfTransport(t *testing.T) {
+	d := newDirectory(t, map[string]Config{
+		"plain":  {Side: Internal, Peers: peers(t, "sip:10.0.0.1")},
+		"stream": {Side: External, Peers: peers(t, "sip:10.0.0.2;transport=tcp")},
+		"secure": {Side: External, Peers: peers(t, "sip:10.0.0.3;transport=tls"), Sources: sourcesOf(t, "10.1.0.0/24")},
+		"mixed":  {Side: External, Peers: peers(t, "sips:10.0.0.4", "sip:10.0.0.5;transport=tcp")},
+		"other":  {Side: External, Peers: peers(t, "sip:10.0.0.3:5070")}, // shares an address with secure
+	}, &zone{}, nil)
+	for source, want := range map[string][3]string{
+		"10.0.0.1:5060": {"plain", "plain", "plain"}, "10.0.0.2:5060": {"", "stream", "stream"}, "10.0.0.3:5061": {"other", "other", "secure"},
+		"10.1.0.7:5061": {"", "", "secure"}, "10.0.0.4:5061": {"", "mixed", "mixed"}, "10.0.0.5:9": {"", "mixed", "mixed"}, "10.0.0.3:9": {"other", "other", ""},
+	} {
+		for i, transport := range transports {
+			if got, ok := d.Trunk(netip.MustParseAddrPort(source), transport); got != want[i] || ok != (want[i] != "") {
+				t.Errorf("%s by %s: got %q, %v, want %q", source, transport, got, ok, want[i])
+			}
+		}
+	}
+}
+
+func sourcesOf(t testing.TB, texts ...string) []Source {
+	t.Helper()
+	list := make([]Source, len(texts))
+	for i, text := range texts {
+		if err := list[i].UnmarshalText([]byte(text)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return list
+}
+
+// Calls may come from a trunk's sources, which are not called; another trunk's peer in them is
+// that trunk's.
+func TestSources(t *testing.T) {
+	d := newDirectory(t, map[string]Config{
+		"pbx":     {Side: Internal, Peers: peers(t, "sip:198.51.100.7")},
+		"carrier": {Side: External, Peers: peers(t, "sip:203.0.113.1"), Sources: sourcesOf(t, "198.51.100.0/24", "203.0.113.99", "2001:db8::/32", "::ffff:203.0.113.98")},
+	}, &zone{}, nil)
+	for source, want := range map[string]string{
+		"198.51.100.1:5060": "carrier", "198.51.100.255:40000": "carrier", "198.51.100.7:9": "pbx", "203.0.113.99:5060": "carrier", "203.0.113.98:1": "carrier",
+		"[2001:db8::5]:5060": "carrier", "198.51.101.1:5060": "", "203.0.113.97:5060": "", "[2001:db9::5]:5060": "",
+	} {
+		if got, ok := d.Trunk(netip.MustParseAddrPort(source), "udp"); got != want || ok != (want != "") {
+			t.Errorf("%s: got %q, %v, want %q", source, got, ok, want)
+		}
+	}
+	if got := addrs(d.Targets("carrier")); got != "udp:203.0.113.1:5060" {
+		t.Errorf("got targets %q, want the peer alone", got)
+	}
+	for _, text := range []string{"", "x", "198.51.100.7/24", "198.51.100.0/33", "::ffff:10.0.0.0/104", "fe80::1%eth0", "10.0.0.5:5060"} {
+		if err := new(Source).UnmarshalText([]byte(text)); err == nil {
+			t.Errorf("got %q taken for a source", text)
+		}
+	}
+}
+
+// Calls may come for six hours from an address that a peer's name does not stand for any more,
+// but go to it no more; who has the address by then comes first.
+func TestRotation(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		z := &zone{hosts: map[string][]string{"trunk.example": {"203.0.113.3"}, "other.example": {"203.0.113.9"}}}
+		d := newDirectory(t, map[string]Config{
+			"carrier": {Side: External, Peers: peers(t, "sip:trunk.example:5060;transport=tcp")}, "other": {Side: External, Peers: peers(t, "sip:other.example:5060;transport=tcp")},
+		}, z, nil)
+		of := func(transport, want string) {
+			t.Helper()
+			if got, _ := d.Trunk(netip.MustParseAddrPort("203.0.113.3:40000"), transport); got != want {
+				t.Errorf("got %q, want %q", got, want)
+			}
+		}
+		z.hosts["trunk.example"] = []string{"203.0.113.4"}
+		for range 6*60 - 1 {
+			time.Sleep(time.Minute)
+			d.Refresh(t.Context())
+			of("tcp", "carrier")
+		}
+		of("udp", "")
+		if got := addrs(d.Targets("carrier")); got != "tcp:203.0.113.4:5060" {
+			t.Errorf("got targets %q, want what the name stands for", got)
+		}
+		z.hosts["other.example"] = []string{"203.0.113.3"}
+		d.Refresh(t.Context())
+		of("tcp", "other")
+		z.hosts["other.example"] = []string{"203.0.113.9"}
+		time.Sleep(time.Minute)
+		d.Refresh(t.Context())
+		of("tcp", "other") // and the carrier's lapsed this minute
+		time.Sleep(lapseTime)
+		d.Refresh(t.Context())
+		of("tcp", "")
+		if n := len(d.now.Load().named); n != 2 {
+			t.Errorf("got %d addresses remembered, want 2", n)
+		}
+	})
 }
 
 // SRV records come before the host, where no port is written; their priorities and the
@@ -149,7 +247,7 @@ func TestServicesAreRemembered(t *testing.T) {
 	if got := addrs(d.Targets("carrier")); got != "udp:192.0.2.1:5070" {
 		t.Errorf("got %q while SRV cannot be looked up, want what was known", got)
 	}
-	if _, known := d.Trunk(netip.MustParseAddrPort("198.51.100.80:5060")); known {
+	if _, known := d.Trunk(netip.MustParseAddrPort("198.51.100.80:5060"), "udp"); known {
 		t.Error("got the domain's web server for a peer")
 	}
 }
@@ -253,6 +351,24 @@ func TestHealth(t *testing.T) {
 	})
 }
 
+// Whether a peer is up is not said before it was asked, which is soon: one that is not there
+// at the start is down at once.
+func TestHealthAtFirst(t *testing.T) {
+	inBubble(t, func(t *testing.T, d *Directory, a *answering) {
+		if n := testutil.CollectAndCount(d.metrics.up); n != 0 {
+			t.Errorf("got %d peers up or down before any was asked, want none", n)
+		}
+		a.set("10.0.0.5", true)
+		time.Sleep(firstPing)
+		synctest.Wait()
+		for peer, want := range map[string]float64{"10.0.0.5": 0, "10.0.0.6": 1} {
+			if got := testutil.ToFloat64(d.metrics.up.WithLabelValues("pbx", peer)); got != want {
+				t.Errorf("got bewaard_trunk_up %v of %s, want %v", got, peer, want)
+			}
+		}
+	})
+}
+
 // One lost ping is no outage; a call that found the peer out is believed at once, and so
 // is one that was answered.
 func TestHealthByCalls(t *testing.T) {
@@ -328,6 +444,24 @@ func TestLimits(t *testing.T) {
 	})
 }
 
+// Emergency calls leave what may come in a second to the others.
+func TestEmergencyCallsTakeNoRate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDirectory(t, map[string]Config{"pbx": {Side: Internal, Peers: peers(t, "sip:10.0.0.5"), CallsPerSecond: 2, SourceCallsPerSecond: 2}}, &zone{}, nil)
+		from := netip.MustParseAddr("10.0.0.5")
+		for i := range 10 {
+			if err := d.Admit("pbx", from, true); err != nil {
+				t.Errorf("got %v for emergency call %d", err, i)
+			}
+		}
+		for i := range 2 {
+			if err := d.Admit("pbx", from, false); err != nil {
+				t.Errorf("got %v for call %d after emergency calls", err, i)
+			}
+		}
+	})
+}
+
 // Addresses that call once leave no memory behind.
 func TestSourcesAreForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -366,6 +500,47 @@ func TestValidate(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("faults (-want +got):\n%s\n%v", diff, faults)
 	}
+}
+
+// Sources that are too wide, or two trunks', are faults.
+func TestValidateSources(t *testing.T) {
+	faults := Validate(map[string]Config{
+		"a":   {Side: External, Peers: peers(t, "sip:10.0.0.1"), Route: "pbx", Sources: sourcesOf(t, "0.0.0.0/0", "198.51.100.0/24", "198.51.100.0/25", "::/0")},
+		"b":   {Side: External, Peers: peers(t, "sip:10.0.0.2"), Route: "pbx", Sources: sourcesOf(t, "198.51.100.200", "203.0.113.0/24", "2001:db8::/32")},
+		"pbx": {Side: Internal, Peers: peers(t, "sip:10.0.0.3"), Route: "a", Sources: sourcesOf(t, "10.0.0.0/8", "fd00::/48")},
+	})
+	var got []string
+	for _, fault := range faults {
+		got = append(got, fault.Error())
+	}
+	want := []string{
+		"a.sources[0]: 0.0.0.0/0 is wider than a /8, or a /24 of IPv6: whoever is in it could place calls",
+		"a.sources[3]: ::/0 is wider than a /8, or a /24 of IPv6: whoever is in it could place calls",
+		"b.sources[0]: 198.51.100.200/32 overlaps 0.0.0.0/0, which is trunk a's",
+		"b.sources[1]: 203.0.113.0/24 overlaps 0.0.0.0/0, which is trunk a's",
+		"b.sources[2]: 2001:db8::/32 overlaps ::/0, which is trunk a's",
+		"pbx.sources[0]: 10.0.0.0/8 overlaps 0.0.0.0/0, which is trunk a's",
+		"pbx.sources[1]: fd00::/48 overlaps ::/0, which is trunk a's",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("faults (-want +got):\n%s", diff)
+	}
+}
+
+// Anything may stand for a source; what is taken is written as it is read.
+func FuzzSource(f *testing.F) {
+	for _, seed := range []string{"10.0.0.0/8", "10.0.0.5", "::ffff:10.0.0.5", "2001:db8::/32", "10.0.0.5/24", "fe80::1%eth0", ""} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		var s, again Source
+		if s.UnmarshalText([]byte(text)) != nil {
+			return
+		}
+		if err := again.UnmarshalText([]byte(s.String())); err != nil || again != s {
+			t.Errorf("got %v, %v of %q written as %q, want %v", again, err, text, s, s)
+		}
+	})
 }
 
 // Anything may stand for a peer; what is taken is written as it is read.

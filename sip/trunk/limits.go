@@ -17,7 +17,8 @@ var (
 // reasons are the errors' names in metrics.
 var reasons = map[error]string{ErrFull: "full", ErrTooFast: "rate", ErrSourceTooFast: "source_rate"}
 
-// limits count calls. Emergency calls are counted and never refused.
+// limits count calls. Emergency calls are never refused: they have places like others, so that
+// what is left is known, but take nothing of the rates.
 type limits struct {
 	trunks  map[string]Config
 	metrics *metrics
@@ -40,6 +41,9 @@ func newLimits(trunks map[string]Config, m *metrics) *limits {
 // Admit takes a new call from a trunk's address into account, and says why it is one too
 // many.
 func (d *Directory) Admit(trunk string, from netip.Addr, emergency bool) error {
+	if emergency {
+		return nil
+	}
 	l := d.limits
 	c := l.trunks[trunk]
 	l.mu.Lock()
@@ -59,7 +63,7 @@ func (d *Directory) Admit(trunk string, from netip.Addr, emergency bool) error {
 	if c.SourceCallsPerSecond > 0 && !l.source(source{trunk, from}, c.SourceCallsPerSecond, now) {
 		refused = ErrSourceTooFast
 	}
-	if refused == nil || emergency {
+	if refused == nil {
 		return nil
 	}
 	l.metrics.refused.WithLabelValues(trunk, reasons[refused]).Inc()

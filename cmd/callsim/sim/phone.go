@@ -80,7 +80,7 @@ func (p *Phone) Close() error {
 func (p *Phone) Lines() <-chan *Line { return p.lines }
 
 // Trunk lets everybody call: sip.Handler.
-func (p *Phone) Trunk(netip.AddrPort) (string, bool) { return "peer", true }
+func (p *Phone) Trunk(netip.AddrPort, string) (string, bool) { return "peer", true }
 
 // Settings are none: sip.Handler.
 func (p *Phone) Settings(string) sip.Settings { return sip.Settings{} }
