@@ -269,7 +269,7 @@ func (c *Call) ringback() {
 // connected takes the callee's answer.
 func (c *Call) connected(e sip.Event) *End {
 	callee := c.parties[rtp.Callee]
-	callee.answered = true
+	callee.answered, callee.privacy = true, privacyOf(e.Headers)
 	if callee.identity.User != c.parties[rtp.Caller].leg.Called() {
 		c.joined(rtp.Callee, "")
 	}

@@ -82,6 +82,22 @@ func privacyOf(headers []sip.Header) string {
 	return strings.Join(wishes, ";")
 }
 
+// shown returns how a party is shown to one that comes into its call: with the privacy it asked
+// for, and outside the trust domain, where nobody is bound to heed that, without its number.
+func (p *party) shown(trusted bool) (sip.Party, []sip.Header) {
+	if p.privacy == "" {
+		return p.identity, nil
+	}
+	who := p.identity
+	withheld := func(wish string) bool {
+		return slices.Contains([]string{"user", "header", "id"}, strings.ToLower(strings.TrimSpace(wish)))
+	}
+	if !trusted && slices.ContainsFunc(strings.Split(p.privacy, ";"), withheld) {
+		who = sip.Party{Display: "Anonymous", User: "anonymous", Host: "anonymous.invalid"} // RFC 3323 §4.1.1.3
+	}
+	return who, []sip.Header{{Name: "Privacy", Value: p.privacy}}
+}
+
 // hidden reports whether a host is not to be told beyond its trunk: it is one of its peers, or
 // an address within a site.
 func (m *Manager) hidden(name, host string) bool {

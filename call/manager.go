@@ -194,8 +194,8 @@ func newCall(m *Manager, leg *sip.Leg) *Call {
 	c := &Call{manager: m, id: store.NewID(), began: time.Now().UTC(), log: m.log, letters: newLetters()}
 	to, _ := m.trunks.Route(leg.Trunk())
 	c.parties = [2]*party{newParty(leg.Trunk(), leg.From()), newParty(to, sip.Party{User: leg.Called()})}
-	c.parties[rtp.Caller].leg = leg
-	c.parties[rtp.Caller].vouched = m.vouches(leg)
+	caller := c.parties[rtp.Caller]
+	caller.leg, caller.vouched, caller.privacy = leg, m.vouches(leg), privacyOf(leg.Passed())
 	c.owned = append(c.owned, leg)
 	return c
 }

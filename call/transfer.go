@@ -25,6 +25,7 @@ import (
 type transfer struct {
 	leg    rtp.Leg // whose place
 	party  *party  // who is dialled; nil while another call is asked
+	event  string  // of the NOTIFYs to it
 	silent bool    // the party wants no NOTIFY (RFC 4488)
 	gone   bool    // it hung up meanwhile
 	timer  *time.Timer
@@ -112,7 +113,7 @@ func (c *Call) terminateRefer(leg rtp.Leg, r *sip.Request) {
 		return
 	}
 	r.Reply(202, "Accepted")
-	c.transfer = &transfer{leg: leg, silent: strings.EqualFold(r.Header("Refer-Sub"), "false"), timer: time.NewTimer(ringTimeout)}
+	c.transfer = &transfer{leg: leg, event: r.Event, silent: strings.EqualFold(r.Header("Refer-Sub"), "false"), timer: time.NewTimer(ringTimeout)}
 	c.notify("SIP/2.0 100 Trying", false)
 	if asked {
 		return
@@ -176,15 +177,15 @@ func (c *Call) dialTransfer(target sip.ReferTarget, referredBy string) error {
 		return fmt.Errorf("call %s over %v: the call's media is of the other IP version", name, t.party.address)
 	}
 	cfg := c.manager.cfg.Trunks[name]
-	var headers []sip.Header
+	from, headers := other.shown(cfg.Trusts() || emergency)
 	if referredBy != "" {
-		headers = c.manager.pass(border{c.parties[t.leg].trunk, name, known}, []sip.Header{{Name: "Referred-By", Value: referredBy}})
+		headers = append(headers, c.manager.pass(border{c.parties[t.leg].trunk, name, known}, []sip.Header{{Name: "Referred-By", Value: referredBy}})...)
 	}
 	if target.Replaces != "" {
 		headers = append(headers, sip.Header{Name: "Replaces", Value: target.Replaces})
 	}
 	t.party.leg, err = c.manager.ua.Invite(sip.Invite{
-		Peer: peers[0], Trunk: name, Called: target.User, From: other.identity, Headers: headers, MaxForwards: 69,
+		Peer: peers[0], Trunk: name, Called: target.User, From: from, Headers: headers, MaxForwards: 69,
 		Body: c.describeTo(t.party, t.leg, offer), Credentials: credentials(cfg),
 	})
 	return err
@@ -227,7 +228,7 @@ func (c *Call) notify(status string, final bool) {
 	}
 	c.parties[t.leg].leg.Ask(&sip.Request{
 		Method: "NOTIFY", ContentType: "message/sipfrag;version=2.0", Body: []byte(status + "\r\n"),
-		Headers: []sip.Header{{Name: "Event", Value: "refer"}, {Name: "Subscription-State", Value: state}},
+		Headers: []sip.Header{{Name: "Event", Value: t.event}, {Name: "Subscription-State", Value: state}},
 	})
 }
 
@@ -264,7 +265,7 @@ func (c *Call) replace(e sip.Event) *End {
 			t.hangup(488, "Not Acceptable Here")
 			return c.stay("SIP/2.0 488 Not Acceptable Here")
 		}
-		t.party.answered, t.party.described = true, answer
+		t.party.answered, t.party.described, t.party.privacy = true, answer, privacyOf(e.Headers)
 		return c.adopt(t.party, "")
 	case sip.Rejected:
 		return c.stay(fmt.Sprintf("SIP/2.0 %d %s", e.Code, e.Reason))

@@ -65,6 +65,7 @@ func (l *Leg) meet(req *stack.Request, res *stack.Response) *stack.Request {
 	defer l.mu.Unlock()
 	l.localSeq++
 	again.CSeq().SeqNo = l.localSeq
+	l.referrals.again(req.CSeq().SeqNo, l.localSeq)
 	return again
 }
 
@@ -77,6 +78,8 @@ type Request struct {
 	Body        []byte
 	// For is the other party's request that this one passes on, nil for none.
 	For *Request
+	// Event is what the NOTIFYs about a REFER that came have to say.
+	Event string
 
 	once    sync.Once
 	respond func(code int, reason string, headers []Header)
@@ -111,6 +114,7 @@ func (l *Leg) handleRequest(req *stack.Request, tx *stack.ServerTx) {
 			r.Headers = append(r.Headers, Header{name, v})
 		}
 	}
+	l.refer(r, req.CSeq().SeqNo)
 	if ct := req.ContentType(); ct != nil {
 		r.ContentType = ct.Value()
 	}
@@ -142,6 +146,11 @@ func (l *Leg) Ask(r *Request) {
 	req := l.request(d, stack.RequestMethod(r.Method))
 	if r.Method == "REFER" || r.Method == "NOTIFY" { // they may set a target (RFC 6665 §4.1.2.3)
 		req.AppendHeader(contactOf(l.contact, l.Peer().Transport))
+	}
+	if r.Method == "REFER" && r.For != nil {
+		l.mu.Lock()
+		l.referrals.pass(req.CSeq().SeqNo, r.For.Event)
+		l.mu.Unlock()
 	}
 	for _, h := range r.Headers {
 		req.AppendHeader(stack.NewHeader(h.Name, h.Value))
