@@ -120,7 +120,7 @@ func (c *Call) replaces(headers []sip.Header) ([]sip.Header, error) {
 		if h.Name != "Replaces" {
 			continue
 		}
-		value, err := c.manager.ua.Replaces(h.Value)
+		value, err := c.manager.ua.Replaces(c.parties[rtp.Caller].trunk, h.Value)
 		if err != nil {
 			return nil, err
 		}

@@ -1,6 +1,7 @@
 package call
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -85,8 +86,12 @@ func (c *Call) passRefer(leg rtp.Leg, r *sip.Request) {
 		if h.Name != "Refer-To" {
 			continue
 		}
-		value, err := c.manager.ua.ReferTo(h.Value, to.leg)
-		if err != nil {
+		value, err := c.manager.ua.ReferTo(c.parties[leg].trunk, h.Value, to.leg)
+		switch {
+		case errors.Is(err, sip.ErrNoDialog):
+			r.Reply(404, "No Such Dialog")
+			return
+		case err != nil:
 			r.Reply(400, "Bad Refer-To")
 			return
 		}
@@ -102,7 +107,7 @@ func (c *Call) terminateRefer(leg rtp.Leg, r *sip.Request) {
 		r.Reply(400, "Bad Refer-To")
 		return
 	}
-	asked := target.Replaces != "" && c.ask(target.Replaces)
+	asked := target.Replaces != "" && c.ask(c.parties[leg].trunk, target.Replaces)
 	if _, own := c.wayTo(leg, target); target.Replaces != "" && !asked && !own { // a dialog of ours, and it is gone
 		r.Reply(404, "No Such Dialog")
 		return
@@ -119,10 +124,10 @@ func (c *Call) terminateRefer(leg rtp.Leg, r *sip.Request) {
 	}
 }
 
-// ask asks the call that has the dialog which Replaces names for the party at its other
-// end, and reports whether there is such a call.
-func (c *Call) ask(replaces string) bool {
-	named := c.manager.ua.Named(replaces)
+// ask asks the call that has the dialog which a trunk's Replaces names for the party at its
+// other end, and reports whether there is such a call.
+func (c *Call) ask(name, replaces string) bool {
+	named := c.manager.ua.Named(name, replaces)
 	owner := c.manager.owner(named)
 	return owner != nil && owner != c && owner.letters.send(letter{kind: asked, from: c, leg: named})
 }

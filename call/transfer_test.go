@@ -180,6 +180,25 @@ func TestReplacesIsTranslated(t *testing.T) {
 	})
 }
 
+// A dialog is nobody's to name but its own trunk's: the carrier's is not for the PBX to take
+// over or to learn of, nor the PBX's for the carrier.
+func TestReplacesOfAnotherTrunk(t *testing.T) {
+	for _, mode := range []string{trunk.Terminate, trunk.Pass} {
+		plainly(t, func(pbx, _ *trunk.Config) { pbx.Refer = mode }, func(b *bubble) {
+			first, toPBX := b.talking(offered, answeredWith)
+			name := func(d *dialog) string {
+				return d.CallID + ";to-tag=" + tagOf(d.Remote) + ";from-tag=" + tagOf(d.Local)
+			}
+			invite := b.carrier.Invite("+31205550100", offered, "Replaces: "+name(toPBX)+"\r\n")
+			b.carrier.Expect("SIP/2.0 100")
+			b.carrier.Transaction("ACK", invite, b.carrier.Expect("SIP/2.0 481").Header("To"))
+			toPBX.send("REFER", "Refer-To: <sip:+31301234567@192.0.2.1?Replaces="+url.QueryEscape(name(first))+">\r\n", "")
+			b.pbx.Expect("SIP/2.0 404")
+			b.over(toPBX)
+		})
+	}
+}
+
 // An offer that is under way as a transfer completes does not keep the parties apart: who
 // stays is to make its own again, and answers the one of who left to us.
 func TestOfferUnderWayAtTransfer(t *testing.T) {

@@ -22,10 +22,10 @@ type ReferTarget struct {
 	Replaces string
 }
 
-var (
-	errReferTo  = errors.New("Refer-To is not a URI that can be called")
-	errNoDialog = errors.New("Replaces names no dialog of ours")
-)
+// ErrNoDialog says that a Replaces header names no dialog that the trunk has with us.
+var ErrNoDialog = errors.New("Replaces names no dialog of ours")
+
+var errReferTo = errors.New("Refer-To is not a URI that can be called")
 
 // ParseReferTo reads the value of a Refer-To header.
 func ParseReferTo(v string) (ReferTarget, error) {
@@ -55,8 +55,9 @@ func ParseReferTo(v string) (ReferTarget, error) {
 	return t, nil
 }
 
-// Named returns the leg that a Replaces header names (RFC 3891 §3), nil for none.
-func (ua *UA) Named(replaces string) *Leg {
+// Named returns the leg that a Replaces header of a trunk's names (RFC 3891 §3), nil for none.
+// Another trunk's are not the peer's to name.
+func (ua *UA) Named(trunk, replaces string) *Leg {
 	callID, params, _ := strings.Cut(replaces, ";")
 	var toTag, fromTag string
 	for p := range strings.SplitSeq(params, ";") {
@@ -68,7 +69,7 @@ func (ua *UA) Named(replaces string) *Leg {
 		}
 	}
 	l := ua.leg(toTag)
-	if l == nil || l.callID != strings.TrimSpace(callID) {
+	if l == nil || l.trunk != trunk || l.callID != strings.TrimSpace(callID) {
 		return nil
 	}
 	l.mu.Lock()
@@ -79,35 +80,35 @@ func (ua *UA) Named(replaces string) *Leg {
 	return l
 }
 
-// Replaces translates a Replaces header that names a leg of ours: it then names, as that
-// side knows it, the dialog of the leg that it is joined to.
-func (ua *UA) Replaces(v string) (string, error) {
-	_, replaces, err := ua.joined(v)
+// Replaces translates a trunk's Replaces header that names a leg of ours: it then names, as
+// that side knows it, the dialog of the leg that it is joined to.
+func (ua *UA) Replaces(trunk, v string) (string, error) {
+	_, replaces, err := ua.joined(trunk, v)
 	return replaces, err
 }
 
-// joined returns the leg that the named one is joined to, and what names its dialog at its
-// peer.
-func (ua *UA) joined(replaces string) (*Leg, string, error) {
-	named := ua.Named(replaces)
+// joined returns the leg that the one which a trunk names is joined to, and what names its
+// dialog at its peer.
+func (ua *UA) joined(trunk, replaces string) (*Leg, string, error) {
+	named := ua.Named(trunk, replaces)
 	if named == nil {
-		return nil, "", errNoDialog
+		return nil, "", ErrNoDialog
 	}
 	l := named.partner.Load()
 	if l == nil {
-		return nil, "", errNoDialog
+		return nil, "", ErrNoDialog
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.dialog.remoteTag == "" || l.state == over {
-		return nil, "", errNoDialog
+		return nil, "", ErrNoDialog
 	}
 	return l, fmt.Sprintf("%s;to-tag=%s;from-tag=%s", l.callID, l.dialog.remoteTag, l.localTag), nil
 }
 
-// ReferTo translates a Refer-To header for the peer of another leg: the number at that
+// ReferTo translates a trunk's Refer-To header for the peer of another leg: the number at that
 // peer's side, and a dialog of ours by the name that it has there.
-func (ua *UA) ReferTo(v string, to *Leg) (string, error) {
+func (ua *UA) ReferTo(trunk, v string, to *Leg) (string, error) {
 	t, err := ParseReferTo(v)
 	if err != nil {
 		return "", err
@@ -116,7 +117,7 @@ func (ua *UA) ReferTo(v string, to *Leg) (string, error) {
 		target := targetOf(Invite{Called: t.User, Peer: to.Peer()})
 		return "<" + target.String() + ">", nil
 	}
-	l, replaces, err := ua.joined(t.Replaces)
+	l, replaces, err := ua.joined(trunk, t.Replaces)
 	if err != nil {
 		return "", err
 	}

@@ -146,6 +146,9 @@ func (s *stream) next() error {
 			s.refuse(message, err)
 			return nil
 		}
+		if s.ua.intrudes(message, s.source, s.transport) {
+			return nil
+		}
 	}
 	s.ready = message
 	return nil

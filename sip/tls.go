@@ -187,7 +187,7 @@ func (ua *UA) serverTLS() *tls.Config {
 		MinVersion: tls.VersionTLS12,
 		GetConfigForClient: func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 			source, _ := addrPort(hello.Conn.RemoteAddr())
-			trunk, _ := ua.handler.Trunk(source, "tls")
+			trunk, _ := ua.trunk(source, "tls")
 			certificate, authorities, cfg, err := ua.loadIdentity(trunk)
 			if err != nil {
 				return nil, err

@@ -39,6 +39,7 @@ type UA struct {
 
 	routes          routes
 	strangers       strangers
+	hops            hops
 	dropped, banned seldom // what is said of them
 	complaints      seldom // about messages that cannot be read
 	streams         streams
@@ -75,6 +76,7 @@ func New(cfg Config, handler Handler, log *slog.Logger, registry prometheus.Regi
 		dialling: map[netip.AddrPort]chan struct{}{}, identities: map[TLS]*identity{}, small: map[netip.AddrPort]time.Time{},
 		routes: routes{waiting: map[netip.AddrPort]map[chan error]bool{}}, streams: streams{of: map[netip.Addr]int{}},
 	}
+	ua.hops.legs = map[hop]*lead{}
 	ua.strangers = strangers{cfg: ua.cfg.Ban, known: map[netip.Addr]*stranger{}}
 	ua.handOvers = map[string]*handOver{"tcp": newHandOver(ua.done), "tls": newHandOver(ua.done)}
 	ua.metrics = newMetrics(registry, ua.Legs, ua.strangers.count)
@@ -166,7 +168,7 @@ func (ua *UA) stamp(msg stack.Message) {
 	received(req)
 	to := req.To()
 	if tag, has := to.Params.Get("tag"); has {
-		if leg := ua.leg(tag); leg != nil && req.CSeq() != nil {
+		if leg := ua.leg(tag); leg != nil && req.CSeq() != nil && leg.isFrom(req) {
 			leg.order.arrive(req, req.IsAck() && leg.awaits(req))
 		}
 		return
@@ -310,12 +312,15 @@ func mergeKey(req *stack.Request) string {
 func (ua *UA) handleInDialog(req *stack.Request, tx *stack.ServerTx) {
 	tag, _ := req.To().Params.Get("tag")
 	leg := ua.leg(tag)
-	if leg != nil && leg.matches(req) {
+	if leg != nil && leg.isFrom(req) && leg.matches(req) {
 		leg.handle(req, tx)
 		return
 	}
 	if !req.IsAck() {
 		ua.respond(tx, req, 481, "Call/Transaction Does Not Exist")
+	}
+	if req.IsInvite() {
+		ua.await(tx, nil)
 	}
 }
 
