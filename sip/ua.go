@@ -41,6 +41,7 @@ type UA struct {
 	strangers  strangers
 	hops       hops
 	complaints seldom // about messages that cannot be read
+	handshakes seldom // those that failed
 	streams    streams
 	handOvers  map[string]*handOver // by transport
 
