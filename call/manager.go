@@ -146,7 +146,7 @@ func (m *Manager) ping(ctx context.Context, name string, peer sip.Peer) error {
 // Settings are what a trunk has of its own: sip.Handler.
 func (m *Manager) Settings(name string) sip.Settings {
 	cfg := m.cfg.Trunks[name]
-	return sip.Settings{Advertise: cfg.Advertise, TLS: cfg.TLS}
+	return sip.Settings{Advertise: cfg.Advertise, TLS: cfg.TLS, Hosts: cfg.Hosts()}
 }
 
 // Ready reports whether new calls are taken: sip.Handler.

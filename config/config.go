@@ -155,6 +155,12 @@ func (c *Config) validate() []policy.Fault {
 	if len(c.Trunks) == 0 {
 		faults = append(faults, policy.Fault{Path: "trunks", Message: "missing: the PBX and the carrier are one each"})
 	}
+	for name, t := range c.Trunks {
+		if t.TLS != nil && t.TLS.VerifyClient && t.TLS.CA == "" && c.SIP.TLS.CA == "" {
+			_, message, _ := strings.Cut(sip.ErrNoCA.Error(), ": ")
+			faults = append(faults, policy.Fault{Path: "trunks." + name + ".tls.verify_client", Message: message})
+		}
+	}
 	for i, rule := range c.Policy.Rules {
 		for j, name := range rule.Match.Trunk {
 			if _, ok := c.Trunks[name]; !ok && name != "" {

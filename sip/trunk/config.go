@@ -126,6 +126,15 @@ type Registration struct {
 
 const defaultPing = 30 * time.Second
 
+// Hosts are the peers', as configured.
+func (c Config) Hosts() []string {
+	hosts := make([]string, len(c.Peers))
+	for i, peer := range c.Peers {
+		hosts[i] = peer.Host
+	}
+	return hosts
+}
+
 // CarriesEarlyMedia reports whether audio reaches the trunk before the answer.
 func (c Config) CarriesEarlyMedia() bool { return c.EarlyMedia == nil || *c.EarlyMedia }
 
