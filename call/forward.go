@@ -98,14 +98,17 @@ func (p *party) shown(trusted bool) (sip.Party, []sip.Header) {
 	return who, []sip.Header{{Name: "Privacy", Value: p.privacy}}
 }
 
-// hidden reports whether a host is not to be told beyond its trunk: it is one of its peers, or
-// an address within a site.
+// hidden reports whether a host is not to be told beyond its trunk: it is one of its peers or
+// sources, or an address within a site.
 func (m *Manager) hidden(name, host string) bool {
 	addr, err := netip.ParseAddr(host)
 	if err != nil {
 		return slices.ContainsFunc(m.cfg.Trunks[name].Peers, func(p trunk.PeerURI) bool { return strings.EqualFold(p.Host, host) })
 	}
 	addr = addr.Unmap()
+	if of, _ := m.trunks.Trunk(netip.AddrPortFrom(addr, 0), "tls"); of == name { // by TLS, as by nothing else, every trunk's address is known
+		return true
+	}
 	return addr.IsPrivate() || addr.IsLoopback() || addr.IsLinkLocalUnicast() ||
 		slices.ContainsFunc(m.trunks.Targets(name), func(p sip.Peer) bool { return p.Addr.Addr() == addr })
 }
