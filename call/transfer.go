@@ -166,14 +166,13 @@ func (c *Call) dialTransfer(target sip.ReferTarget, referredBy string) error {
 	if t.party.address = c.manager.parts.Media.Address(media.Where{Known: known, Advertise: c.manager.cfg.Trunks[name].Advertise}); t.party.address.Is4() != c.media.Local(t.leg).Addr().Is4() {
 		return fmt.Errorf("call %s over %v: the call's media is of the other IP version", name, t.party.address)
 	}
-	cfg := c.manager.cfg.Trunks[name]
 	var headers []sip.Header
 	if referredBy != "" {
 		headers = append(headers, sip.Header{Name: "Referred-By", Value: referredBy})
 	}
 	t.party.leg, err = c.manager.ua.Invite(sip.Invite{
 		Peer: peers[0], Trunk: name, Called: target.User, From: other.identity, Headers: headers, MaxForwards: 69,
-		Body: c.describeTo(t.party, t.leg, offer), Credentials: credentials(cfg),
+		Body: c.describeTo(t.party, t.leg, offer), Credentials: c.manager.credentials(name),
 	})
 	return err
 }
