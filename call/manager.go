@@ -107,7 +107,7 @@ func (m *Manager) register(name string, cfg trunk.Config) {
 	}
 	if cfg.Auth != nil {
 		r.User = cmp.Or(r.User, cfg.Auth.User)
-		r.Credentials = sip.Credentials{User: cfg.Auth.User, Password: cfg.Auth.Secret}
+		r.Credentials = *m.trunks.Credentials(name)
 	}
 	r.Domain = cmp.Or(cfg.Register.Domain, r.Registrar)
 	known := false

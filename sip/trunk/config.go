@@ -102,6 +102,8 @@ type Auth struct {
 	// Password, or the file that holds it: one of the two.
 	Password     string `yaml:"password"`
 	PasswordFile string `yaml:"password_file"`
+	// Realm is the one whose challenges are answered. Default: any.
+	Realm string `yaml:"realm"`
 }
 
 // Secret returns the password. A file is read anew each time, so that it can be changed.
