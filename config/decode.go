@@ -147,6 +147,9 @@ func (d *decoder) value(path string, at position, node ast.Node, into reflect.Va
 		d.report(path, at, "anchors, aliases, tags and directives are not understood here")
 		return
 	case *ast.NullNode:
+		if into.Kind() == reflect.Slice { // nothing in it, which is not the same as no list
+			into.Set(reflect.MakeSlice(into.Type(), 0, 0))
+		}
 		if k := into.Kind(); k != reflect.Map && k != reflect.Slice && (k != reflect.Struct || isText(into)) {
 			d.report(path, at, "has no value")
 		}
