@@ -107,7 +107,7 @@ func (m *Manager) register(name string, cfg trunk.Config) {
 	}
 	if cfg.Auth != nil {
 		r.User = cmp.Or(r.User, cfg.Auth.User)
-		r.Credentials = sip.Credentials{User: cfg.Auth.User, Password: cfg.Auth.Secret}
+		r.Credentials = *m.trunks.Credentials(name)
 	}
 	r.Domain = cmp.Or(cfg.Register.Domain, r.Registrar)
 	known := false
@@ -146,7 +146,7 @@ func (m *Manager) ping(ctx context.Context, name string, peer sip.Peer) error {
 // Settings are what a trunk has of its own: sip.Handler.
 func (m *Manager) Settings(name string) sip.Settings {
 	cfg := m.cfg.Trunks[name]
-	return sip.Settings{Advertise: cfg.Advertise, TLS: cfg.TLS}
+	return sip.Settings{Advertise: cfg.Advertise, TLS: cfg.TLS, Hosts: cfg.Hosts()}
 }
 
 // Ready reports whether new calls are taken: sip.Handler.

@@ -176,8 +176,7 @@ func (c *Call) dialTransfer(target sip.ReferTarget, referredBy string) error {
 	if t.party.address = c.manager.parts.Media.Address(media.Where{Known: known, Advertise: c.manager.cfg.Trunks[name].Advertise}); t.party.address.Is4() != c.media.Local(t.leg).Addr().Is4() {
 		return fmt.Errorf("call %s over %v: the call's media is of the other IP version", name, t.party.address)
 	}
-	cfg := c.manager.cfg.Trunks[name]
-	from, headers := other.shown(cfg.Trusts() || emergency)
+	from, headers := other.shown(c.manager.cfg.Trunks[name].Trusts() || emergency)
 	if referredBy != "" {
 		headers = append(headers, c.manager.pass(border{c.parties[t.leg].trunk, name, known}, []sip.Header{{Name: "Referred-By", Value: referredBy}})...)
 	}
@@ -186,7 +185,7 @@ func (c *Call) dialTransfer(target sip.ReferTarget, referredBy string) error {
 	}
 	t.party.leg, err = c.manager.ua.Invite(sip.Invite{
 		Peer: peers[0], Trunk: name, Called: target.User, From: from, Headers: headers, MaxForwards: 69,
-		Body: c.describeTo(t.party, t.leg, offer), Credentials: credentials(cfg),
+		Body: c.describeTo(t.party, t.leg, offer), Credentials: c.manager.credentials(name),
 	})
 	return err
 }

@@ -53,6 +53,18 @@ func TestLimitsOfTrunks(t *testing.T) {
 	})
 }
 
+// A peer whose transport we do not listen on cannot be reached; it is not for want of ports.
+func TestPeerWithoutListener(t *testing.T) {
+	plainly(t, func(_, carrier *trunk.Config) { carrier.Peers[0].Transport = "tls" }, func(b *bubble) {
+		invite := b.pbx.Invite("+31612345678", offered, "")
+		b.pbx.Expect("SIP/2.0 100")
+		m := b.pbx.Expect("SIP/2.0 503")
+		b.pbx.Transaction("ACK", invite, m.Header("To"))
+		synctest.Wait()
+		b.wrote("calling", "not_recorded unreachable no_rule")
+	})
+}
+
 // A trunk that registers is known from the first answer on, with credentials, and takes its
 // leave when the daemon stops.
 func TestRegistration(t *testing.T) {

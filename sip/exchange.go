@@ -1,6 +1,7 @@
 package sip
 
 import (
+	"errors"
 	"strings"
 	"sync"
 	"time"
@@ -57,7 +58,10 @@ func (l *Leg) meet(req *stack.Request, res *stack.Response) *stack.Request {
 		return nil
 	}
 	again, err := l.auth.challenged(req, res)
-	if err != nil {
+	switch {
+	case errors.Is(err, ErrRealm): // Credentials.Heard was told
+		return nil
+	case err != nil:
 		l.ua.log.Warn("challenge not met", "trunk", l.trunk, "error", err)
 		return nil
 	}

@@ -42,6 +42,7 @@ type UA struct {
 	hops            hops
 	dropped, banned seldom // what is said of them
 	complaints      seldom // about messages that cannot be read
+	handshakes      seldom // those that failed
 	streams         streams
 	handOvers       map[string]*handOver // by transport
 

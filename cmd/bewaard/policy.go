@@ -90,15 +90,6 @@ func (e *explain) facts(cfg *config.Config) (policy.Facts, error) {
 	}, nil
 }
 
-// whys say in words for what reason a call is not recorded.
-var whys = map[string]string{
-	policy.NoRule:      "no rule matches",
-	policy.ByRule:      "the rule says so",
-	policy.IsEmergency: "it is an emergency call: neither announced, delayed nor recorded",
-	policy.IsForwarded: "nobody of ours takes part in it, and the rule gives no reason to record it still",
-	policy.IsClaimed:   "nobody of ours takes part in it, says a trunk that is not trusted, and the rule gives no reason to record it still",
-}
-
 func verdict(d policy.Decision) string {
 	if !d.Record && d.OnFailure == policy.Refuse {
 		return fmt.Sprintf("refused: %s; its row is kept for %s", whys[d.Reason], d.KeepRow)

@@ -478,6 +478,41 @@ func TestSourcesAreForgotten(t *testing.T) {
 	})
 }
 
+// Which realm is answered is told once, and which is not.
+func TestRealmsAreTold(t *testing.T) {
+	var log strings.Builder
+	d := New(map[string]Config{
+		"any":  {Auth: &Auth{User: "us", Password: "secret"}},
+		"one":  {Auth: &Auth{User: "us", Password: "secret", Realm: "carrier"}},
+		"none": {},
+	}, Parts{Log: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+		if a.Key == slog.TimeKey {
+			return slog.Attr{}
+		}
+		return a
+	}}))})
+	if c := d.Credentials("none"); c != nil {
+		t.Errorf("got %+v without an auth", c)
+	}
+	for range 3 {
+		d.Credentials("any").Heard("carrier", true)
+		d.Credentials("one").Heard("carrier", true)
+		d.Credentials("one").Heard("beyond", false)
+	}
+	want := `level=INFO msg="challenge answered, with no auth.realm set" trunk=any realm=carrier
+level=WARN msg="challenge of another realm than auth.realm not answered" trunk=one realm=beyond
+`
+	if diff := cmp.Diff(want, log.String()); diff != "" {
+		t.Errorf("log (-want +got):\n%s", diff)
+	}
+	for i := range 10 * maxRealms {
+		d.Credentials("one").Heard(strings.Repeat("x", i), false)
+	}
+	if n := len(d.realms.told); n != maxRealms {
+		t.Errorf("got %d realms remembered, want %d", n, maxRealms)
+	}
+}
+
 // Every fault is told, with its key.
 func TestValidate(t *testing.T) {
 	second := 10 * time.Millisecond
@@ -516,11 +551,7 @@ func TestValidateSources(t *testing.T) {
 	want := []string{
 		"a.sources[0]: 0.0.0.0/0 is wider than a /8, or a /24 of IPv6: whoever is in it could place calls",
 		"a.sources[3]: ::/0 is wider than a /8, or a /24 of IPv6: whoever is in it could place calls",
-		"b.sources[0]: 198.51.100.200/32 overlaps 0.0.0.0/0, which is trunk a's",
-		"b.sources[1]: 203.0.113.0/24 overlaps 0.0.0.0/0, which is trunk a's",
-		"b.sources[2]: 2001:db8::/32 overlaps ::/0, which is trunk a's",
-		"pbx.sources[0]: 10.0.0.0/8 overlaps 0.0.0.0/0, which is trunk a's",
-		"pbx.sources[1]: fd00::/48 overlaps ::/0, which is trunk a's",
+		"b.sources[0]: 198.51.100.200/32 overlaps 198.51.100.0/24, which is trunk a's",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("faults (-want +got):\n%s", diff)
