@@ -17,6 +17,7 @@ import (
 	"math/big"
 	"net"
 	"net/netip"
+	"net/url"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -282,6 +283,21 @@ func TestMutualTLS(t *testing.T) {
 	peer.Addr = server.at("tls").Addr
 	refused(with)
 	converse(t, misnamed, server, peer, someSDP)
+}
+
+// A certificate names a host by name, address, or URI.
+func TestNaming(t *testing.T) {
+	domain, _ := url.Parse("sip:carrier.example")
+	user, _ := url.Parse("sip:us@user.example")
+	c := &x509.Certificate{DNSNames: []string{"a.example"}, IPAddresses: []net.IP{net.IPv4(192, 0, 2, 1)}, URIs: []*url.URL{domain, user}}
+	for hosts, want := range map[string]bool{
+		"A.example": true, "x.example a.example": true, "192.0.2.1": true, "Carrier.example": true,
+		"": false, "user.example": false, "192.0.2.2": false, "b.example": false, "example": false,
+	} {
+		if err := naming(c, strings.Split(hosts, " ")); (err == nil) != want {
+			t.Errorf("%q: got %v, want it named: %v", hosts, err, want)
+		}
+	}
 }
 
 // A connection that is opened again in a dialog, to where the Contact says, is verified by the
