@@ -434,7 +434,7 @@ func TestPortUnreachable(t *testing.T) {
 // A stranger's connection is closed before it says anything; one that insists is banned.
 func TestStrangersConnection(t *testing.T) {
 	server := newParty(t, Config{Ban: Ban{After: 3}}, Settings{}, nil, "tcp://127.0.0.1:0")
-	server.forget127()
+	server.estrange("127.0.0.1")
 	for range 6 {
 		conn, err := net.Dial("tcp4", server.at("tcp").Addr.String())
 		if err != nil {
@@ -451,10 +451,11 @@ func TestStrangersConnection(t *testing.T) {
 	}
 }
 
-func (p *party) forget127() {
+// estrange makes an address a stranger's.
+func (p *party) estrange(addr string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.strange["127.0.0.1"] = true
+	p.strange[addr] = true
 }
 
 // A flood of strangers costs no memory that stays, and no allocation once they are banned.
