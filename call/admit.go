@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"slices"
+	"strings"
 
 	"github.com/bewaard/bewaard/media"
 	"github.com/bewaard/bewaard/media/rtp"
@@ -22,6 +23,9 @@ func (c *Call) admit(context.Context) *End {
 		if end := c.cannotRecord("row_not_written"); end != nil {
 			return end
 		}
+	}
+	if !c.decision.Record && c.decision.OnFailure == policy.Refuse { // somebody says that it may not be
+		return &End{Cause: RecordingRefused, Leg: rtp.Caller, Err: errors.New(c.silent)}
 	}
 	if callee.trunk == "" {
 		return &End{Cause: NoRoute, Leg: rtp.Callee}
@@ -45,7 +49,7 @@ func (c *Call) admit(context.Context) *End {
 // reserve takes the call's places on both trunks. An emergency call is never refused one.
 func (c *Call) reserve() *End {
 	for _, p := range c.parties {
-		place, err := c.manager.trunks.Take(p.trunk, c.decision.Emergency)
+		place, err := c.manager.trunks.Take(p.trunk, c.decision.Unlimited)
 		if err != nil {
 			return &End{Cause: TrunkFull, Leg: rtp.Callee, Err: err}
 		}
@@ -59,9 +63,9 @@ func (c *Call) openMedia() *End {
 	if !c.route.peer.Addr.IsValid() {
 		return &End{Cause: Unreachable, Leg: rtp.Callee, Err: errNoPeer}
 	}
-	session, err := c.open()
-	if err != nil {
-		return &End{Cause: NoPorts, Leg: rtp.Caller, Err: err}
+	session, end := c.open()
+	if end != nil {
+		return end
 	}
 	c.media = session
 	for leg, p := range c.parties {
@@ -71,22 +75,27 @@ func (c *Call) openMedia() *End {
 }
 
 // open opens a media session between the parties.
-func (c *Call) open() (Session, error) {
+func (c *Call) open() (Session, *End) {
 	known, err := c.manager.ua.LocalAddr(c.route.peer)
 	if err != nil {
-		return nil, err
+		return nil, &End{Cause: Unreachable, Leg: rtp.Callee, Err: err}
 	}
 	trunks := c.manager.cfg.Trunks
-	return c.manager.parts.Media.Open([2]media.Where{
+	session, err := c.manager.parts.Media.Open([2]media.Where{
 		rtp.Caller: {Known: c.parties[rtp.Caller].leg.LocalAddr(), Advertise: trunks[c.parties[rtp.Caller].trunk].Advertise},
 		rtp.Callee: {Known: known, Advertise: trunks[c.parties[rtp.Callee].trunk].Advertise},
 	})
+	if err != nil {
+		return nil, &End{Cause: NoPorts, Leg: rtp.Caller, Err: err}
+	}
+	return session, nil
 }
 
 // decide asks the policy, with the facts as the INVITE gives them.
 func (c *Call) decide(caller *sip.Leg) {
 	f := c.facts()
 	f.Forwarded = caller.Forwarded()
+	f.Claimed = f.Forwarded && !c.manager.cfg.Trunks[caller.Trunk()].Trusts()
 	c.decision, c.direction = c.manager.Policy().Decide(f), f.Direction
 	if !c.decision.Record {
 		c.silent = c.decision.Reason
@@ -105,8 +114,21 @@ func (c *Call) facts() policy.Facts {
 		FromTrunk: caller.trunk, ToTrunk: callee.trunk,
 		FromSide: string(trunks[caller.trunk].Side), ToSide: string(trunks[callee.trunk].Side),
 		Caller: caller.identity.User, Callee: callee.identity.User,
-		Time: c.began,
+		Vouched: caller.vouched, Time: c.began,
 	}
+}
+
+// vouches reports whether a caller is who his From says by the word of a trunk that we trust:
+// it asserts the number (RFC 3325 §9.1), or that an emergency centre calls back (RFC 7090 §4).
+func (m *Manager) vouches(caller *sip.Leg) bool {
+	if !m.cfg.Trunks[caller.Trunk()].Trusts() {
+		return false
+	}
+	number := m.Policy().Number
+	return slices.ContainsFunc(caller.Asserted(), func(n string) bool { return number(n) == number(caller.From().User) }) ||
+		slices.ContainsFunc(caller.Passed(), func(h sip.Header) bool {
+			return h.Name == "Priority" && strings.EqualFold(h.Value, "psap-callback")
+		})
 }
 
 // readOffer takes the caller's offer and says which codecs the call may use: all of

@@ -134,6 +134,7 @@ func (c *Call) reroute(end *End) bool {
 	callee.place, callee.address = was.place, was.address
 	c.parties[rtp.Callee], c.early, c.pending = callee, false, nil
 	c.media.Relay(rtp.Callee, false)
+	c.media.Relay(rtp.Caller, false)
 	if callee.identity != was.identity {
 		c.redirected()
 	}
@@ -238,8 +239,10 @@ func (c *Call) earlyMedia(answer *sdp.Description) (description []byte, ok bool)
 	}
 	c.quiet()
 	c.early = true
+	body := c.bind(answer)
 	c.media.Relay(rtp.Callee, true)
-	return c.bind(answer), true
+	c.media.Relay(rtp.Caller, true) // gateways wait for his first packet, menus for his keys
+	return body, true
 }
 
 func (c *Call) progress(code int, reason string, body []byte, headers []sip.Header) *End {
@@ -266,7 +269,10 @@ func (c *Call) ringback() {
 // connected takes the callee's answer.
 func (c *Call) connected(e sip.Event) *End {
 	callee := c.parties[rtp.Callee]
-	callee.answered = true
+	callee.answered, callee.privacy = true, privacyOf(e.Headers)
+	if callee.identity.User != c.parties[rtp.Caller].leg.Called() {
+		c.joined(rtp.Callee, "")
+	}
 	c.manager.trunks.Alive(c.parties[rtp.Callee].trunk, c.route.peer)
 	c.greeting = c.forward(rtp.Callee, e.Headers)
 	answer := callee.branches[e.Branch]

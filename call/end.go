@@ -22,7 +22,7 @@ const (
 	BadOffer         Cause = "bad_offer"            // its session description cannot be read
 	NoAudio          Cause = "no_audio"             // no plain RTP audio in the offer or the answer
 	NoCodec          Cause = "no_codec"             // no codec that both sides, or the recording, can have
-	NoPorts          Cause = "no_ports"             // RTP ports are exhausted
+	NoPorts          Cause = "no_ports"             // no RTP ports could be opened: mostly, they are exhausted
 	NotAcknowledged  Cause = "not_acknowledged"     // a response of ours was never acknowledged
 	SessionExpired   Cause = "session_expired"      // nobody refreshed the session
 	TrunkFull        Cause = "trunk_full"           // as many calls as the trunk may have
@@ -117,16 +117,29 @@ const (
 	OutcomeBusy        Outcome = "busy"
 	OutcomeRejected    Outcome = "rejected"
 	OutcomeNoAnswer    Outcome = "no_answer"
+	OutcomeAbandoned   Outcome = "abandoned" // a party had answered, or been answered, and one hung up before both were connected
 	OutcomeUnreachable Outcome = "unreachable"
 	OutcomeRefused     Outcome = "refused" // by us: the offer, or the recording that could not be made
 	OutcomeFailed      Outcome = "failed"
 	OutcomeInterrupted Outcome = "interrupted" // the daemon stopped without being asked
 )
 
-// outcome of a call that ended so; answered says whether both parties were connected.
-func (e *End) outcome(answered bool) Outcome {
-	if answered && e.Cause != NotAcknowledged {
+// Outcomes lists every outcome.
+func Outcomes() []Outcome {
+	return []Outcome{
+		OutcomeAnswered, OutcomeCancelled, OutcomeBusy, OutcomeRejected, OutcomeNoAnswer, OutcomeAbandoned, OutcomeUnreachable,
+		OutcomeRefused, OutcomeFailed, OutcomeInterrupted,
+	}
+}
+
+// outcome of a call that ended so: connected says whether both parties were, answered
+// whether one of them had answered or been answered.
+func (e *End) outcome(connected, answered bool) Outcome {
+	if connected && e.Cause != NotAcknowledged {
 		return OutcomeAnswered
+	}
+	if answered && e.Cause == HungUp {
+		return OutcomeAbandoned
 	}
 	switch e.Cause {
 	case Cancelled:

@@ -13,6 +13,7 @@ type letter struct {
 	from *Call
 	leg  *sip.Leg // asked: the party is wanted that this leg's is joined to
 	gift *party   // given
+	call string   // whose that was
 }
 
 type letterKind uint8

@@ -115,7 +115,7 @@ func (m *Manager) register(name string, cfg trunk.Config) {
 		m.trunks.Registered(name, registered)
 		switch {
 		case err != nil:
-			m.log.Warn("trunk's registrar refuses us", "trunk", name, "registered", registered, "error", err)
+			m.log.Warn("trunk not registered", "trunk", name, "registered", registered, "error", err)
 		case registered && !known:
 			m.log.Info("registered", "trunk", name, "until", until)
 		}
@@ -168,12 +168,12 @@ func (m *Manager) Active() int {
 func (m *Manager) Invite(leg *sip.Leg) {
 	c := newCall(m, leg)
 	c.decide(leg)
-	if err := m.trunks.Admit(leg.Trunk(), leg.Peer().Addr.Addr(), c.decision.Emergency); err != nil {
+	if err := m.trunks.Admit(leg.Trunk(), leg.Peer().Addr.Addr(), c.decision.Unlimited); err != nil {
 		leg.Hangup(503, "Too Many Calls")
 		return
 	}
 	m.mu.Lock()
-	if m.draining && !(c.decision.Emergency && len(m.active) > 0) { // an emergency call is taken as long as there is anybody to take it
+	if m.draining && !(c.decision.Unlimited && len(m.active) > 0) { // an emergency call is taken as long as there is anybody to take it
 		m.mu.Unlock()
 		leg.Hangup(503, "Service Unavailable", sip.Header{Name: "Retry-After", Value: "10"}) // elsewhere a 503 has none: 112 is still taken
 		return
@@ -194,7 +194,8 @@ func newCall(m *Manager, leg *sip.Leg) *Call {
 	c := &Call{manager: m, id: store.NewID(), began: time.Now().UTC(), log: m.log, letters: newLetters()}
 	to, _ := m.trunks.Route(leg.Trunk())
 	c.parties = [2]*party{newParty(leg.Trunk(), leg.From()), newParty(to, sip.Party{User: leg.Called()})}
-	c.parties[rtp.Caller].leg = leg
+	caller := c.parties[rtp.Caller]
+	caller.leg, caller.vouched, caller.privacy = leg, m.vouches(leg), privacyOf(leg.Passed())
 	c.owned = append(c.owned, leg)
 	return c
 }

@@ -17,6 +17,8 @@ type party struct {
 	place    *trunk.Place // on that trunk
 	address  netip.Addr   // ours, as it is told
 	identity sip.Party    // who it is
+	vouched  bool         // by its trunk, which we trust
+	privacy  string       // that it asked for (RFC 3323), "" for none
 	answered bool
 
 	described *sdp.Description         // what it last said of itself; nil before it did

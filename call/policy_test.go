@@ -183,7 +183,7 @@ func TestRedirectedToPrivateNumber(t *testing.T) {
 			third.send("BYE", "", "")
 			b.carrier.Expect("SIP/2.0 200")
 			b.pbx.Reply(b.pbx.Expect("BYE "), "200 OK", "")
-			b.wrote("calling", "not_recorded answered "+reason)
+			b.wrote("calling", "calling "+to+" joined", "not_recorded answered "+reason+" "+to+" joined")
 		})
 	}
 }
@@ -219,4 +219,37 @@ func TestBranchThatAnswersIsTold(t *testing.T) {
 			t.Errorf("got %q last, want the branch at 4111", connected)
 		}
 	})
+}
+
+// That a call was diverted is believed of a trunk that is not trusted too, so that nobody is recorded
+// who was not to be; but where there is to be no call without a recording, there is none.
+func TestClaimedDiversion(t *testing.T) {
+	for _, test := range []struct {
+		trusted bool
+		failure policy.OnFailure
+		row     string // "" where the call passes
+	}{
+		{false, policy.Refuse, "not_recorded refused forwarded_claimed"}, {false, policy.Continue, ""}, {true, policy.Refuse, ""},
+	} {
+		obliges := func(c *policy.Config) {
+			quality := c.Purposes["quality"]
+			quality.OnFailure = test.failure
+			c.Purposes["quality"] = quality
+		}
+		inBubbleOf(t, obliges, func(_, carrier *trunk.Config) { carrier.Trusted = &test.trusted }, func(b *bubble) {
+			invite := b.carrier.Invite("+31205550100", offered, "Diversion: <sip:+31209999999@x>;reason=unconditional\r\n")
+			b.carrier.Expect("SIP/2.0 100")
+			if test.row == "" {
+				b.pbx.Reply(b.pbx.Expect("INVITE "), "486 Busy Here", "")
+				b.pbx.Expect("ACK ")
+				b.carrier.Transaction("ACK", invite, b.carrier.Expect("SIP/2.0 486").Header("To"))
+				reason := map[bool]string{true: "forwarded", false: "forwarded_claimed"}[test.trusted]
+				b.wrote("calling", "not_recorded busy "+reason)
+				return
+			}
+			b.carrier.Transaction("ACK", invite, b.carrier.Expect("SIP/2.0 503").Header("To"))
+			b.wrote("calling", test.row)
+			b.pbx.Silent(time.Second)
+		})
+	}
 }

@@ -203,7 +203,7 @@ func TestFork(t *testing.T) {
 		if second := b.carrier.Expect("SIP/2.0 183"); second.Body() != first.Body() {
 			t.Errorf("got another answer to one offer: %q, then %q", first.Body(), second.Body())
 		}
-		b.did("connect caller to 203.0.113.3:4000", "connect callee to 10.0.0.5:6000", "relay callee true", "connect callee to 10.0.0.5:6002", "relay callee true")
+		b.did("connect caller to 203.0.113.3:4000", "connect callee to 10.0.0.5:6000", "relay callee true", "relay caller true", "connect callee to 10.0.0.5:6002", "relay callee true", "relay caller true")
 		answer := reply(b.pbx, toPBX, "one", "200 OK", "", answeredWith)
 		b.pbx.Expect("ACK ")
 		ok := b.carrier.Expect("SIP/2.0 200")
@@ -415,7 +415,7 @@ func TestReferPassed(t *testing.T) {
 		pbx.send("REFER", "Refer-To: <sip:+31301234567@192.0.2.1>\r\nReferred-By: <sip:100@10.0.0.5>\r\n", "")
 		refer := b.carrier.Expect("REFER ")
 		wantHeader(t, refer, "Refer-To", "<sip:+31301234567@203.0.113.3>")
-		wantHeader(t, refer, "Referred-By", "<sip:100@10.0.0.5>")
+		wantHeader(t, refer, "Referred-By", "<sip:100@192.0.2.1>")
 		b.carrier.Reply(refer, "202 Accepted", "")
 		b.pbx.Expect("SIP/2.0 202")
 		caller.send("NOTIFY", "Event: refer\r\nSubscription-State: terminated;reason=noresource\r\nContent-Type: message/sipfrag\r\n", "SIP/2.0 200 OK\r\n")
@@ -476,7 +476,7 @@ func TestReferTerminated(t *testing.T) {
 		third.send("BYE", "", "")
 		b.pbx.Expect("SIP/2.0 200")
 		b.carrier.Reply(b.carrier.Expect("BYE "), "200 OK", "")
-		b.wrote("calling", "not_recorded answered no_rule")
+		b.wrote("calling", "calling 200 joined", "not_recorded answered no_rule 200 joined")
 	})
 }
 
@@ -516,6 +516,91 @@ func TestIdentityAndChallenge(t *testing.T) {
 			challenged := b.carrier.Expect("SIP/2.0 407")
 			wantHeader(t, challenged, "Proxy-Authenticate", "Digest realm=\"pbx\", nonce=\"1\"")
 			b.carrier.Transaction("ACK", invite, challenged.Header("To"))
+		})
+	}
+}
+
+// distrusted takes the carrier out of the trust domain.
+func distrusted(_, carrier *trunk.Config) { no := false; carrier.Trusted = &no }
+
+// An entry of the ways that a call went by which asks for privacy is anonymous to a trunk that is
+// not trusted, and the others are as they came; a message that asks has none of them. What is
+// signed stays as it is.
+func TestPrivacyOfEntries(t *testing.T) {
+	const (
+		diversion = "\"Chef\" <sip:+31201111111@x>;reason=user-busy;privacy=full, <sip:+31202222222@x>;reason=unconditional"
+		history   = "<sip:+31201111111@x?Privacy%3Dhistory&Reason=SIP%3Bcause%3D302>;index=1, <sip:+31202222222@x>;index=1.1"
+		signed    = "eyJhbGciOiJFUzI1NiJ9.sip:+31201111111@10.0.0.5.sig;info=<https://10.0.0.5/c.pem>;alg=ES256"
+	)
+	ways := "Diversion: " + diversion + "\r\nHistory-Info: " + history + "\r\nIdentity: " + signed + "\r\n"
+	for name, test := range map[string]struct {
+		trunks                   func(pbx, carrier *trunk.Config)
+		more, diversion, history string
+	}{
+		"trusted": {nil, "", diversion, history},
+		"distrusted": {
+			distrusted, "", "<sip:anonymous@anonymous.invalid>;reason=user-busy;privacy=full, <sip:+31202222222@x>;reason=unconditional",
+			"<sip:anonymous@anonymous.invalid?Reason=SIP%3Bcause%3D302>;index=1, <sip:+31202222222@x>;index=1.1",
+		},
+		"whole message": {distrusted, "Privacy: history\r\n", "", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			plainly(t, test.trunks, func(b *bubble) {
+				b.pbx.Invite("+31612345678", answeredWith, ways+test.more)
+				b.pbx.Expect("SIP/2.0 100")
+				out := b.carrier.Expect("INVITE ")
+				wantHeader(t, out, "Diversion", test.diversion)
+				wantHeader(t, out, "History-Info", test.history)
+				wantHeader(t, out, "Identity", signed)
+			})
+		})
+	}
+}
+
+// Where the PBX is, no header tells: in the place of its address stands ours. Other hosts stay.
+func TestPlacesAreHidden(t *testing.T) {
+	plainly(t, nil, func(b *bubble) {
+		invite := b.pbx.Invite("+31612345678", answeredWith, "P-Asserted-Identity: \"A\" <sip:201@10.0.0.5:5070>, <tel:+31201234567>\r\nP-Preferred-Identity: <sip:201@192.168.3.4;user=phone>\r\n"+
+			"Diversion: <sip:+31201111111@pbx.example>;reason=unconditional, <sip:202@10.0.0.5>;counter=1\r\nHistory-Info: <sip:203@[fd00::5]>;index=1\r\nAlert-Info: <http://10.0.0.5/ring.wav>\r\n")
+		b.pbx.Expect("SIP/2.0 100")
+		out := b.carrier.Expect("INVITE ")
+		for name, want := range map[string]string{
+			"P-Asserted-Identity":  "\"A\" <sip:201@192.0.2.1>, <tel:+31201234567>",
+			"P-Preferred-Identity": "<sip:201@192.0.2.1;user=phone>",
+			"Diversion":            "<sip:+31201111111@pbx.example>;reason=unconditional, <sip:202@192.0.2.1>;counter=1",
+			"History-Info":         "<sip:203@192.0.2.1>;index=1", "Alert-Info": "",
+		} {
+			wantHeader(t, out, name, want)
+		}
+		reply(b.carrier, out, "x", "486 Busy Here", "Warning: 399 203.0.113.3:5060 \"busy\"\r\n", "")
+		b.carrier.Expect("ACK ")
+		busy := b.pbx.Expect("SIP/2.0 486")
+		wantHeader(t, busy, "Warning", "399 192.0.2.1 \"busy\"")
+		b.pbx.Transaction("ACK", invite, busy.Header("To"))
+	})
+}
+
+// Who refers is told to trunks of the trust domain only, and where he is to none.
+func TestReferredBy(t *testing.T) {
+	for name, test := range map[string]struct {
+		mode, method, want string
+		trunks             func(pbx, carrier *trunk.Config)
+	}{
+		"passed": {trunk.Pass, "REFER ", "<sip:201@192.0.2.1>", nil}, "passed, distrusted": {trunk.Pass, "REFER ", "", distrusted},
+		"dialled": {trunk.Terminate, "INVITE ", "<sip:201@192.0.2.1>", nil}, "dialled, distrusted": {trunk.Terminate, "INVITE ", "", distrusted},
+	} {
+		t.Run(name, func(t *testing.T) {
+			plainly(t, func(pbx, carrier *trunk.Config) {
+				pbx.Refer = test.mode
+				if test.trunks != nil {
+					test.trunks(pbx, carrier)
+				}
+			}, func(b *bubble) {
+				_, toPBX := b.talking(offered, answeredWith)
+				toPBX.send("REFER", "Refer-To: <sip:+31301234567@192.0.2.1>\r\nRefer-Sub: false\r\nReferred-By: <sip:201@10.0.0.5>\r\n", "")
+				out := b.carrier.Expect(test.method)
+				wantHeader(t, out, "Referred-By", test.want)
+			})
 		})
 	}
 }

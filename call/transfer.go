@@ -25,6 +25,7 @@ import (
 type transfer struct {
 	leg    rtp.Leg // whose place
 	party  *party  // who is dialled; nil while another call is asked
+	event  string  // of the NOTIFYs to it
 	silent bool    // the party wants no NOTIFY (RFC 4488)
 	gone   bool    // it hung up meanwhile
 	timer  *time.Timer
@@ -106,14 +107,15 @@ func (c *Call) terminateRefer(leg rtp.Leg, r *sip.Request) {
 		r.Reply(400, "Bad Refer-To")
 		return
 	}
-	if target.Replaces != "" && !c.ask(c.parties[leg].trunk, target.Replaces) {
+	asked := target.Replaces != "" && c.ask(c.parties[leg].trunk, target.Replaces)
+	if _, own := c.wayTo(leg, target); target.Replaces != "" && !asked && !own { // a dialog of ours, and it is gone
 		r.Reply(404, "No Such Dialog")
 		return
 	}
 	r.Reply(202, "Accepted")
-	c.transfer = &transfer{leg: leg, silent: strings.EqualFold(r.Header("Refer-Sub"), "false"), timer: time.NewTimer(ringTimeout)}
+	c.transfer = &transfer{leg: leg, event: r.Event, silent: strings.EqualFold(r.Header("Refer-Sub"), "false"), timer: time.NewTimer(ringTimeout)}
 	c.notify("SIP/2.0 100 Trying", false)
-	if target.Replaces != "" {
+	if asked {
 		return
 	}
 	if err := c.dialTransfer(target, r.Header("Referred-By")); err != nil {
@@ -130,20 +132,28 @@ func (c *Call) ask(name, replaces string) bool {
 	return owner != nil && owner != c && owner.letters.send(letter{kind: asked, from: c, leg: named})
 }
 
-// dialTransfer calls who is to take the place. A number at one of the trunk's own peers is
-// called there, any other where calls from the trunk go.
+// wayTo names the trunk by which who a party refers to is called: the party's own, where
+// the address is one of that, else the one that its calls go by.
+func (c *Call) wayTo(leg rtp.Leg, target sip.ReferTarget) (name string, own bool) {
+	trunks, from := c.manager.trunks, c.parties[leg].trunk
+	if addr, err := netip.ParseAddr(target.Host); err == nil {
+		// By TLS, as by nothing else, every trunk's address is known.
+		if name, _ := trunks.Trunk(netip.AddrPortFrom(addr, target.Port), "tls"); name == from {
+			return from, true
+		}
+	}
+	name, _ = trunks.Route(from)
+	return name, false
+}
+
+// dialTransfer calls who is to take the place, also in a dialog between others, which only
+// who is called knows (RFC 5589 §7).
 func (c *Call) dialTransfer(target sip.ReferTarget, referredBy string) error {
 	t := c.transfer
 	trunks, other := c.manager.trunks, c.parties[t.leg.Other()]
-	name, ok := trunks.Route(c.parties[t.leg].trunk)
-	if addr, err := netip.ParseAddr(target.Host); err == nil {
-		// By TLS, as by nothing else, every trunk's address is known.
-		if own, _ := trunks.Trunk(netip.AddrPortFrom(addr, target.Port), "tls"); own == c.parties[t.leg].trunk {
-			name, ok = own, true
-		}
-	}
+	name, _ := c.wayTo(t.leg, target)
 	peers := trunks.Targets(name)
-	if !ok || len(peers) == 0 {
+	if len(peers) == 0 {
 		return errNoPeer
 	}
 	t.party = newParty(name, sip.Party{User: target.User})
@@ -166,12 +176,15 @@ func (c *Call) dialTransfer(target sip.ReferTarget, referredBy string) error {
 	if t.party.address = c.manager.parts.Media.Address(media.Where{Known: known, Advertise: c.manager.cfg.Trunks[name].Advertise}); t.party.address.Is4() != c.media.Local(t.leg).Addr().Is4() {
 		return fmt.Errorf("call %s over %v: the call's media is of the other IP version", name, t.party.address)
 	}
-	var headers []sip.Header
+	from, headers := other.shown(c.manager.cfg.Trunks[name].Trusts() || emergency)
 	if referredBy != "" {
-		headers = append(headers, sip.Header{Name: "Referred-By", Value: referredBy})
+		headers = append(headers, c.manager.pass(border{c.parties[t.leg].trunk, name, known}, []sip.Header{{Name: "Referred-By", Value: referredBy}})...)
+	}
+	if target.Replaces != "" {
+		headers = append(headers, sip.Header{Name: "Replaces", Value: target.Replaces})
 	}
 	t.party.leg, err = c.manager.ua.Invite(sip.Invite{
-		Peer: peers[0], Trunk: name, Called: target.User, From: other.identity, Headers: headers, MaxForwards: 69,
+		Peer: peers[0], Trunk: name, Called: target.User, From: from, Headers: headers, MaxForwards: 69,
 		Body: c.describeTo(t.party, t.leg, offer), Credentials: c.manager.credentials(name),
 	})
 	return err
@@ -197,9 +210,9 @@ func (c *Call) part(leg rtp.Leg) {
 func (c *Call) emergency(leg rtp.Leg, p *party) bool {
 	f := c.facts()
 	if f.Callee = p.identity.User; leg == rtp.Caller {
-		f.Caller = c.parties[rtp.Callee].identity.User
+		f.Caller, f.Vouched = c.parties[rtp.Callee].identity.User, false
 	}
-	return c.manager.Policy().Decide(f).Emergency
+	return c.manager.Policy().Decide(f).Unlimited
 }
 
 // notify tells the party that is to be replaced how far that is (RFC 3515 §2.4.4).
@@ -214,7 +227,7 @@ func (c *Call) notify(status string, final bool) {
 	}
 	c.parties[t.leg].leg.Ask(&sip.Request{
 		Method: "NOTIFY", ContentType: "message/sipfrag;version=2.0", Body: []byte(status + "\r\n"),
-		Headers: []sip.Header{{Name: "Event", Value: "refer"}, {Name: "Subscription-State", Value: state}},
+		Headers: []sip.Header{{Name: "Event", Value: t.event}, {Name: "Subscription-State", Value: state}},
 	})
 }
 
@@ -251,8 +264,8 @@ func (c *Call) replace(e sip.Event) *End {
 			t.hangup(488, "Not Acceptable Here")
 			return c.stay("SIP/2.0 488 Not Acceptable Here")
 		}
-		t.party.answered, t.party.described = true, answer
-		return c.adopt(t.party)
+		t.party.answered, t.party.described, t.party.privacy = true, answer, privacyOf(e.Headers)
+		return c.adopt(t.party, "")
 	case sip.Rejected:
 		return c.stay(fmt.Sprintf("SIP/2.0 %d %s", e.Code, e.Reason))
 	case sip.Failed:
@@ -277,8 +290,8 @@ func (c *Call) stay(status string) *End {
 	return nil
 }
 
-// adopt puts a party in the place of the one that goes.
-func (c *Call) adopt(p *party) *End {
+// adopt puts a party in the place of the one that goes, from another call or from none.
+func (c *Call) adopt(p *party, from string) *End {
 	t := c.transfer
 	old, other := c.parties[t.leg], c.parties[t.leg.Other()]
 	c.notify("SIP/2.0 200 OK", true)
@@ -290,6 +303,7 @@ func (c *Call) adopt(p *party) *End {
 	c.manager.own(p.leg, c)
 	sip.Bridge(p.leg, other.leg)
 	c.parties[t.leg] = p
+	c.joined(t.leg, from)
 	p.codecs = old.codecs // what the channel was recorded with so far
 	c.untold = [2]bool{true, true}
 	if end := c.untell(t.leg); end != nil { // before it is heard
@@ -341,7 +355,7 @@ func (c *Call) read(l letter) *End {
 			l.refuse()
 			return nil
 		}
-		return c.adopt(l.gift)
+		return c.adopt(l.gift, l.call)
 	case refused:
 		if c.transfer != nil && c.transfer.party == nil {
 			return c.stay("SIP/2.0 481 Call/Transaction Does Not Exist")
@@ -359,10 +373,10 @@ func (c *Call) give(l letter) *End {
 			continue
 		}
 		gift := c.parties[stays]
-		if !l.from.letters.send(letter{kind: given, gift: gift}) {
+		if !l.from.letters.send(letter{kind: given, gift: gift, call: c.id}) {
 			return nil
 		}
-		c.parties[stays] = &party{trunk: gift.trunk}
+		c.parties[stays], c.row.ContinuedIn = &party{trunk: gift.trunk}, l.from.id
 		return &End{Cause: Transferred, Leg: rtp.Leg(i)}
 	}
 	l.refuse()

@@ -92,6 +92,18 @@ func TestLimitsOfTrunks(t *testing.T) {
 	})
 }
 
+// A peer whose transport we do not listen on cannot be reached; it is not for want of ports.
+func TestPeerWithoutListener(t *testing.T) {
+	plainly(t, func(_, carrier *trunk.Config) { carrier.Peers[0].Transport = "tls" }, func(b *bubble) {
+		invite := b.pbx.Invite("+31612345678", offered, "")
+		b.pbx.Expect("SIP/2.0 100")
+		m := b.pbx.Expect("SIP/2.0 503")
+		b.pbx.Transaction("ACK", invite, m.Header("To"))
+		synctest.Wait()
+		b.wrote("calling", "not_recorded unreachable no_rule")
+	})
+}
+
 // A trunk that registers is known from the first answer on, with credentials, and takes its
 // leave when the daemon stops.
 func TestRegistration(t *testing.T) {
@@ -118,4 +130,52 @@ func TestRegistration(t *testing.T) {
 		}
 		reply(b.carrier, last, "r", "200 OK", "", "")
 	})
+}
+
+// Who says that he is the emergency centre is neither announced nor recorded, but only where a trunk
+// that is trusted vouches for it he is let past limits.
+func TestLimitsOfCallbacks(t *testing.T) {
+	const asserted, callback = "P-Asserted-Identity: \"112\" <sip:112@carrier.example>, <tel:112>\r\n", "Priority: psap-callback\r\n"
+	for name, test := range map[string]struct {
+		trusted bool
+		more    string
+		passes  bool
+	}{
+		"says so": {true, "", false}, "is another": {true, "P-Asserted-Identity: <sip:+31201234567@carrier.example>\r\n", false},
+		"asserted": {true, asserted, true}, "marked": {true, callback, true},
+		"asserted by a stranger": {false, asserted, false}, "marked by a stranger": {false, callback, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubbleOf(t, nil, func(pbx, carrier *trunk.Config) {
+				pbx.MaxCalls, carrier.CallsPerSecond, carrier.Trusted = 1, 1, &test.trusted
+			}, func(b *bubble) {
+				calls := func() *dialog {
+					m := b.carrier.Message("+31205550100", offered, test.more)
+					m.Text = strings.Replace(m.Text, "From: <sip:+31201234567@", "From: <sip:112@", 1)
+					b.carrier.Send(m.Text)
+					b.carrier.Expect("SIP/2.0 100")
+					synctest.Wait()
+					if !b.pbx.Pending() {
+						b.carrier.Transaction("ACK", m, b.carrier.Expect("SIP/2.0 503").Header("To"))
+						return nil
+					}
+					toPBX := b.pbx.Expect("INVITE ")
+					callee := called(b.pbx, toPBX, b.pbx.Reply(toPBX, "200 OK", answeredWith))
+					b.pbx.Expect("ACK ")
+					calling(b.carrier, m, b.carrier.Expect("SIP/2.0 200")).ack("")
+					return callee
+				}
+				first := calls()
+				b.did("connect caller to 203.0.113.3:4000", "connect callee to 10.0.0.5:6000", "relay caller true", "relay callee true") // nothing is played or captured
+				if second := calls(); (second != nil) != test.passes {                                                                   // too fast
+					t.Errorf("got another call at once: %v, want %v", second != nil, test.passes)
+				}
+				time.Sleep(2 * time.Second)
+				if third := calls(); (third != nil) != test.passes { // the PBX's trunk is full
+					t.Errorf("got another call on a full trunk: %v, want %v", third != nil, test.passes)
+				}
+				b.over(first)
+			})
+		})
+	}
 }

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -217,11 +218,18 @@ func (d *daemon) expectRows(want [][]setting) error {
 func field(row map[string]any, path string) string {
 	var at any = row
 	for key := range strings.SplitSeq(path, ".") {
-		below, ok := at.(map[string]any)
-		if !ok {
+		switch below := at.(type) {
+		case map[string]any:
+			at = below[key]
+		case []any:
+			n, err := strconv.Atoi(key)
+			if err != nil || n >= len(below) {
+				return ""
+			}
+			at = below[n]
+		default:
 			return ""
 		}
-		at = below[key]
 	}
 	if at == nil {
 		return ""

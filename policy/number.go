@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"fmt"
 	"net/url"
 	"slices"
 	"strconv"
@@ -72,6 +73,23 @@ func (n numbering) normalise(signalled string) string {
 	return e164
 }
 
+// whole reports whether digits with a plus before them are not too few for a number.
+func (n numbering) whole(dialled string) bool {
+	parsed, err := phonenumbers.Parse(dialled, n.country)
+	return err == nil && phonenumbers.IsPossibleNumberWithReason(parsed) != phonenumbers.TOO_SHORT
+}
+
+// hasCode reports whether international numbers may begin with digits: a country code, what
+// one begins with, or one with more behind it.
+func hasCode(digits string) bool {
+	for code := range phonenumbers.GetSupportedCallingCodes() {
+		if text := strconv.Itoa(code); strings.HasPrefix(text, digits) || strings.HasPrefix(digits, text) {
+			return true
+		}
+	}
+	return false
+}
+
 // emergency reports whether that is an emergency number here: one of the country's, one
 // of the configuration's, 112 everywhere, or the service URI for it (RFC 5031 §4.2). A
 // country code, a plus, or a 0 for an outside line before it, as some PBXs send, changes
@@ -96,6 +114,21 @@ func (n numbering) emergency(signalled string) bool {
 		}
 	}
 	return false
+}
+
+// sought reads a number that somebody looks for, and writes it as normalise does: a
+// question that is no number finds nothing, which reads as if nothing were there. Names
+// are looked for as a URI, sip:alice@pbx, and callers without a number as anonymous.
+func (n numbering) sought(text string) (string, error) {
+	normal := n.normalise(text)
+	_, dialled := dialledDigits(normal)
+	switch {
+	case strings.EqualFold(strings.TrimSpace(text), Withheld), dialled:
+		return normal, nil
+	case normal != Withheld && strings.HasPrefix(strings.ToLower(strings.TrimLeft(text, " <")), "sip"):
+		return normal, nil
+	}
+	return "", fmt.Errorf("%q is no number such as +31201234567 or 020-1234567, nor %s, nor sip:NAME@HOST", text, Withheld)
 }
 
 // userPart takes what identifies the party out of a URI: the user of sip:user@host, the

@@ -38,21 +38,24 @@ type Facts struct {
 	FromSide, ToSide   string    // their sides: internal or external
 	Caller, Callee     string    // as signalled: a user part, a SIP, tel or service URI; empty when withheld
 	Time               time.Time // when the INVITE came
+	Vouched            bool      // a trunk that is trusted says so of the caller, not he himself (RFC 3325, RFC 7090)
 	Forwarded          bool      // the INVITE says that another number was called first (RFC 5806, RFC 7044)
+	Claimed            bool      // and it is the word of a trunk that is not trusted
 }
 
 // forwarded reports whether nobody on our side may be in the call: it was diverted,
 // or it comes from outside and goes back out.
-func (f Facts) forwarded() bool {
-	return f.Forwarded || f.FromSide == "external" && f.ToSide == "external"
-}
+func (f Facts) forwarded() bool { return f.Forwarded || f.through() }
+
+func (f Facts) through() bool { return f.FromSide == "external" && f.ToSide == "external" }
 
 // Reasons for which a call is not recorded.
 const (
-	NoRule      = "no_rule"   // no rule matches
-	ByRule      = "rule"      // the rule that matches says so
-	IsEmergency = "emergency" // an emergency number is called, or calls
-	IsForwarded = "forwarded" // we take no part in the call, and the rule does not say why it may be recorded still
+	NoRule      = "no_rule"           // no rule matches
+	ByRule      = "rule"              // the rule that matches says so
+	IsEmergency = "emergency"         // an emergency number is called, or calls
+	IsForwarded = "forwarded"         // we take no part in the call, and the rule does not say why it may be recorded still
+	IsClaimed   = "forwarded_claimed" // the same, by the word of a trunk that is not trusted
 )
 
 // Decision is what is to be done with one call.
@@ -60,12 +63,17 @@ type Decision struct {
 	Policy string // version of the policy that decided
 	Rule   string // name of the rule that matched; empty when none was
 	Record bool
-	Reason string // why it is not recorded: no_rule, rule, emergency or forwarded
+	Reason string // why it is not recorded: no_rule, rule, emergency, forwarded or forwarded_claimed
 
 	// Emergency: the call may be neither announced, delayed nor recorded.
 	Emergency bool
+	// Unlimited: nor may any limit keep it out. Who merely says that he is an emergency centre
+	// is not let past these.
+	Unlimited bool
 
-	// What follows is set only where the call is recorded.
+	// What follows is set only where the call is recorded; OnFailure also where a mere claim
+	// keeps it from that: whoever makes it is believed, for the caller's sake, but nobody gets by
+	// it around a recording without which there is to be no call.
 	Purpose   string
 	Basis     Basis
 	Retention Period
@@ -138,6 +146,10 @@ func (p *Policy) Version() string { return p.version }
 // subscriber's, else as dialled; Withheld where nobody gave one.
 func (p *Policy) Number(signalled string) string { return p.numbers.normalise(signalled) }
 
+// Sought writes a number that somebody looks for as Number wrote those that there are. What
+// is no number is an error.
+func (p *Policy) Sought(text string) (string, error) { return p.numbers.sought(text) }
+
 // Decide says what is to be done with a call. The first rule that matches decides.
 func (p *Policy) Decide(f Facts) Decision {
 	return p.decide(f, func(rule int, unmet condition, caller, callee string) {})
@@ -158,8 +170,9 @@ func (p *Policy) decide(f Facts, tried func(rule int, unmet condition, caller, c
 	d := Decision{Policy: p.version, KeepRow: p.cfg.Calls.Retention}
 	// A caller with an emergency number is the emergency centre, calling back. An
 	// extension of ours may well have the digits of one.
-	if p.numbers.emergency(f.Callee) || f.Direction == Inbound && p.numbers.emergency(f.Caller) {
-		d.Reason, d.Emergency = IsEmergency, true
+	called, callsBack := p.numbers.emergency(f.Callee), f.Direction == Inbound && p.numbers.emergency(f.Caller)
+	if called || callsBack {
+		d.Reason, d.Emergency, d.Unlimited = IsEmergency, true, called || f.Vouched
 		return d
 	}
 	caller, callee := p.numbers.normalise(f.Caller), p.numbers.normalise(f.Callee)
@@ -182,14 +195,18 @@ func (p *Policy) apply(rule Rule, f Facts, d *Decision) {
 		d.Reason = ByRule
 		return
 	}
-	if f.forwarded() {
-		if rule.Forwarded == "" {
-			d.Reason = IsForwarded
-			return
-		}
-		d.Forwarded = rule.Forwarded
-	}
 	purpose := p.cfg.Purposes[rule.Record.Purpose]
+	switch {
+	case !f.forwarded():
+	case rule.Forwarded != "":
+		d.Forwarded = rule.Forwarded
+	case f.Claimed && !f.through():
+		d.Reason, d.OnFailure = IsClaimed, purpose.OnFailure
+		return
+	default:
+		d.Reason = IsForwarded
+		return
+	}
 	d.Record = true
 	d.Purpose, d.Basis, d.Retention, d.OnFailure = rule.Record.Purpose, purpose.Basis, purpose.Retention, purpose.OnFailure
 	if rule.Announce == nil {

@@ -117,8 +117,12 @@ func readFacts(t *testing.T, text string) Facts {
 			f.Caller = value
 		case "callee":
 			f.Callee = value
+		case "vouched":
+			f.Vouched = true
 		case "forwarded":
 			f.Forwarded = true
+		case "claimed":
+			f.Forwarded, f.Claimed = true, true
 		case "time":
 			at, err := time.Parse(time.RFC3339, value)
 			if err != nil {
@@ -140,6 +144,9 @@ func render(steps []Step, d Decision) string {
 	switch {
 	case !d.Record:
 		fmt.Fprintf(&b, "=> not recorded: %s", d.Reason)
+		if d.OnFailure != "" {
+			fmt.Fprintf(&b, ", on failure %s", d.OnFailure)
+		}
 	case d.Announce != nil:
 		fmt.Fprintf(&b, "=> %s by %s for %v, %s %s %s", d.Purpose, d.Basis, d.Retention, d.Announce.Prompt, d.Announce.Language, d.Announce.When)
 		if d.Announce.OptOut != "" {
@@ -154,6 +161,9 @@ func render(steps []Step, d Decision) string {
 	}
 	if d.Emergency {
 		b.WriteString(", hands off")
+	}
+	if d.Unlimited {
+		b.WriteString(", no limits")
 	}
 	b.WriteByte('\n')
 	return b.String()

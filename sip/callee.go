@@ -178,10 +178,9 @@ func (l *Leg) watch(tx *stack.ClientTx, lost <-chan error) (again *stack.Request
 			l.fail(err)
 			tx.Terminate()
 			return nil
-		case <-silence.C:
-			l.fail(ErrNoResponse)
-			tx.Terminate()
-			return nil
+		case <-silence.C: // what comes yet is cancelled, or hung up (RFC 3261 §9.1, §13.2.2.4)
+			l.post(Event{Kind: Failed, Err: ErrNoResponse})
+			l.Hangup(408, "Request Timeout")
 		case <-tx.Done():
 			l.fail(tx.Err())
 			return nil
@@ -372,7 +371,7 @@ func (l *Leg) acknowledge(d *dialog, invite *stack.Request, res *stack.Response)
 }
 
 func (l *Leg) write(ack *stack.Request) {
-	if err := l.ua.reach(l.ua.context(), ack); err != nil {
+	if err := l.reach(l.ua.context(), ack); err != nil {
 		l.ua.log.Debug("ACK not sent", "error", err)
 		return
 	}

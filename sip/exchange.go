@@ -10,7 +10,7 @@ import (
 )
 
 // exchange sends a request of ours in the dialog, and again where the peer wants it
-// otherwise, and hands over its final response, nil for none. It does not wait.
+// otherwise, and hands over its final response, or ours for none. It does not wait.
 func (l *Leg) exchange(req *stack.Request, then func(*stack.Response)) {
 	l.ua.sending.Add(1)
 	sent := sync.OnceFunc(func() { l.ua.sending.Add(-1) })
@@ -18,13 +18,17 @@ func (l *Leg) exchange(req *stack.Request, then func(*stack.Response)) {
 		defer sent()
 		l.authorize(req)
 		for attempts := 1; ; attempts++ {
-			res, err := l.ua.exchange(l.ua.context(), req, sent)
+			var res *stack.Response
+			err := l.reach(l.ua.context(), req)
+			if err == nil {
+				res, err = l.ua.exchange(l.ua.context(), req, sent)
+			}
 			switch {
 			case l.ua.context().Err() != nil: // nobody is left to be told
 				return
 			case err != nil:
 				l.ua.log.Debug("request not answered", "method", req.Method, "error", err)
-				then(nil)
+				then(failure(req, err))
 				return
 			}
 			again := l.again(req, res)
@@ -65,6 +69,7 @@ func (l *Leg) meet(req *stack.Request, res *stack.Response) *stack.Request {
 	defer l.mu.Unlock()
 	l.localSeq++
 	again.CSeq().SeqNo = l.localSeq
+	l.referrals.again(req.CSeq().SeqNo, l.localSeq)
 	return again
 }
 
@@ -77,6 +82,8 @@ type Request struct {
 	Body        []byte
 	// For is the other party's request that this one passes on, nil for none.
 	For *Request
+	// Event is what the NOTIFYs about a REFER that came have to say.
+	Event string
 
 	once    sync.Once
 	respond func(code int, reason string, headers []Header)
@@ -111,6 +118,7 @@ func (l *Leg) handleRequest(req *stack.Request, tx *stack.ServerTx) {
 			r.Headers = append(r.Headers, Header{name, v})
 		}
 	}
+	l.refer(r, req.CSeq().SeqNo)
 	if ct := req.ContentType(); ct != nil {
 		r.ContentType = ct.Value()
 	}
@@ -143,6 +151,11 @@ func (l *Leg) Ask(r *Request) {
 	if r.Method == "REFER" || r.Method == "NOTIFY" { // they may set a target (RFC 6665 §4.1.2.3)
 		req.AppendHeader(contactOf(l.contact, l.Peer().Transport))
 	}
+	if r.Method == "REFER" && r.For != nil {
+		l.mu.Lock()
+		l.referrals.pass(req.CSeq().SeqNo, r.For.Event)
+		l.mu.Unlock()
+	}
 	for _, h := range r.Headers {
 		req.AppendHeader(stack.NewHeader(h.Name, h.Value))
 	}
@@ -151,10 +164,7 @@ func (l *Leg) Ask(r *Request) {
 		req.SetBody(r.Body)
 	}
 	l.exchange(req, func(res *stack.Response) {
-		e := Event{Kind: Replied, Request: r, Code: 408, Reason: "Request Timeout"}
-		if res != nil {
-			e.Code, e.Reason, e.Headers = res.StatusCode, res.Reason, l.ua.passing(res)
-		}
+		e := Event{Kind: Replied, Request: r, Code: res.StatusCode, Reason: res.Reason, Headers: l.ua.passing(res)}
 		l.post(e)
 		if e.Code == 481 && r.Method != "NOTIFY" { // that one's is about the subscription alone (RFC 5057 §5.1)
 			l.gone(d, e.Code)

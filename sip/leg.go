@@ -58,6 +58,7 @@ type Leg struct {
 	theirs, ours *reoffer // offers in the dialog that are not done with
 	hops         []hop    // where the dialogs lead, first to the peer itself
 	forgotten    bool     // they are not let in for this leg any more
+	referrals    referrals
 }
 
 type legState uint8

@@ -19,6 +19,21 @@ const (
 
 // reach sees to it that a request can leave: that there is a connection, if it wants one.
 func (ua *UA) reach(ctx context.Context, req *stack.Request) error {
+	return ua.reachAs(ctx, req, req.Recipient.Host)
+}
+
+// reach is the same for a request in a dialog. Its URI is the peer's Contact, mostly an
+// address; where it goes to the peer itself that is known by its name.
+func (l *Leg) reach(ctx context.Context, req *stack.Request) error {
+	host, peer := req.Recipient.Host, l.Peer()
+	if req.Destination() == peer.Addr.String() {
+		host = peer.Host
+	}
+	return l.ua.reachAs(ctx, req, host)
+}
+
+// reachAs connects, if need be, with who has to be a host by its certificate.
+func (ua *UA) reachAs(ctx context.Context, req *stack.Request, host string) error {
 	if err := ctx.Err(); err != nil {
 		return err // sipgo would open a socket of its own
 	}
@@ -26,7 +41,7 @@ func (ua *UA) reach(ctx context.Context, req *stack.Request) error {
 	if err != nil {
 		return nil // sipgo says what is wrong
 	}
-	return ua.connect(ctx, Peer{Transport: stack.NetworkToLower(req.Transport()), Host: req.Recipient.Host, Addr: unmap(addr)})
+	return ua.connect(ctx, Peer{Transport: stack.NetworkToLower(req.Transport()), Host: host, Addr: unmap(addr)})
 }
 
 // enlarge has an INVITE that is too large for a datagram go by TCP, and the leg with it,

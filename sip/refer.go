@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 
 	stack "github.com/emiago/sipgo/sip"
@@ -125,4 +126,72 @@ func (ua *UA) ReferTo(trunk, v string, to *Leg) (string, error) {
 	l.mu.Unlock()
 	target.User = cmp.Or(target.User, t.User)
 	return "<" + target.String() + "?Replaces=" + url.QueryEscape(replaces) + ">", nil
+}
+
+// referrals are the REFERs of a leg. About each there are NOTIFYs with an Event of its own (RFC
+// 3515 §2.4.6), by which alone who sent it tells them apart.
+type referrals struct {
+	came   bool              // the peer has sent one
+	passed map[uint32]string // ours for the other party, by CSeq: the Event that it expects. 0 is the first
+}
+
+// maxReferrals is how many REFERs that we passed on in a dialog are told apart.
+const maxReferrals = 16
+
+// event returns the Event of the NOTIFYs about a REFER of the peer's.
+func (r *referrals) event(seq uint32) string {
+	if !r.came {
+		r.came = true
+		return "refer"
+	}
+	return fmt.Sprintf("refer;id=%d", seq)
+}
+
+// pass notes what Event the other party expects about a REFER of ours.
+func (r *referrals) pass(seq uint32, event string) {
+	if r.passed == nil {
+		r.passed = map[uint32]string{0: event}
+	}
+	if len(r.passed) < maxReferrals {
+		r.passed[seq] = event
+	}
+}
+
+// again notes that a REFER of ours is sent anew.
+func (r *referrals) again(was, is uint32) {
+	if event, ok := r.passed[was]; ok {
+		r.pass(is, event)
+	}
+}
+
+// translate returns the Event of a NOTIFY about a REFER of ours as the other party expects it.
+func (r *referrals) translate(event string) string {
+	name, params, _ := strings.Cut(event, ";")
+	if !strings.EqualFold(strings.TrimSpace(name), "refer") {
+		return event
+	}
+	var seq uint64
+	for p := range strings.SplitSeq(params, ";") {
+		if name, v, _ := strings.Cut(p, "="); strings.EqualFold(strings.TrimSpace(name), "id") {
+			var err error
+			if seq, err = strconv.ParseUint(strings.TrimSpace(v), 10, 32); err != nil {
+				return event
+			}
+		}
+	}
+	return cmp.Or(r.passed[uint32(seq)], event)
+}
+
+// refer takes what a REFER or NOTIFY that came says of which REFER it is about.
+func (l *Leg) refer(r *Request, seq uint32) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if r.Method == "REFER" {
+		r.Event = l.referrals.event(seq)
+	}
+	for i, h := range r.Headers {
+		if r.Method == "NOTIFY" && h.Name == "Event" {
+			r.Headers[i].Value = l.referrals.translate(h.Value)
+		}
+	}
 }

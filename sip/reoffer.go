@@ -242,7 +242,7 @@ const pendTime = 3*time.Minute + time.Second
 func (l *Leg) follow(r *reoffer, d *dialog, req *stack.Request, body []byte, more bool) (again *stack.Request) {
 	l.authorize(req)
 	var tx *stack.ClientTx
-	err := l.ua.reach(l.ua.context(), req)
+	err := l.reach(l.ua.context(), req)
 	if err == nil {
 		tx, err = l.ua.transactions.NewClientTransaction(l.ua.context(), req)
 	}
@@ -251,7 +251,7 @@ func (l *Leg) follow(r *reoffer, d *dialog, req *stack.Request, body []byte, mor
 		return nil
 	case err != nil:
 		l.ua.log.Debug("request not sent", "method", req.Method, "error", notSent(err))
-		l.takeReoffer(r, d, body, nil)
+		l.takeReoffer(r, d, body, failure(req, err))
 		return nil
 	}
 	var acked *stack.Request
@@ -265,7 +265,7 @@ func (l *Leg) follow(r *reoffer, d *dialog, req *stack.Request, body []byte, mor
 	})
 	if err := tx.Init(); err != nil {
 		tx.Terminate()
-		l.takeReoffer(r, d, body, nil)
+		l.takeReoffer(r, d, body, failure(req, err))
 		return nil
 	}
 	late := time.NewTimer(pendTime)
@@ -297,7 +297,7 @@ func (l *Leg) follow(r *reoffer, d *dialog, req *stack.Request, body []byte, mor
 		case <-late.C:
 			l.cancelRequest(req, tx, hangup{})
 		case <-tx.Done():
-			l.takeReoffer(r, d, body, nil)
+			l.takeReoffer(r, d, body, failure(req, unanswered(tx.Err())))
 			return nil
 		case <-l.ua.done:
 			return nil
@@ -305,13 +305,9 @@ func (l *Leg) follow(r *reoffer, d *dialog, req *stack.Request, body []byte, mor
 	}
 }
 
-// takeReoffer ends our offer in the dialog once, and tells the call how: a final
-// response, or nil for none.
+// takeReoffer ends our offer in the dialog once, and tells the call how.
 func (l *Leg) takeReoffer(r *reoffer, d *dialog, body []byte, res *stack.Response) {
-	code, reason := 408, "Request Timeout"
-	if res != nil {
-		code, reason = res.StatusCode, res.Reason
-	}
+	code, reason := res.StatusCode, res.Reason
 	l.mu.Lock()
 	pending := l.ours == r && l.state != over
 	if l.ours == r {

@@ -97,10 +97,21 @@ func (ua *UA) exchange(ctx context.Context, req *stack.Request, sent func()) (*s
 	}
 }
 
+// failure is the response that a request without one is taken to have: 408 where nobody
+// answered, 503 where it could not be sent (RFC 3261 §8.1.3.1).
+func failure(req *stack.Request, err error) *stack.Response {
+	if errors.Is(err, ErrNoResponse) {
+		return stack.NewResponseFromRequest(req, 408, "Request Timeout", nil)
+	}
+	return stack.NewResponseFromRequest(req, 503, "Service Unavailable", nil)
+}
+
 // unanswered says what became of a request without a final response.
 func unanswered(err error) error {
-	if errors.Is(err, stack.ErrTransactionTimeout) {
-		return ErrNoResponse
+	for _, silence := range []error{stack.ErrTransactionTimeout, stack.ErrTransactionCanceled, stack.ErrTransactionTerminated} {
+		if errors.Is(err, silence) { // or ended by us, who waited for long enough
+			return ErrNoResponse
+		}
 	}
 	return notSent(err)
 }

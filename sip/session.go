@@ -22,6 +22,7 @@ type session struct {
 	wants    string        // refresher that the peer's request names
 	next     *time.Timer   // our refresh, or the next OPTIONS
 	expiry   *time.Timer
+	missed   int // OPTIONS in a row that could not be sent
 }
 
 // refreshTimer is what a message says of the session timer.
@@ -209,6 +210,13 @@ func (l *Leg) refreshed(code int, res *stack.Response) {
 	}
 }
 
+// A peer that cannot be sent to may be starting anew: it is asked so often again before it
+// is taken to be gone.
+const (
+	maxMissed   = 5
+	missedAfter = 30 * time.Second
+)
+
 // inquire asks a peer without timers whether the dialog is still there.
 func (l *Leg) inquire() {
 	l.mu.Lock()
@@ -218,18 +226,22 @@ func (l *Leg) inquire() {
 		return
 	}
 	l.exchange(l.request(d, stack.OPTIONS), func(res *stack.Response) {
-		code := 408
-		if res != nil {
-			code = res.StatusCode
+		code := res.StatusCode
+		l.mu.Lock()
+		switch notSent := code == 503 && res.Source() == ""; {
+		case code == 408 || code == 481 || l.state != confirmed:
+		case !notSent:
+			l.session.missed = 0
+			l.arm()
+		case l.session.missed == maxMissed:
+			code = 408
+		default:
+			l.session.missed++
+			l.session.next = time.AfterFunc(missedAfter, l.inquire)
 		}
+		l.mu.Unlock()
 		if code == 408 || code == 481 {
 			l.gone(d, code)
-			return
-		}
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		if l.state == confirmed {
-			l.arm()
 		}
 	})
 }

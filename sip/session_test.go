@@ -3,6 +3,7 @@ package sip
 import (
 	"fmt"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -269,4 +270,40 @@ func TestSessionConfig(t *testing.T) {
 	if faults := (Config{MinSE: time.Hour, SessionExpires: new(time.Duration)}).Validate(); len(faults) > 0 {
 		t.Errorf("got %v where no session is asked for", faults)
 	}
+}
+
+// A peer that cannot be sent to for a moment keeps its calls (RFC 3261 §8.1.3.1): a refresh
+// is made again until the session expires, an OPTIONS a few times.
+func TestPeerOutForAMoment(t *testing.T) {
+	refused := func(w *world, leg *Leg) { w.ua.routes.lost(leg.Peer().Addr, syscall.ECONNREFUSED) }
+	t.Run("refresh", func(t *testing.T) {
+		inBubble(t, func(w *world) {
+			_, leg, _ := w.established("Supported: timer\r\nSession-Expires: 1800;refresher=uas\r\nAllow: INVITE, ACK, BYE, UPDATE\r\n")
+			time.Sleep(890 * time.Second)
+			w.pbx.Within(20*time.Second, "UPDATE ")
+			refused(w, leg)
+			again := w.pbx.Within(12*time.Second, "UPDATE ")
+			w.pbx.Respond(again, siptest.Response{Status: "200 OK", More: "Supported: timer\r\nSession-Expires: 1800;refresher=uac\r\n"})
+			w.pbx.Silent(5 * time.Minute)
+			w.hangup(leg)
+		})
+	})
+	t.Run("OPTIONS", func(t *testing.T) {
+		inBubble(t, func(w *world) {
+			_, leg, _ := w.established("")
+			time.Sleep(890 * time.Second)
+			for range 3 {
+				w.pbx.Within(40*time.Second, "OPTIONS ")
+				refused(w, leg)
+			}
+			w.pbx.Reply(w.pbx.Within(40*time.Second, "OPTIONS "), "200 OK", "")
+			time.Sleep(890 * time.Second)
+			for range maxMissed + 1 {
+				w.pbx.Within(40*time.Second, "OPTIONS ")
+				refused(w, leg)
+			}
+			w.event(leg, Ended)
+			w.pbx.Reply(w.pbx.Expect("BYE "), "200 OK", "")
+		})
+	})
 }

@@ -127,6 +127,14 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
+// Reaches reports whether there is a socket by which requests can go to a peer: one of his
+// transport and of his address's IP version; any version where the address is not known.
+func (c Config) Reaches(transport string, peer netip.Addr) bool {
+	return slices.ContainsFunc(c.withDefaults().Listen, func(l Listen) bool {
+		return l.Transport == transport && (!peer.IsValid() || l.Addr.Addr().Is4() == peer.Unmap().Is4())
+	})
+}
+
 // Listen is one socket that requests come in on, written udp://0.0.0.0:5060.
 type Listen struct {
 	Transport string // udp, tcp or tls

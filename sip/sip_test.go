@@ -508,7 +508,8 @@ func TestCalleeRejects(t *testing.T) {
 	})
 }
 
-// A silent peer gets the INVITE five times in eight seconds, then the leg has failed.
+// A silent peer gets the INVITE five times in eight seconds, then the leg has failed. The
+// transaction goes on for as long as something may come yet.
 func TestSilentPeer(t *testing.T) {
 	inBubble(t, func(w *world) {
 		leg, _ := w.outgoing()
@@ -519,11 +520,44 @@ func TestSilentPeer(t *testing.T) {
 		if got := time.Since(began); got != defaultTryTimeout {
 			w.Errorf("got failure after %v, want %v", got, defaultTryTimeout)
 		}
-		for range 4 {
+		for range 6 {
 			w.pbx.Expect("INVITE ")
 		}
+		if got := time.Since(began); got >= confirmTimeout {
+			w.Errorf("got the last INVITE after %v, want it within %v", got, confirmTimeout)
+		}
 		w.pbx.Silent(time.Minute)
+		w.noTransactions()
 	})
+}
+
+// A peer that was too slow, so that the call went elsewhere, does not go on ringing, and is
+// not left with a call if it answers.
+func TestSlowPeer(t *testing.T) {
+	late := func(status, body string, want ...string) {
+		inBubble(t, func(w *world) {
+			leg, invite := w.outgoing()
+			w.event(leg, Failed)
+			for range 4 {
+				w.pbx.Expect("INVITE ")
+			}
+			w.pbx.Reply(invite, status, body)
+			for _, method := range want {
+				m := w.pbx.Expect(method + " ")
+				if method != "ACK" {
+					w.pbx.Reply(m, "200 OK", "")
+				}
+			}
+			if status == "180 Ringing" {
+				w.pbx.Reply(invite, "487 Request Terminated", "")
+				w.pbx.Expect("ACK ")
+			}
+			w.pbx.Silent(time.Minute)
+			w.noTransactions()
+		})
+	}
+	late("180 Ringing", "", "CANCEL")
+	late("200 OK", someSDP, "ACK", "BYE")
 }
 
 // A CANCEL waits for the first provisional response (RFC 3261 §9.1).
@@ -603,6 +637,7 @@ func TestResponseWithoutTo(t *testing.T) {
 		leg, invite := w.outgoing()
 		w.pbx.Send("SIP/2.0 200 OK\r\nVia: " + invite.Header("Via") + "\r\nFrom: " + invite.Header("From") + "\r\nCall-ID: " + invite.Header("Call-ID") + "\r\nCSeq: 1 INVITE\r\nContent-Length: 0\r\n\r\n")
 		w.event(leg, Failed)
+		time.Sleep(confirmTimeout)
 	})
 }
 

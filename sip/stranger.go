@@ -125,8 +125,13 @@ func (ua *UA) admits(source netip.AddrPort, transport string) bool {
 	if ua.strangers.isBanned(source.Addr(), now) {
 		return false
 	}
-	if ua.strangers.came(source.Addr(), now) {
-		ua.log.Info("stranger banned", "source", source.Addr(), "transport", transport, "for", ua.cfg.Ban.For)
+	said, word := &ua.dropped, "stranger dropped: its address is no trunk's"
+	banned := ua.strangers.came(source.Addr(), now)
+	if banned {
+		said, word = &ua.banned, "stranger banned"
+	}
+	if held, ok := said.due(now); ok { // there may be many
+		ua.log.Warn(word, "source", source.Addr(), "transport", transport, "suppressed", held)
 	}
 	return false
 }

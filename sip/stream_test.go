@@ -188,40 +188,50 @@ func TestStreams(t *testing.T) {
 	}
 }
 
-// An offer in the dialog of a call whose connection broke goes by a new one, which leaves
-// from the address that is listened on, too.
-func TestReofferReconnects(t *testing.T) {
-	server := newParty(t, Config{}, Settings{}, nil, "tcp://127.0.0.1:0")
-	client := newParty(t, Config{}, Settings{}, nil, "tcp://127.0.0.2:0")
-	peer := server.at("tcp")
-	out, err := client.UA.Invite(Invite{Peer: peer, Trunk: "peer", Called: "100", From: Party{User: "200"}, MaxForwards: 70, Body: []byte(someSDP)})
-	if err != nil {
-		t.Fatal(err)
+// What is sent in a dialog whose connection broke goes by a new one, from the address that
+// is listened on and to who is known by name.
+func TestDialogReconnects(t *testing.T) {
+	a := newAuthority(t)
+	for _, transport := range []string{"tcp", "tls"} {
+		t.Run(transport, func(t *testing.T) {
+			server := newParty(t, Config{TLS: a.issue("server"+transport, "pbx.example")}, Settings{}, nil, transport+"://127.0.0.1:0")
+			client := newParty(t, Config{TLS: a.issue("client"+transport, "us.example")}, Settings{}, nil, transport+"://127.0.0.2:0")
+			peer := server.at(transport)
+			peer.Host = "pbx.example"
+			out, err := client.UA.Invite(Invite{Peer: peer, Trunk: "peer", Called: "100", From: Party{User: "200"}, MaxForwards: 70, Body: []byte(someSDP)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			in := <-server.legs
+			in.Answer([]byte(otherSDP))
+			next(t, out, Answered)
+			next(t, in, Confirmed)
+			sever := func() {
+				if err := client.transport.Pool(transport).Get(peer.Addr.String()).Close(); err != nil {
+					t.Fatal(err)
+				}
+				for client.isConnected(peer) {
+					runtime.Gosched()
+				}
+			}
+			sever()
+			if err := out.Reoffer([]byte(someSDP)); err != nil {
+				t.Fatal(err)
+			}
+			next(t, in, Reoffered)
+			conn := client.transport.Pool(transport).Get(peer.Addr.String())
+			if got := conn.LocalAddr().String(); !strings.HasPrefix(got, "127.0.0.2:") {
+				t.Errorf("got the offer from %v, want it from 127.0.0.2", got)
+			}
+			conn.TryClose()
+			in.AnswerReoffer([]byte(otherSDP))
+			next(t, out, ReofferAnswered)
+			next(t, in, Acknowledged)
+			sever()
+			out.Hangup(0, "")
+			next(t, in, Ended)
+		})
 	}
-	in := <-server.legs
-	in.Answer([]byte(otherSDP))
-	next(t, out, Answered)
-	next(t, in, Confirmed)
-	if err := client.transport.Pool("tcp").Get(peer.Addr.String()).Close(); err != nil {
-		t.Fatal(err)
-	}
-	for client.isConnected(peer) {
-		runtime.Gosched()
-	}
-	if err := out.Reoffer([]byte(someSDP)); err != nil {
-		t.Fatal(err)
-	}
-	next(t, in, Reoffered)
-	conn := client.transport.Pool("tcp").Get(peer.Addr.String())
-	if got := conn.LocalAddr().String(); !strings.HasPrefix(got, "127.0.0.2:") {
-		t.Errorf("got the offer from %v, want it from 127.0.0.2", got)
-	}
-	conn.TryClose()
-	in.AnswerReoffer([]byte(otherSDP))
-	next(t, out, ReofferAnswered)
-	next(t, in, Acknowledged)
-	out.Hangup(0, "")
-	next(t, in, Ended)
 }
 
 func (s *streams) count() int {

@@ -37,13 +37,14 @@ type UA struct {
 	running      sync.WaitGroup // every goroutine that the UA started
 	sending      atomic.Int64   // requests of legs that have not left us yet
 
-	routes     routes
-	strangers  strangers
-	hops       hops
-	complaints seldom // about messages that cannot be read
-	handshakes seldom // those that failed
-	streams    streams
-	handOvers  map[string]*handOver // by transport
+	routes          routes
+	strangers       strangers
+	hops            hops
+	dropped, banned seldom // what is said of them
+	complaints      seldom // about messages that cannot be read
+	handshakes      seldom // those that failed
+	streams         streams
+	handOvers       map[string]*handOver // by transport
 
 	mu         sync.Mutex
 	dialling   map[netip.AddrPort]chan struct{}

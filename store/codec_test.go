@@ -15,6 +15,7 @@ func full() Row {
 	return Row{
 		ID: id, State: StateDestroyed, Reason: "r", Direction: "inbound", CallerTrunk: "carrier", CalleeTrunk: "pbx",
 		Caller: "+31201234567", Callee: "+31687654321", CallerCallID: "a", CalleeCallID: "b",
+		Joined: []Joined{{At: at, Leg: "callee", Trunk: "pbx", Number: "+31201234999", Call: id}}, ContinuedIn: id,
 		Began: at, Answered: at.Add(1), Ended: at.Add(2), Outcome: "answered", Cause: "hung_up", EndedBy: "caller", SIPStatus: 200,
 		Rule: "customers", Policy: "0f", Purpose: "quality", Basis: "consent", Retention: "P14D", Expires: at.Add(3),
 		Announcement: &Announcement{

@@ -16,7 +16,7 @@ const (
 
 // Query says which rows List returns. A zero field asks for nothing.
 type Query struct {
-	Number    string // of the caller or of the callee, as it stands in the row
+	Number    string // of a party, as it stands in the row
 	Purpose   string
 	Outcome   string
 	State     State
@@ -35,7 +35,7 @@ type Query struct {
 
 // matches reports whether a row is asked for.
 func (q *Query) matches(r *Row) bool {
-	return (q.Number == "" || q.Number == r.Caller || q.Number == r.Callee) &&
+	return (q.Number == "" || r.has(q.Number)) &&
 		(q.Purpose == "" || q.Purpose == r.Purpose) &&
 		(q.Outcome == "" || q.Outcome == r.Outcome) &&
 		(q.State == "" || q.State == r.State) &&

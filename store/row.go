@@ -26,6 +26,8 @@ type Row struct {
 	CallerCallID string `json:"caller_call_id,omitempty"` // SIP Call-ID of the caller leg
 	CalleeCallID string `json:"callee_call_id,omitempty"`
 
+	Joined []Joined `json:"joined,omitempty"` // in their order
+
 	Began    time.Time `json:"began"`
 	Answered time.Time `json:"answered,omitzero"`
 	Ended    time.Time `json:"ended,omitzero"`
@@ -34,6 +36,8 @@ type Row struct {
 	Cause     string `json:"cause,omitempty"`
 	EndedBy   string `json:"ended_by,omitempty"` // the leg that ended the call
 	SIPStatus int    `json:"sip_status,omitempty"`
+
+	ContinuedIn string `json:"continued_in,omitempty"` // the call that a party went over to by a transfer
 
 	Rule      string    `json:"rule,omitempty"`
 	Policy    string    `json:"policy,omitempty"` // version of the policy that decided
@@ -47,6 +51,16 @@ type Row struct {
 	Files        []File        `json:"files,omitempty"`
 
 	Destroyed time.Time `json:"destroyed,omitzero"` // when files and personal fields were gone
+}
+
+// Joined is a party that came into the call later: called for the number dialled, which
+// redirected the call, or put into a party's place by a transfer.
+type Joined struct {
+	At     time.Time `json:"at"`
+	Leg    string    `json:"leg"` // whose place
+	Trunk  string    `json:"trunk"`
+	Number string    `json:"number"`
+	Call   string    `json:"call,omitempty"` // that it was in before
 }
 
 // Announcement is the proof of what a party was told before it was recorded.
@@ -94,9 +108,14 @@ type File struct {
 	SHA256  string  `json:"sha256"` // in hex
 }
 
+// has reports whether a number is one of the call's parties.
+func (r *Row) has(number string) bool {
+	return number == r.Caller || number == r.Callee || slices.ContainsFunc(r.Joined, func(j Joined) bool { return j.Number == number })
+}
+
 // clearPersonal takes away what tells who called.
 func (r *Row) clearPersonal() {
-	r.Caller, r.Callee = "", ""
+	r.Caller, r.Callee, r.Joined = "", "", nil
 	r.CallerCallID, r.CalleeCallID = "", ""
 }
 
@@ -159,6 +178,9 @@ func (r *Row) instants() []*time.Time {
 	if c := r.Recording; c != nil {
 		instants = append(instants, &c.Began, &c.Ended)
 	}
+	for i := range r.Joined {
+		instants = append(instants, &r.Joined[i].At)
+	}
 	return instants
 }
 
@@ -180,6 +202,6 @@ func (r Row) clone() Row {
 		recording := *r.Recording
 		r.Recording = &recording
 	}
-	r.Files = slices.Clone(r.Files)
+	r.Files, r.Joined = slices.Clone(r.Files), slices.Clone(r.Joined)
 	return r
 }

@@ -86,19 +86,14 @@ func (e *explain) facts(cfg *config.Config) (policy.Facts, error) {
 	}
 	return policy.Facts{
 		Direction: policy.Direction(e.Direction), FromTrunk: from, ToTrunk: to, FromSide: string(side), ToSide: string(cfg.Trunks[to].Side),
-		Caller: e.From, Callee: e.To, Time: e.At, Forwarded: e.Forwarded,
+		Caller: e.From, Callee: e.To, Time: e.At, Forwarded: e.Forwarded, Claimed: e.Forwarded && !origin.Trusts(),
 	}, nil
 }
 
-// whys say in words for what reason a call is not recorded.
-var whys = map[string]string{
-	policy.NoRule:      "no rule matches",
-	policy.ByRule:      "the rule says so",
-	policy.IsEmergency: "it is an emergency call: neither announced, delayed nor recorded",
-	policy.IsForwarded: "nobody of ours takes part in it, and the rule gives no reason to record it still",
-}
-
 func verdict(d policy.Decision) string {
+	if !d.Record && d.OnFailure == policy.Refuse {
+		return fmt.Sprintf("refused: %s; its row is kept for %s", whys[d.Reason], d.KeepRow)
+	}
 	if !d.Record {
 		return fmt.Sprintf("not recorded: %s; its row is kept for %s", whys[d.Reason], d.KeepRow)
 	}

@@ -351,6 +351,24 @@ func TestHealth(t *testing.T) {
 	})
 }
 
+// Whether a peer is up is not said before it was asked, which is soon: one that is not there
+// at the start is down at once.
+func TestHealthAtFirst(t *testing.T) {
+	inBubble(t, func(t *testing.T, d *Directory, a *answering) {
+		if n := testutil.CollectAndCount(d.metrics.up); n != 0 {
+			t.Errorf("got %d peers up or down before any was asked, want none", n)
+		}
+		a.set("10.0.0.5", true)
+		time.Sleep(firstPing)
+		synctest.Wait()
+		for peer, want := range map[string]float64{"10.0.0.5": 0, "10.0.0.6": 1} {
+			if got := testutil.ToFloat64(d.metrics.up.WithLabelValues("pbx", peer)); got != want {
+				t.Errorf("got bewaard_trunk_up %v of %s, want %v", got, peer, want)
+			}
+		}
+	})
+}
+
 // One lost ping is no outage; a call that found the peer out is believed at once, and so
 // is one that was answered.
 func TestHealthByCalls(t *testing.T) {
