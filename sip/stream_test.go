@@ -17,6 +17,7 @@ import (
 	"math/big"
 	"net"
 	"net/netip"
+	"net/url"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -294,6 +295,21 @@ func TestMutualTLS(t *testing.T) {
 	converse(t, misnamed, server, peer, someSDP)
 }
 
+// A certificate names a host by name, address, or URI.
+func TestNaming(t *testing.T) {
+	domain, _ := url.Parse("sip:carrier.example")
+	user, _ := url.Parse("sip:us@user.example")
+	c := &x509.Certificate{DNSNames: []string{"a.example"}, IPAddresses: []net.IP{net.IPv4(192, 0, 2, 1)}, URIs: []*url.URL{domain, user}}
+	for hosts, want := range map[string]bool{
+		"A.example": true, "x.example a.example": true, "192.0.2.1": true, "Carrier.example": true,
+		"": false, "user.example": false, "192.0.2.2": false, "b.example": false, "example": false,
+	} {
+		if err := naming(c, strings.Split(hosts, " ")); (err == nil) != want {
+			t.Errorf("%q: got %v, want it named: %v", hosts, err, want)
+		}
+	}
+}
+
 // A connection that is opened again in a dialog, to where the Contact says, is verified by the
 // names of the trunk's peers.
 func TestTLSReconnects(t *testing.T) {
@@ -428,7 +444,7 @@ func TestPortUnreachable(t *testing.T) {
 // A stranger's connection is closed before it says anything; one that insists is banned.
 func TestStrangersConnection(t *testing.T) {
 	server := newParty(t, Config{Ban: Ban{After: 3}}, Settings{}, nil, "tcp://127.0.0.1:0")
-	server.forget127()
+	server.estrange("127.0.0.1")
 	for range 6 {
 		conn, err := net.Dial("tcp4", server.at("tcp").Addr.String())
 		if err != nil {
@@ -445,10 +461,11 @@ func TestStrangersConnection(t *testing.T) {
 	}
 }
 
-func (p *party) forget127() {
+// estrange makes an address a stranger's.
+func (p *party) estrange(addr string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.strange["127.0.0.1"] = true
+	p.strange[addr] = true
 }
 
 // A flood of strangers costs no memory that stays, and no allocation once they are banned.

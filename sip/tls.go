@@ -7,9 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -263,9 +265,14 @@ func (ua *UA) namesOf(trunk string, cfg TLS, host string) []string {
 	return hosts
 }
 
-// naming returns nil if a certificate is for one of those hosts, else what it is wrong for.
+// naming returns nil if a certificate is for one of those hosts, by its name or address, or by
+// a URI that is a SIP domain's (RFC 5922 §7.1); else what it is wrong for.
 func naming(certificate *x509.Certificate, hosts []string) (err error) {
 	for _, host := range hosts {
+		isHost := func(uri *url.URL) bool { return uri.Scheme == "sip" && strings.EqualFold(uri.Opaque, host) }
+		if slices.ContainsFunc(certificate.URIs, isHost) {
+			return nil
+		}
 		if err = certificate.VerifyHostname(host); err == nil {
 			return nil
 		}
