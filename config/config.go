@@ -11,6 +11,7 @@ package config
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -51,7 +52,7 @@ type Config struct {
 // maxBytes is the longest file that is read: whatever is longer is not a configuration.
 const maxBytes = 1 << 20
 
-// Load reads a file. Its error is Faults, if the file can be read at all.
+// Load reads a file. Its error is Faults, if the file can be read at all: see Parse.
 func Load(file string) (*Config, error) {
 	f, err := os.Open(file)
 	if err != nil {
@@ -66,7 +67,8 @@ func Load(file string) (*Config, error) {
 }
 
 // Parse reads a file's text; the name is what faults and relative paths are told by.
-// Its error is Faults.
+// Its error is Faults. With these comes what of the file is understood, where it is YAML at
+// all: to look for what else is wrong with it, and for nothing else.
 func Parse(file string, text []byte) (*Config, error) {
 	c := &Config{file: file}
 	d := decoder{file: file, at: positions{}, bad: map[string]bool{}}
@@ -84,11 +86,12 @@ func Parse(file string, text []byte) (*Config, error) {
 			}
 		}
 	}
-	if len(d.faults) > 0 {
-		slices.SortStableFunc(d.faults, func(a, b Fault) int {
-			return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column), strings.Compare(a.Path, b.Path))
-		})
+	switch {
+	case d.broken:
 		return nil, d.faults
+	case len(d.faults) > 0:
+		d.faults.sort()
+		return c, d.faults
 	}
 	return c, nil
 }
@@ -132,6 +135,27 @@ func (c *Config) CheckFiles() error {
 		}
 	}
 	if faults != nil {
+		faults.sort()
+		return faults
+	}
+	return nil
+}
+
+// Try tries what this machine has to have for what the file says: addresses, and ports that
+// nobody else has. Its error is Faults.
+func (c *Config) Try(ctx context.Context) error {
+	var faults Faults
+	for _, section := range []struct {
+		key    string
+		faults []error
+	}{{"sip", c.SIP.Try(ctx)}, {"media", c.Media.Try()}, {"http", c.HTTP.Try()}} {
+		for _, fault := range section.faults {
+			key, message, _ := strings.Cut(fault.Error(), ": ")
+			faults = append(faults, c.Fault(section.key+"."+key, message))
+		}
+	}
+	if faults != nil {
+		faults.sort()
 		return faults
 	}
 	return nil

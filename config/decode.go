@@ -132,7 +132,7 @@ func (d *decoder) faulty(path string) bool {
 		return true
 	}
 	for bad := range d.bad {
-		if rest, ok := strings.CutPrefix(bad, path); ok && strings.IndexAny(rest, ".[") == 0 {
+		if below(bad, path) {
 			return true
 		}
 	}

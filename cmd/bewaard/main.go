@@ -12,6 +12,8 @@ import (
 	"syscall"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/bewaard/bewaard/config"
 )
 
 // commands is the command line.
@@ -43,9 +45,12 @@ func run(ctx context.Context, args []string) int {
 	parser.FatalIfErrorf(err)
 	err = k.Run()
 	var silent exit
-	switch {
+	switch _, faults := errors.AsType[config.Faults](err); {
 	case err == nil:
 		return 0
+	case faults: // each of its lines begins with the file's name
+		fmt.Fprintln(os.Stderr, err)
+		return 1
 	case errors.As(err, &silent):
 		return int(silent)
 	}

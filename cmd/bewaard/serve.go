@@ -8,8 +8,6 @@ import (
 	"os/signal"
 	"syscall"
 	"time"
-
-	"github.com/bewaard/bewaard/config"
 )
 
 // serve runs the daemon.
@@ -19,13 +17,13 @@ type serve struct {
 }
 
 func (s *serve) Run(ctx context.Context) error {
-	cfg, err := config.Load(s.Config)
+	cfg, prompts, err := load(s.Config)
 	if err != nil {
 		return err
 	}
 	log := cfg.Log.Logger(os.Stderr)
 	slog.SetDefault(log)
-	d, err := start(ctx, cfg, log)
+	d, err := start(ctx, cfg, prompts, log)
 	if err != nil {
 		return err
 	}
@@ -44,15 +42,12 @@ type check struct {
 }
 
 func (c *check) Run() error {
-	cfg, err := config.Load(c.Config)
+	cfg, _, err := load(c.Config)
 	if err != nil {
 		return err
 	}
-	if err := cfg.CheckFiles(); err != nil {
-		return err
-	}
-	if _, err := loadPrompts(cfg); err != nil {
-		return err
+	if mode, exposed := cfg.Store.Exposed(); exposed {
+		fmt.Fprintln(os.Stderr, cfg.Fault("store.directory", fmt.Sprintf("warning: store directory is open to others (%04o): chmod 700", mode)))
 	}
 	fmt.Printf("%s: good: %d trunks, %d purposes, %d rules\n", c.Config, len(cfg.Trunks), len(cfg.Policy.Purposes), len(cfg.Policy.Rules))
 	return nil
