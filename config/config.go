@@ -80,6 +80,11 @@ func Parse(file string, text []byte) (*Config, error) {
 		if !d.faulty("sip.listen") {
 			found = append(found, c.unreached()...)
 		}
+		for _, path := range d.empty { // would be as if it were not there
+			if !slices.ContainsFunc(found, func(f policy.Fault) bool { return f.Path == path }) {
+				found = append(found, policy.Fault{Path: path, Message: "is empty"})
+			}
+		}
 		for _, fault := range found {
 			if !d.covered(fault.Path) {
 				d.faults = append(d.faults, c.Fault(fault.Path, fault.Message))
@@ -182,13 +187,17 @@ func (c *Config) validate() []policy.Fault {
 		}
 	}
 	if len(c.Trunks) == 0 {
-		faults = append(faults, policy.Fault{Path: "trunks", Message: "missing: the PBX and the carrier are one each"})
+		faults = append(faults, policy.Fault{Path: "trunks", Message: "missing: one with side: internal (the PBX), one with side: external (the carrier)"})
+	}
+	if side, absent := trunk.Absent(c.Trunks); absent {
+		is := map[trunk.Side]string{trunk.Internal: "the PBX", trunk.External: "the carrier"}[side]
+		faults = append(faults, policy.Fault{Path: "trunks", Message: fmt.Sprintf("there is no %s trunk (%s)", side, is)})
 	}
 	for i, rule := range c.Policy.Rules {
 		for j, name := range rule.Match.Trunk {
 			if _, ok := c.Trunks[name]; !ok && name != "" {
 				path := fmt.Sprintf("rules[%d].match.trunk[%d]", i, j)
-				faults = append(faults, policy.Fault{Path: path, Message: fmt.Sprintf("there is no trunk %.40q", name)})
+				faults = append(faults, policy.Fault{Path: path, Message: fmt.Sprintf("there is no trunk %.40q%s", name, trunk.There(c.Trunks))})
 			}
 		}
 	}

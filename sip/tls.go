@@ -32,8 +32,11 @@ type TLS struct {
 // Validate reports every fault of the section, each with the key below tls.
 func (c TLS) Validate() []error {
 	var faults []error
-	if (c.Certificate == "") != (c.Key == "") {
-		faults = append(faults, errors.New("certificate: it and key belong together"))
+	switch {
+	case c.Certificate != "" && c.Key == "":
+		faults = append(faults, errors.New("key: missing: the certificate's"))
+	case c.Certificate == "" && c.Key != "":
+		faults = append(faults, errors.New("certificate: missing: the key's"))
 	}
 	return faults
 }
@@ -41,9 +44,17 @@ func (c TLS) Validate() []error {
 // Check reads the section's files and reports what is wrong with them, each with its key.
 func (c TLS) Check() []error {
 	var faults []error
-	if c.Certificate != "" {
-		if _, err := tls.LoadX509KeyPair(c.Certificate, c.Key); err != nil {
-			faults = append(faults, fmt.Errorf("certificate: %w", err))
+	certificate, err := readFile(c.Certificate)
+	if err != nil {
+		faults = append(faults, fmt.Errorf("certificate: %w", err))
+	}
+	key, keyErr := readFile(c.Key)
+	if keyErr != nil {
+		faults = append(faults, fmt.Errorf("key: %w", keyErr))
+	}
+	if c.Certificate != "" && c.Key != "" && err == nil && keyErr == nil {
+		if _, err := tls.X509KeyPair(certificate, key); err != nil {
+			faults = append(faults, fmt.Errorf("certificate: %s and %s: %w", c.Certificate, c.Key, err))
 		}
 	}
 	if c.CA != "" {
@@ -52,6 +63,14 @@ func (c TLS) Check() []error {
 		}
 	}
 	return faults
+}
+
+// readFile reads a file that is named; of none comes nothing.
+func readFile(name string) ([]byte, error) {
+	if name == "" {
+		return nil, nil
+	}
+	return os.ReadFile(name)
 }
 
 // Beside makes the section's relative paths ones beside a file in a directory.
