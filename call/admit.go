@@ -63,9 +63,9 @@ func (c *Call) openMedia() *End {
 	if !c.route.peer.Addr.IsValid() {
 		return &End{Cause: Unreachable, Leg: rtp.Callee, Err: errNoPeer}
 	}
-	session, err := c.open()
-	if err != nil {
-		return &End{Cause: NoPorts, Leg: rtp.Caller, Err: err}
+	session, end := c.open()
+	if end != nil {
+		return end
 	}
 	c.media = session
 	for leg, p := range c.parties {
@@ -75,16 +75,20 @@ func (c *Call) openMedia() *End {
 }
 
 // open opens a media session between the parties.
-func (c *Call) open() (Session, error) {
+func (c *Call) open() (Session, *End) {
 	known, err := c.manager.ua.LocalAddr(c.route.peer)
 	if err != nil {
-		return nil, err
+		return nil, &End{Cause: Unreachable, Leg: rtp.Callee, Err: err}
 	}
 	trunks := c.manager.cfg.Trunks
-	return c.manager.parts.Media.Open([2]media.Where{
+	session, err := c.manager.parts.Media.Open([2]media.Where{
 		rtp.Caller: {Known: c.parties[rtp.Caller].leg.LocalAddr(), Advertise: trunks[c.parties[rtp.Caller].trunk].Advertise},
 		rtp.Callee: {Known: known, Advertise: trunks[c.parties[rtp.Callee].trunk].Advertise},
 	})
+	if err != nil {
+		return nil, &End{Cause: NoPorts, Leg: rtp.Caller, Err: err}
+	}
+	return session, nil
 }
 
 // decide asks the policy, with the facts as the INVITE gives them.

@@ -98,9 +98,9 @@ func (c *Call) stream(i int) Session {
 	if s := c.streams[i]; s != nil {
 		return s
 	}
-	s, err := c.open()
-	if err != nil {
-		c.log.Warn("stream refused", "call_id", c.id, "stream", i, "error", err)
+	s, end := c.open()
+	if end != nil {
+		c.log.Warn("stream refused", "call_id", c.id, "stream", i, "error", end.Err)
 		return nil
 	}
 	if c.streams == nil {

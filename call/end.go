@@ -22,7 +22,7 @@ const (
 	BadOffer         Cause = "bad_offer"            // its session description cannot be read
 	NoAudio          Cause = "no_audio"             // no plain RTP audio in the offer or the answer
 	NoCodec          Cause = "no_codec"             // no codec that both sides, or the recording, can have
-	NoPorts          Cause = "no_ports"             // RTP ports are exhausted
+	NoPorts          Cause = "no_ports"             // no RTP ports could be opened: mostly, they are exhausted
 	NotAcknowledged  Cause = "not_acknowledged"     // a response of ours was never acknowledged
 	SessionExpired   Cause = "session_expired"      // nobody refreshed the session
 	TrunkFull        Cause = "trunk_full"           // as many calls as the trunk may have

@@ -16,6 +16,7 @@ import (
 	"io"
 	"log/slog"
 	"maps"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -73,7 +74,11 @@ func Parse(file string, text []byte) (*Config, error) {
 	c.at = d.at
 	c.beside(filepath.Dir(file))
 	if !d.broken {
-		for _, fault := range c.validate() {
+		found := c.validate()
+		if !d.faulty("sip.listen") {
+			found = append(found, c.unreached()...)
+		}
+		for _, fault := range found {
 			if !d.covered(fault.Path) {
 				d.faults = append(d.faults, c.Fault(fault.Path, fault.Message))
 			}
@@ -155,6 +160,12 @@ func (c *Config) validate() []policy.Fault {
 	if len(c.Trunks) == 0 {
 		faults = append(faults, policy.Fault{Path: "trunks", Message: "missing: the PBX and the carrier are one each"})
 	}
+	for name, t := range c.Trunks {
+		if t.TLS != nil && t.TLS.VerifyClient && t.TLS.CA == "" && c.SIP.TLS.CA == "" {
+			_, message, _ := strings.Cut(sip.ErrNoCA.Error(), ": ")
+			faults = append(faults, policy.Fault{Path: "trunks." + name + ".tls.verify_client", Message: message})
+		}
+	}
 	for i, rule := range c.Policy.Rules {
 		for j, name := range rule.Match.Trunk {
 			if _, ok := c.Trunks[name]; !ok && name != "" {
@@ -168,6 +179,32 @@ func (c *Config) validate() []policy.Fault {
 			if builtIn, ok := strings.CutPrefix(file, embedded); ok && !slices.Contains(prompts.Languages(), builtIn) {
 				path := "announcements." + name + ".files." + language
 				faults = append(faults, policy.Fault{Path: path, Message: fmt.Sprintf("%.40q is not built in; there is embedded:%s", file, strings.Join(prompts.Languages(), ", embedded:"))})
+			}
+		}
+	}
+	return faults
+}
+
+// unreached finds the peers that no socket of ours can send to: every call to them would fail.
+func (c *Config) unreached() (faults []policy.Fault) {
+	for name, t := range c.Trunks {
+		for i, peer := range t.Peers {
+			transport := cmp.Or(peer.Transport, "udp")
+			addr, _ := netip.ParseAddr(peer.Host)
+			var message string
+			switch {
+			case peer == trunk.PeerURI{}: // has a fault already
+			case !c.SIP.Reaches(transport, netip.Addr{}):
+				message = fmt.Sprintf("transport %s needs a %s:// among sip.listen", transport, transport)
+			case !c.SIP.Reaches(transport, addr):
+				version, anywhere := 4, "0.0.0.0"
+				if addr.Is6() {
+					version, anywhere = 6, "[::]"
+				}
+				message = fmt.Sprintf("IPv%d needs an address of that version among sip.listen, such as %s://%s", version, transport, anywhere)
+			}
+			if message != "" {
+				faults = append(faults, policy.Fault{Path: fmt.Sprintf("trunks.%s.peers[%d]", name, i), Message: message})
 			}
 		}
 	}

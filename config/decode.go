@@ -125,6 +125,20 @@ func (d *decoder) covered(path string) bool {
 	return d.bad[""]
 }
 
+// faulty reports whether a path, one above or one below it has a fault already: what it says
+// is not known then.
+func (d *decoder) faulty(path string) bool {
+	if d.covered(path) {
+		return true
+	}
+	for bad := range d.bad {
+		if rest, ok := strings.CutPrefix(bad, path); ok && strings.IndexAny(rest, ".[") == 0 {
+			return true
+		}
+	}
+	return false
+}
+
 // value decodes a node into a value; at is where a fault of it is reported.
 func (d *decoder) value(path string, at position, node ast.Node, into reflect.Value) {
 	d.at[path] = at
@@ -133,6 +147,9 @@ func (d *decoder) value(path string, at position, node ast.Node, into reflect.Va
 		d.report(path, at, "anchors, aliases, tags and directives are not understood here")
 		return
 	case *ast.NullNode:
+		if into.Kind() == reflect.Slice { // nothing in it, which is not the same as no list
+			into.Set(reflect.MakeSlice(into.Type(), 0, 0))
+		}
 		if k := into.Kind(); k != reflect.Map && k != reflect.Slice && (k != reflect.Struct || isText(into)) {
 			d.report(path, at, "has no value")
 		}

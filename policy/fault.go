@@ -234,6 +234,15 @@ func (m Match) validate(f faults, numbers numbering) {
 	default:
 		f.at("direction").add("%.40q is neither %s nor %s", string(m.Direction), Inbound, Outbound)
 	}
+	for _, list := range []struct {
+		key   string
+		items []string
+		all   string
+	}{{"trunk", m.Trunk, "every trunk"}, {"from", m.From, "everyone"}, {"to", m.To, "everyone"}} {
+		if list.items != nil && len(list.items) == 0 { // it would match as if it were not there
+			f.at(list.key).add("is empty; leave it out for %s", list.all)
+		}
+	}
 	for i, trunk := range m.Trunk {
 		if trunk == "" {
 			f.at("trunk").index(i).add(missing)

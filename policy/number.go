@@ -73,6 +73,23 @@ func (n numbering) normalise(signalled string) string {
 	return e164
 }
 
+// whole reports whether digits with a plus before them are not too few for a number.
+func (n numbering) whole(dialled string) bool {
+	parsed, err := phonenumbers.Parse(dialled, n.country)
+	return err == nil && phonenumbers.IsPossibleNumberWithReason(parsed) != phonenumbers.TOO_SHORT
+}
+
+// hasCode reports whether international numbers may begin with digits: a country code, what
+// one begins with, or one with more behind it.
+func hasCode(digits string) bool {
+	for code := range phonenumbers.GetSupportedCallingCodes() {
+		if text := strconv.Itoa(code); strings.HasPrefix(text, digits) || strings.HasPrefix(digits, text) {
+			return true
+		}
+	}
+	return false
+}
+
 // emergency reports whether that is an emergency number here: one of the country's, one
 // of the configuration's, 112 everywhere, or the service URI for it (RFC 5031 §4.2). A
 // country code, a plus, or a 0 for an outside line before it, as some PBXs send, changes

@@ -27,12 +27,21 @@ func parsePattern(text string, n numbering) (pattern, error) {
 			return fail("the beginning of a number is written with its country code, such as " + n.code + "20*")
 		case len(digits) > maxDigits:
 			return fail("too long for a number")
+		case start != digits && !hasCode(digits):
+			return fail("no country has a code that begins so")
 		}
 		return pattern{start, true}, nil
 	}
 	dialled, ok := dialledDigits(text)
-	if !ok {
+	switch {
+	case !ok:
 		return fail("neither a number such as +31201234567, the beginning of one such as +31*, nor anonymous")
+	case strings.ContainsAny(dialled, "*#") && !strings.ContainsAny(dialled[:1], "*#"): // *21 is dialled so
+		return fail("the * for what follows stands at the end only, such as +31*")
+	case strings.HasPrefix(dialled, "+") && !hasCode(dialled[1:]):
+		return fail("no country has a code that begins so")
+	case strings.HasPrefix(dialled, "+") && !n.whole(dialled):
+		return fail(fmt.Sprintf("%s is no whole number; %s* is all that begin so", dialled, dialled))
 	}
 	return pattern{text: n.normalise(dialled)}, nil
 }

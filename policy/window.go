@@ -47,6 +47,9 @@ func (w Window) parse() (window, []Fault) {
 		}
 		parsed.days[weekday] = true
 	}
+	if w.Days != nil && len(w.Days) == 0 {
+		report("days", errors.New("is empty; leave it out for every day"))
+	}
 	if len(w.Days) == 0 {
 		parsed.days = [7]bool{true, true, true, true, true, true, true}
 	}

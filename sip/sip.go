@@ -85,6 +85,9 @@ func (c Config) Validate() []error {
 	for _, fault := range c.TLS.Validate() {
 		faults = append(faults, fmt.Errorf("tls.%w", fault))
 	}
+	if c.TLS.VerifyClient && c.TLS.CA == "" {
+		faults = append(faults, fmt.Errorf("tls.%w", ErrNoCA))
+	}
 	if i := slices.IndexFunc(c.Listen, func(l Listen) bool { return l.Transport == "tls" }); i >= 0 && c.TLS.Certificate == "" {
 		faults = append(faults, fmt.Errorf("listen[%d]: tls:// needs a tls.certificate and its key", i))
 	}
@@ -122,6 +125,14 @@ func (c Config) withDefaults() Config {
 		c.SessionExpires = &expires
 	}
 	return c
+}
+
+// Reaches reports whether there is a socket by which requests can go to a peer: one of his
+// transport and of his address's IP version; any version where the address is not known.
+func (c Config) Reaches(transport string, peer netip.Addr) bool {
+	return slices.ContainsFunc(c.withDefaults().Listen, func(l Listen) bool {
+		return l.Transport == transport && (!peer.IsValid() || l.Addr.Addr().Is4() == peer.Unmap().Is4())
+	})
 }
 
 // Listen is one socket that requests come in on, written udp://0.0.0.0:5060.
@@ -193,6 +204,7 @@ type Handler interface {
 type Settings struct {
 	Advertise netip.Addr // the address that its peers are told; zero for everybody's
 	TLS       *TLS       // nil for everybody's
+	Hosts     []string   // its peers' as configured: whom their certificates name
 }
 
 // EventKind says what happened on a leg.
