@@ -29,12 +29,17 @@ type commands struct {
 type phone struct {
 	Listen string `default:"127.0.0.1:0" help:"Where SIP is spoken, over UDP."`
 	Voice  string `default:"babble:120" help:"What is said: tone:HZ, babble:HZ or silence."`
-	Heard  string `type:"path" placeholder:"DIR" help:"Where to write what is heard, a WAV file a call."`
+	Heard  string `type:"path" placeholder:"DIR" help:"Where to write what this phone hears, a WAV file a call; made if it is not there."`
 }
 
 func (p phone) config() (cfg sim.Config, err error) {
 	if cfg.Listen, err = netip.ParseAddrPort(p.Listen); err != nil {
-		return cfg, fmt.Errorf("--listen: %w", err)
+		return cfg, fmt.Errorf("--listen is address:port, such as 127.0.0.1:5060: got %q", p.Listen)
+	}
+	if p.Heard != "" { // before the call, which cannot be heard again
+		if err := os.MkdirAll(p.Heard, 0o755); err != nil {
+			return cfg, fmt.Errorf("--heard: %w", err)
+		}
 	}
 	kind, number, _ := strings.Cut(p.Voice, ":")
 	hz, err := strconv.ParseFloat(number, 64)
@@ -53,9 +58,9 @@ func (p phone) config() (cfg sim.Config, err error) {
 	return cfg, nil
 }
 
-// keep writes what a line heard.
+// keep writes what a line heard: the party at this phone, from the other one.
 func (p phone) keep(name string, l *sim.Line) error {
-	fmt.Printf("%s: %d packets heard\n", name, l.Packets())
+	fmt.Printf("%s: this phone heard %d packets\n", name, l.Packets())
 	if p.Heard == "" {
 		return nil
 	}
@@ -119,7 +124,7 @@ func (c *call) Run(ctx context.Context) error {
 		return err
 	}
 	if cfg.Peer, err = netip.ParseAddrPort(c.Peer); err != nil {
-		return fmt.Errorf("PEER: %w", err)
+		return fmt.Errorf("PEER is address:port, such as 127.0.0.1:5060: got %q", c.Peer)
 	}
 	p, err := sim.New(ctx, cfg)
 	if err != nil {
@@ -144,7 +149,18 @@ func (c *call) Run(ctx context.Context) error {
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
+	if err := run(ctx, os.Args[1:]); err != nil {
+		fmt.Fprintf(os.Stderr, "callsim: %v\n", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string) error {
 	var cli commands
-	k := kong.Parse(&cli, kong.Name("callsim"), kong.Description("Phones for trying bewaard, at both its sides."), kong.BindTo(ctx, (*context.Context)(nil)))
-	k.FatalIfErrorf(k.Run())
+	parser := kong.Must(&cli, kong.Name("callsim"), kong.Description("Phones for trying bewaard, at both its sides."), kong.BindTo(ctx, (*context.Context)(nil)))
+	k, err := parser.Parse(args)
+	if err != nil {
+		return fmt.Errorf("%w; see callsim --help", err)
+	}
+	return k.Run()
 }
