@@ -197,7 +197,7 @@ func (p Peer) String() string { return p.Transport + ":" + p.Addr.String() }
 type Handler interface {
 	// Trunk names the trunk that an address belongs to, of those whose messages may come by
 	// that transport: udp, tcp or tls. Who belongs to none gets no service and no answer:
-	// his messages are dropped before they are read.
+	// his messages are dropped before they are read, unless a call leads to him.
 	Trunk(source netip.AddrPort, transport string) (name string, ok bool)
 	// Settings are what a trunk has of its own.
 	Settings(trunk string) Settings
