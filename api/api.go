@@ -76,7 +76,9 @@ type Parts struct {
 	Sweeper  *store.Sweeper
 	Gatherer prometheus.Gatherer
 	Ready    func() error // nil while calls are taken, else why not
-	Log      *slog.Logger
+	// Number writes a number that is asked for as the rows have it.
+	Number func(string) (string, error)
+	Log    *slog.Logger
 }
 
 // Server answers over HTTP and over the socket.
@@ -101,6 +103,7 @@ func New(cfg Config, parts Parts) (*Server, error) {
 	private.Handle("/", public)
 	private.HandleFunc("GET /api/v1/calls", s.listCalls)
 	private.HandleFunc("GET /api/v1/calls/{id}", s.showCall)
+	private.HandleFunc("GET /api/v1/recordings/{id}", s.exportRecording)
 	private.HandleFunc("GET /api/v1/recordings/{id}/{format}", s.exportRecording)
 	private.HandleFunc("GET /api/v1/sweep", s.forecastSweep)
 	private.HandleFunc("POST /api/v1/sweep", s.sweep)

@@ -27,6 +27,7 @@ type daemon struct {
 	server    *Server
 	client    *Client
 	kept      store.Row
+	rejected  store.Row
 	ready     error
 }
 
@@ -46,6 +47,12 @@ func newDaemon(t *testing.T) *daemon {
 	d.server, err = New(Config{Listen: netip.MustParseAddrPort("127.0.0.1:0")}, Parts{
 		Store: s, Sweeper: store.NewSweeper(s, store.SweepConfig{}), Gatherer: prometheus.NewRegistry(),
 		Ready: func() error { return d.ready }, Log: log,
+		Number: func(text string) (string, error) {
+			if text == "" {
+				return "", errors.New("no number")
+			}
+			return strings.ReplaceAll(text, " ", ""), nil
+		},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -92,8 +99,8 @@ func (d *daemon) fill(s *store.Store) {
 			d.Fatal(err)
 		}
 	}
-	rejected := begin(func(r *store.Row) { r.Caller = "+31301234567" })
-	if _, err := s.Update(rejected.ID, func(r *store.Row) error { r.State = store.StateNotRecorded; return nil }); err != nil {
+	d.rejected = begin(func(r *store.Row) { r.Caller = "+31301234567" })
+	if _, err := s.Update(d.rejected.ID, func(r *store.Row) error { r.State = store.StateNotRecorded; return nil }); err != nil {
 		d.Fatal(err)
 	}
 }
@@ -108,6 +115,7 @@ func TestCalls(t *testing.T) {
 		"all":           {store.Query{}, 2},
 		"recorded":      {store.Query{Recorded: true}, 1},
 		"by number":     {store.Query{Number: "+31301234567"}, 1},
+		"spaced":        {store.Query{Number: "+31 30 123 4567"}, 1},
 		"by purpose":    {store.Query{Purpose: "quality"}, 1},
 		"by state":      {store.Query{State: store.StateNotRecorded}, 1},
 		"in the future": {store.Query{From: time.Now().Add(time.Hour)}, 0},
@@ -140,16 +148,23 @@ func TestCalls(t *testing.T) {
 // A recording's file is handed out as it is; a format that is not there is said.
 func TestRecording(t *testing.T) {
 	d := newDaemon(t)
-	file, err := d.client.Recording(t.Context(), d.kept.ID, "wav")
-	if err != nil {
-		t.Fatal(err)
+	for _, format := range []string{"wav", ""} {
+		file, name, err := d.client.Recording(t.Context(), d.kept.ID, format)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer file.Close()
+		if b, err := io.ReadAll(file); string(b) != "RIFF" || name != d.kept.ID+".wav" || err != nil {
+			t.Errorf("format %q: got %q in %s, %v", format, b, name, err)
+		}
 	}
-	defer file.Close()
-	if b, err := io.ReadAll(file); string(b) != "RIFF" || err != nil {
-		t.Errorf("got %q, %v", b, err)
-	}
-	if _, err := d.client.Recording(t.Context(), d.kept.ID, "opus"); err == nil || !strings.Contains(err.Error(), "has no opus file") {
-		t.Errorf("got %v, want that there is no opus file", err)
+	for id, want := range map[string]string{
+		d.kept.ID:     "has no opus file; it has wav",
+		d.rejected.ID: "is not_recorded and has no recording",
+	} {
+		if _, _, err := d.client.Recording(t.Context(), id, "opus"); err == nil || !strings.HasSuffix(err.Error(), want) {
+			t.Errorf("got %v, want %q", err, want)
+		}
 	}
 }
 
@@ -197,11 +212,19 @@ func TestSocket(t *testing.T) {
 	if err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("got %v, %v, want mode 0600", info.Mode(), err)
 	}
-	for _, query := range []string{"limit=none", "limit=0", "from=yesterday"} {
+	for _, query := range []string{"limit=none", "limit=0", "from=yesterday", "number="} {
 		body, err := d.client.do(t.Context(), http.MethodGet, "calls?"+query)
 		if err == nil {
 			body.Close()
 			t.Errorf("%s: got an answer", query)
+		}
+	}
+	if os.Getuid() != 0 {
+		if err := os.Chmod(filepath.Join(d.directory, SocketName), 0); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := d.client.Calls(t.Context(), store.Query{}); err == nil || !strings.HasSuffix(err.Error(), "ask as the daemon's user or root") {
+			t.Errorf("got %v, want who may ask", err)
 		}
 	}
 	if _, err := Dial(t.TempDir()).Calls(t.Context(), store.Query{}); !errors.Is(err, ErrNoDaemon) {

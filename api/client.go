@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"mime"
 	"net"
 	"net/http"
 	"net/url"
@@ -69,12 +70,34 @@ func (c *Client) decode(ctx context.Context, method, path string, v any) error {
 	return json.NewDecoder(body).Decode(v)
 }
 
-// Recording returns the file of that format, to be read and closed.
-func (c *Client) Recording(ctx context.Context, id, format string) (io.ReadCloser, error) {
-	return c.do(ctx, http.MethodGet, "recordings/"+url.PathEscape(id)+"/"+format)
+// Recording returns the file of that format, or of the one there is where format is "",
+// to be read and closed, and its name.
+func (c *Client) Recording(ctx context.Context, id, format string) (file io.ReadCloser, name string, err error) {
+	path := "recordings/" + url.PathEscape(id)
+	if format != "" {
+		path += "/" + format
+	}
+	res, err := c.ask(ctx, http.MethodGet, path)
+	if err != nil {
+		return nil, "", err
+	}
+	_, disposition, err := mime.ParseMediaType(res.Header.Get("Content-Disposition"))
+	if err != nil {
+		return nil, "", errors.Join(fmt.Errorf("ask %s: name of the file: %w", c.socket, err), res.Body.Close())
+	}
+	return res.Body, filepath.Base(disposition["filename"]), nil
 }
 
 func (c *Client) do(ctx context.Context, method, path string) (io.ReadCloser, error) {
+	res, err := c.ask(ctx, method, path)
+	if err != nil {
+		return nil, err
+	}
+	return res.Body, nil
+}
+
+// ask returns an answer that is a good one.
+func (c *Client) ask(ctx context.Context, method, path string) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, method, "http://bewaard/api/v1/"+path, nil)
 	if err != nil {
 		return nil, err
@@ -83,10 +106,12 @@ func (c *Client) do(ctx context.Context, method, path string) (io.ReadCloser, er
 	switch {
 	case errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED):
 		return nil, fmt.Errorf("ask %s: %w", c.socket, ErrNoDaemon)
+	case errors.Is(err, fs.ErrPermission):
+		return nil, fmt.Errorf("%s: permission denied: ask as the daemon's user or root", c.socket)
 	case err != nil:
 		return nil, fmt.Errorf("ask %s: %w", c.socket, err)
 	case res.StatusCode == http.StatusOK:
-		return res.Body, nil
+		return res, nil
 	}
 	defer res.Body.Close()
 	var p Problem

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"path"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/bewaard/bewaard/store"
@@ -83,6 +84,9 @@ func instants(q *store.Query) map[string]*time.Time {
 
 func (s *Server) listCalls(w http.ResponseWriter, r *http.Request) {
 	q, err := decodeQuery(r.URL.Query())
+	if err == nil && r.URL.Query().Has("number") {
+		q.Number, err = s.parts.Number(q.Number)
+	}
 	if err != nil {
 		s.problem(w, http.StatusBadRequest, err)
 		return
@@ -107,14 +111,16 @@ func (s *Server) showCall(w http.ResponseWriter, r *http.Request) {
 // contentTypes of the formats: RFC 7845 §9, RFC 2361 for want of a registered one.
 var contentTypes = map[string]string{"opus": "audio/ogg", "wav": "audio/wav"}
 
+// exportRecording sends the file of the format that is asked for, or the first there is.
 func (s *Server) exportRecording(w http.ResponseWriter, r *http.Request) {
 	row, err := s.parts.Store.Get(r.PathValue("id"))
 	if err != nil {
 		s.fail(w, err)
 		return
 	}
+	wanted := r.PathValue("format")
 	for _, f := range row.Files {
-		if f.Format != r.PathValue("format") {
+		if wanted != "" && f.Format != wanted {
 			continue
 		}
 		file, err := s.parts.Store.OpenFile(f)
@@ -132,7 +138,22 @@ func (s *Server) exportRecording(w http.ResponseWriter, r *http.Request) {
 		}
 		return
 	}
-	s.problem(w, http.StatusNotFound, fmt.Errorf("call %s is %s and has no %s file", row.ID, row.State, r.PathValue("format")))
+	s.problem(w, http.StatusNotFound, noFile(&row, wanted))
+}
+
+// noFile says what a row has instead of a file of that format.
+func noFile(row *store.Row, format string) error {
+	switch {
+	case format == "" || len(row.Files) == 0 && row.State != store.StateKept:
+		return fmt.Errorf("call %s is %s and has no recording", row.ID, row.State)
+	case len(row.Files) == 0:
+		return fmt.Errorf("call %s has no file", row.ID)
+	}
+	formats := make([]string, len(row.Files))
+	for i, f := range row.Files {
+		formats[i] = f.Format
+	}
+	return fmt.Errorf("call %s has no %s file; it has %s", row.ID, format, strings.Join(formats, " and "))
 }
 
 func (s *Server) fail(w http.ResponseWriter, err error) {

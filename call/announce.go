@@ -54,7 +54,7 @@ func (c *Call) forewarn(ctx context.Context) *End {
 		return nil
 	}
 	// One codec for the prompt. The callee is offered all that the caller has, and where he
-	// takes another, the caller is told once both are connected (align).
+	// takes another, the caller is told once both are connected (settle).
 	caller := c.parties[rtp.Caller]
 	chosen := caller.firstRecordable()
 	answer, err := sdp.Answer(c.offer, func(codec sdp.Codec) bool { return codec.PayloadType == chosen.PayloadType || codec.Event() })

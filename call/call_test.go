@@ -3,6 +3,8 @@ package call
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
+	"net"
 	"testing"
 	"time"
 
@@ -195,9 +197,32 @@ func TestCodecThatCannotBeRecorded(t *testing.T) {
 	}
 }
 
+// portsForOne finds ports for one call that nobody else on this machine has.
+func portsForOne(t *testing.T) media.Ports {
+	t.Helper()
+	for range 100 {
+		ports := media.Ports{First: 20000 + 4*rand.N[uint16](2500)}
+		ports.Last = ports.First + 3
+		taken := false
+		for port := ports.First; port <= ports.Last; port++ {
+			c, err := net.ListenUDP("udp4", &net.UDPAddr{Port: int(port)})
+			if err != nil {
+				taken = true
+				break
+			}
+			defer c.Close()
+		}
+		if !taken {
+			return ports
+		}
+	}
+	t.Fatal("no four ports are free")
+	panic("unreachable")
+}
+
 // Without free ports the caller gets a 503, and the row says why.
 func TestPortsExhausted(t *testing.T) {
-	w := newWorld(t, options{media: media.Config{Ports: media.Ports{First: 24000, Last: 24003}}, promptMS: 3000})
+	w := newWorld(t, options{media: media.Config{Ports: portsForOne(t)}, promptMS: 3000})
 	ctx := bounded(t)
 	first := make(chan error, 1)
 	go func() { // ends with the call

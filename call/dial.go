@@ -178,7 +178,7 @@ func (c *Call) invite() *End {
 	callee.leg, err = c.manager.ua.Invite(sip.Invite{
 		Peer: c.route.peer, Trunk: callee.trunk, Called: c.route.called, From: caller.leg.From(),
 		Headers: headers, MaxForwards: caller.leg.MaxForwards(), Body: c.describe(rtp.Callee, offer),
-		Credentials: credentials(cfg), Partner: caller.leg,
+		Credentials: c.manager.credentials(callee.trunk), Partner: caller.leg,
 	})
 	if err != nil {
 		return &End{Cause: Unreachable, Leg: rtp.Callee, Err: err}
@@ -189,11 +189,11 @@ func (c *Call) invite() *End {
 }
 
 // credentials meet a trunk's challenges; nil where these are for who calls.
-func credentials(cfg trunk.Config) *sip.Credentials {
-	if cfg.Auth == nil || cfg.PassesChallenges() {
+func (m *Manager) credentials(name string) *sip.Credentials {
+	if m.cfg.Trunks[name].PassesChallenges() {
 		return nil
 	}
-	return &sip.Credentials{User: cfg.Auth.User, Password: cfg.Auth.Secret}
+	return m.trunks.Credentials(name)
 }
 
 // ring passes a provisional response on, with early media where it brings some and
@@ -269,7 +269,7 @@ func (c *Call) ringback() {
 // connected takes the callee's answer.
 func (c *Call) connected(e sip.Event) *End {
 	callee := c.parties[rtp.Callee]
-	callee.answered = true
+	callee.answered, callee.privacy = true, privacyOf(e.Headers)
 	if callee.identity.User != c.parties[rtp.Caller].leg.Called() {
 		c.joined(rtp.Callee, "")
 	}

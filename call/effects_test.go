@@ -27,6 +27,7 @@ import (
 type journal struct {
 	mu            sync.Mutex
 	effects, rows []string
+	last          store.Row
 	opened        int // media sessions
 }
 
@@ -49,6 +50,7 @@ func (j *journal) Update(id string, change func(*store.Row) error) (store.Row, e
 	err := change(&r)
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	j.last = r
 	words := []string{string(r.State), r.Outcome, r.Reason}
 	for _, joined := range r.Joined {
 		words = append(words, joined.Number+" joined")
@@ -375,6 +377,54 @@ func TestEffectsOfInterruptedPrompt(t *testing.T) {
 		b.carrier.Reply(b.carrier.Expect("BYE "), "200 OK", "")
 		b.did("close media")
 		b.wrote("calling", "not_recorded answered announcement_interrupted")
+	})
+}
+
+// A callee who answers and hangs up during the prompt was told nothing that counts and was
+// never connected: abandoned. A caller who gives up then has cancelled.
+func TestEffectsOfHangupInPrompt(t *testing.T) {
+	for _, who := range []string{"callee", "caller"} {
+		inBubble(t, func(b *bubble) {
+			invite := b.pbx.Invite("+31612345678", answeredWith, "")
+			b.pbx.Expect("SIP/2.0 100")
+			toCarrier := b.carrier.Expect("INVITE ")
+			answer := b.carrier.Reply(toCarrier, "200 OK", offered)
+			b.carrier.Expect("ACK ")
+			time.Sleep(200 * time.Millisecond) // of the bubble's
+			status, outcome := 480, "abandoned"
+			if who == "callee" {
+				b.carrier.DialogRequest("BYE", toCarrier, answer, 1)
+				b.carrier.Expect("SIP/2.0 200")
+				b.pbx.Transaction("ACK", invite, b.pbx.Expect("SIP/2.0 480").Header("To"))
+			} else {
+				status, outcome = 487, "cancelled"
+				b.pbx.Transaction("CANCEL", invite, invite.Header("To"))
+				b.pbx.Expect("SIP/2.0 200")
+				b.pbx.Transaction("ACK", invite, b.pbx.Expect("SIP/2.0 487").Header("To"))
+				b.carrier.Reply(b.carrier.Expect("BYE "), "200 OK", "")
+			}
+			b.wrote("calling", "not_recorded "+outcome+" not_connected")
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			if a := b.last.Announcement; b.last.EndedBy != who || b.last.SIPStatus != status || a.Complete || a.Level != "" {
+				t.Errorf("got a row ended by the %s, status %d, announcement %+v, want the %s, %d and no proof", b.last.EndedBy, b.last.SIPStatus, *a, who, status)
+			}
+		})
+	}
+}
+
+// While a call is recorded its row says when the recording expires at the earliest: by its
+// purpose, not as the rows of calls that are not recorded.
+func TestExpiryWhileRecording(t *testing.T) {
+	inBubble(t, func(b *bubble) {
+		_, toPBX, answer, _ := b.connected()
+		synctest.Wait()
+		b.mu.Lock()
+		if want := time.Now().UTC().AddDate(0, 0, 14); b.last.State != store.StateRecording || !b.last.Expires.Equal(want) {
+			t.Errorf("got %s until %v, want it recording until %v", b.last.State, b.last.Expires, want)
+		}
+		b.mu.Unlock()
+		b.end(toPBX, answer, 1)
 	})
 }
 

@@ -117,16 +117,29 @@ const (
 	OutcomeBusy        Outcome = "busy"
 	OutcomeRejected    Outcome = "rejected"
 	OutcomeNoAnswer    Outcome = "no_answer"
+	OutcomeAbandoned   Outcome = "abandoned" // a party had answered, or been answered, and one hung up before both were connected
 	OutcomeUnreachable Outcome = "unreachable"
 	OutcomeRefused     Outcome = "refused" // by us: the offer, or the recording that could not be made
 	OutcomeFailed      Outcome = "failed"
 	OutcomeInterrupted Outcome = "interrupted" // the daemon stopped without being asked
 )
 
-// outcome of a call that ended so; answered says whether both parties were connected.
-func (e *End) outcome(answered bool) Outcome {
-	if answered && e.Cause != NotAcknowledged {
+// Outcomes lists every outcome.
+func Outcomes() []Outcome {
+	return []Outcome{
+		OutcomeAnswered, OutcomeCancelled, OutcomeBusy, OutcomeRejected, OutcomeNoAnswer, OutcomeAbandoned, OutcomeUnreachable,
+		OutcomeRefused, OutcomeFailed, OutcomeInterrupted,
+	}
+}
+
+// outcome of a call that ended so: connected says whether both parties were, answered
+// whether one of them had answered or been answered.
+func (e *End) outcome(connected, answered bool) Outcome {
+	if connected && e.Cause != NotAcknowledged {
 		return OutcomeAnswered
+	}
+	if answered && e.Cause == HungUp {
+		return OutcomeAbandoned
 	}
 	switch e.Cause {
 	case Cancelled:

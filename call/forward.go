@@ -82,14 +82,33 @@ func privacyOf(headers []sip.Header) string {
 	return strings.Join(wishes, ";")
 }
 
-// hidden reports whether a host is not to be told beyond its trunk: it is one of its peers, or
-// an address within a site.
+// shown returns how a party is shown to one that comes into its call: with the privacy it asked
+// for, and outside the trust domain, where nobody is bound to heed that, without its number.
+func (p *party) shown(trusted bool) (sip.Party, []sip.Header) {
+	if p.privacy == "" {
+		return p.identity, nil
+	}
+	who := p.identity
+	withheld := func(wish string) bool {
+		return slices.Contains([]string{"user", "header", "id"}, strings.ToLower(strings.TrimSpace(wish)))
+	}
+	if !trusted && slices.ContainsFunc(strings.Split(p.privacy, ";"), withheld) {
+		who = sip.Party{Display: "Anonymous", User: "anonymous", Host: "anonymous.invalid"} // RFC 3323 §4.1.1.3
+	}
+	return who, []sip.Header{{Name: "Privacy", Value: p.privacy}}
+}
+
+// hidden reports whether a host is not to be told beyond its trunk: it is one of its peers or
+// sources, or an address within a site.
 func (m *Manager) hidden(name, host string) bool {
 	addr, err := netip.ParseAddr(host)
 	if err != nil {
 		return slices.ContainsFunc(m.cfg.Trunks[name].Peers, func(p trunk.PeerURI) bool { return strings.EqualFold(p.Host, host) })
 	}
 	addr = addr.Unmap()
+	if of, _ := m.trunks.Trunk(netip.AddrPortFrom(addr, 0), "tls"); of == name { // by TLS, as by nothing else, every trunk's address is known
+		return true
+	}
 	return addr.IsPrivate() || addr.IsLoopback() || addr.IsLinkLocalUnicast() ||
 		slices.ContainsFunc(m.trunks.Targets(name), func(p sip.Peer) bool { return p.Addr.Addr() == addr })
 }
@@ -101,7 +120,7 @@ func (c *Call) replaces(headers []sip.Header) ([]sip.Header, error) {
 		if h.Name != "Replaces" {
 			continue
 		}
-		value, err := c.manager.ua.Replaces(h.Value)
+		value, err := c.manager.ua.Replaces(c.parties[rtp.Caller].trunk, h.Value)
 		if err != nil {
 			return nil, err
 		}

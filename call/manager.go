@@ -107,7 +107,7 @@ func (m *Manager) register(name string, cfg trunk.Config) {
 	}
 	if cfg.Auth != nil {
 		r.User = cmp.Or(r.User, cfg.Auth.User)
-		r.Credentials = sip.Credentials{User: cfg.Auth.User, Password: cfg.Auth.Secret}
+		r.Credentials = *m.trunks.Credentials(name)
 	}
 	r.Domain = cmp.Or(cfg.Register.Domain, r.Registrar)
 	known := false
@@ -115,7 +115,7 @@ func (m *Manager) register(name string, cfg trunk.Config) {
 		m.trunks.Registered(name, registered)
 		switch {
 		case err != nil:
-			m.log.Warn("trunk's registrar refuses us", "trunk", name, "registered", registered, "error", err)
+			m.log.Warn("trunk not registered", "trunk", name, "registered", registered, "error", err)
 		case registered && !known:
 			m.log.Info("registered", "trunk", name, "until", until)
 		}
@@ -146,7 +146,7 @@ func (m *Manager) ping(ctx context.Context, name string, peer sip.Peer) error {
 // Settings are what a trunk has of its own: sip.Handler.
 func (m *Manager) Settings(name string) sip.Settings {
 	cfg := m.cfg.Trunks[name]
-	return sip.Settings{Advertise: cfg.Advertise, TLS: cfg.TLS}
+	return sip.Settings{Advertise: cfg.Advertise, TLS: cfg.TLS, Hosts: cfg.Hosts()}
 }
 
 // Ready reports whether new calls are taken: sip.Handler.
@@ -194,8 +194,8 @@ func newCall(m *Manager, leg *sip.Leg) *Call {
 	c := &Call{manager: m, id: store.NewID(), began: time.Now().UTC(), log: m.log, letters: newLetters()}
 	to, _ := m.trunks.Route(leg.Trunk())
 	c.parties = [2]*party{newParty(leg.Trunk(), leg.From()), newParty(to, sip.Party{User: leg.Called()})}
-	c.parties[rtp.Caller].leg = leg
-	c.parties[rtp.Caller].vouched = m.vouches(leg)
+	caller := c.parties[rtp.Caller]
+	caller.leg, caller.vouched, caller.privacy = leg, m.vouches(leg), privacyOf(leg.Passed())
 	c.owned = append(c.owned, leg)
 	return c
 }

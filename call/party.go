@@ -18,6 +18,7 @@ type party struct {
 	address  netip.Addr   // ours, as it is told
 	identity sip.Party    // who it is
 	vouched  bool         // by its trunk, which we trust
+	privacy  string       // that it asked for (RFC 3323), "" for none
 	answered bool
 
 	described *sdp.Description         // what it last said of itself; nil before it did

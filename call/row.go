@@ -104,11 +104,15 @@ func (c *Call) evidence(leg rtp.Leg, codec rtp.Codec, voice Prompt, p media.Play
 		Prompt: voice.ID, Language: c.decision.Announce.Language, Text: voice.Text, SHA256: voice.SHA256,
 		Leg: leg.String(), Codec: codec.Name, Packets: p.Packets, Total: p.Total,
 		FirstSequence: p.FirstSequence, LastSequence: p.LastSequence, FirstAt: p.FirstAt, LastAt: p.LastAt,
-		Complete: p.Complete, Interruptions: p.Interruptions, Level: string(levelSent),
+		Complete: p.Complete, Interruptions: p.Interruptions,
+	}
+	if p.Complete {
+		c.row.Announcement.Level = string(levelSent)
 	}
 }
 
-// level grades the proof that an announcement was heard.
+// level grades the proof that an announcement was heard. One that was cut short proves
+// nothing, and has none.
 type level string
 
 const (
@@ -123,7 +127,7 @@ func (c *Call) grade(stats media.Stats) {
 		return
 	}
 	a := *c.row.Announcement
-	result := "interrupted"
+	result, proof := "interrupted", "none"
 	if a.Complete {
 		result = "complete"
 		heard := stats.Legs[rtp.Caller]
@@ -137,9 +141,10 @@ func (c *Call) grade(stats media.Stats) {
 			a.Level = string(levelConfirmed)
 			a.AcknowledgedSequence, a.AcknowledgedLoss = heard.AcknowledgedSequence, heard.AcknowledgedLoss
 		}
+		proof = a.Level
 	}
 	c.row.Announcement = &a
-	c.manager.metrics.announcements.WithLabelValues(result, a.Level).Inc()
+	c.manager.metrics.announcements.WithLabelValues(result, proof).Inc()
 }
 
 // release ends what live left, from whatever state: it hangs up or rejects each leg,
@@ -208,16 +213,15 @@ func (c *Call) hangup(end *End, code int, reason string) {
 // closeRow fills in the row's end. A recording that is still to be finalized gives
 // it its last state and expiry then.
 func (c *Call) closeRow(end *End, code int) {
-	c.row.Outcome = string(end.outcome(!c.bridged.IsZero()))
+	caller, callee := c.parties[rtp.Caller], c.parties[rtp.Callee]
+	c.row.Outcome = string(end.outcome(!c.bridged.IsZero(), caller.answered || callee.answered))
 	c.row.Cause, c.row.EndedBy = string(end.Cause), end.Leg.String()
 	if end.Cause == ShuttingDown {
 		c.row.EndedBy = "us"
 	}
-	switch {
-	case !c.parties[rtp.Caller].answered:
+	c.row.SIPStatus = 200
+	if !caller.answered {
 		c.row.SIPStatus = code
-	default:
-		c.row.SIPStatus = 200
 	}
 	c.row.Answered = c.bridged
 	c.row.Expires = c.decision.KeepRow.After(c.row.Ended)
@@ -273,7 +277,8 @@ func (c *Call) report(end *End) {
 	}
 	attrs := []any{
 		"call_id", c.id, "direction", c.direction, "outcome", c.row.Outcome, "cause", end.Cause, "leg", c.row.EndedBy,
-		"rule", c.row.Rule, "recorded", c.row.Recording != nil, "seconds", c.row.Ended.Sub(c.began).Seconds(),
+		"sip_status", c.row.SIPStatus, "rule", c.row.Rule, "recorded", c.row.Recording != nil,
+		"seconds", c.row.Ended.Sub(c.began).Round(time.Millisecond).Seconds(),
 	}
 	if c.silent != "" {
 		attrs = append(attrs, "reason", c.silent)

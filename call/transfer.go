@@ -1,6 +1,7 @@
 package call
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -24,6 +25,7 @@ import (
 type transfer struct {
 	leg    rtp.Leg // whose place
 	party  *party  // who is dialled; nil while another call is asked
+	event  string  // of the NOTIFYs to it
 	silent bool    // the party wants no NOTIFY (RFC 4488)
 	gone   bool    // it hung up meanwhile
 	timer  *time.Timer
@@ -84,8 +86,12 @@ func (c *Call) passRefer(leg rtp.Leg, r *sip.Request) {
 		if h.Name != "Refer-To" {
 			continue
 		}
-		value, err := c.manager.ua.ReferTo(h.Value, to.leg)
-		if err != nil {
+		value, err := c.manager.ua.ReferTo(c.parties[leg].trunk, h.Value, to.leg)
+		switch {
+		case errors.Is(err, sip.ErrNoDialog):
+			r.Reply(404, "No Such Dialog")
+			return
+		case err != nil:
 			r.Reply(400, "Bad Refer-To")
 			return
 		}
@@ -101,13 +107,13 @@ func (c *Call) terminateRefer(leg rtp.Leg, r *sip.Request) {
 		r.Reply(400, "Bad Refer-To")
 		return
 	}
-	asked := target.Replaces != "" && c.ask(target.Replaces)
+	asked := target.Replaces != "" && c.ask(c.parties[leg].trunk, target.Replaces)
 	if _, own := c.wayTo(leg, target); target.Replaces != "" && !asked && !own { // a dialog of ours, and it is gone
 		r.Reply(404, "No Such Dialog")
 		return
 	}
 	r.Reply(202, "Accepted")
-	c.transfer = &transfer{leg: leg, silent: strings.EqualFold(r.Header("Refer-Sub"), "false"), timer: time.NewTimer(ringTimeout)}
+	c.transfer = &transfer{leg: leg, event: r.Event, silent: strings.EqualFold(r.Header("Refer-Sub"), "false"), timer: time.NewTimer(ringTimeout)}
 	c.notify("SIP/2.0 100 Trying", false)
 	if asked {
 		return
@@ -118,10 +124,10 @@ func (c *Call) terminateRefer(leg rtp.Leg, r *sip.Request) {
 	}
 }
 
-// ask asks the call that has the dialog which Replaces names for the party at its other
-// end, and reports whether there is such a call.
-func (c *Call) ask(replaces string) bool {
-	named := c.manager.ua.Named(replaces)
+// ask asks the call that has the dialog which a trunk's Replaces names for the party at its
+// other end, and reports whether there is such a call.
+func (c *Call) ask(name, replaces string) bool {
+	named := c.manager.ua.Named(name, replaces)
 	owner := c.manager.owner(named)
 	return owner != nil && owner != c && owner.letters.send(letter{kind: asked, from: c, leg: named})
 }
@@ -170,17 +176,16 @@ func (c *Call) dialTransfer(target sip.ReferTarget, referredBy string) error {
 	if t.party.address = c.manager.parts.Media.Address(media.Where{Known: known, Advertise: c.manager.cfg.Trunks[name].Advertise}); t.party.address.Is4() != c.media.Local(t.leg).Addr().Is4() {
 		return fmt.Errorf("call %s over %v: the call's media is of the other IP version", name, t.party.address)
 	}
-	cfg := c.manager.cfg.Trunks[name]
-	var headers []sip.Header
+	from, headers := other.shown(c.manager.cfg.Trunks[name].Trusts() || emergency)
 	if referredBy != "" {
-		headers = c.manager.pass(border{c.parties[t.leg].trunk, name, known}, []sip.Header{{Name: "Referred-By", Value: referredBy}})
+		headers = append(headers, c.manager.pass(border{c.parties[t.leg].trunk, name, known}, []sip.Header{{Name: "Referred-By", Value: referredBy}})...)
 	}
 	if target.Replaces != "" {
 		headers = append(headers, sip.Header{Name: "Replaces", Value: target.Replaces})
 	}
 	t.party.leg, err = c.manager.ua.Invite(sip.Invite{
-		Peer: peers[0], Trunk: name, Called: target.User, From: other.identity, Headers: headers, MaxForwards: 69,
-		Body: c.describeTo(t.party, t.leg, offer), Credentials: credentials(cfg),
+		Peer: peers[0], Trunk: name, Called: target.User, From: from, Headers: headers, MaxForwards: 69,
+		Body: c.describeTo(t.party, t.leg, offer), Credentials: c.manager.credentials(name),
 	})
 	return err
 }
@@ -222,7 +227,7 @@ func (c *Call) notify(status string, final bool) {
 	}
 	c.parties[t.leg].leg.Ask(&sip.Request{
 		Method: "NOTIFY", ContentType: "message/sipfrag;version=2.0", Body: []byte(status + "\r\n"),
-		Headers: []sip.Header{{Name: "Event", Value: "refer"}, {Name: "Subscription-State", Value: state}},
+		Headers: []sip.Header{{Name: "Event", Value: t.event}, {Name: "Subscription-State", Value: state}},
 	})
 }
 
@@ -259,7 +264,7 @@ func (c *Call) replace(e sip.Event) *End {
 			t.hangup(488, "Not Acceptable Here")
 			return c.stay("SIP/2.0 488 Not Acceptable Here")
 		}
-		t.party.answered, t.party.described = true, answer
+		t.party.answered, t.party.described, t.party.privacy = true, answer, privacyOf(e.Headers)
 		return c.adopt(t.party, "")
 	case sip.Rejected:
 		return c.stay(fmt.Sprintf("SIP/2.0 %d %s", e.Code, e.Reason))

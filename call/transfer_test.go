@@ -3,6 +3,7 @@ package call
 import (
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -70,7 +71,8 @@ func TestAttendedTransfer(t *testing.T) {
 		synctest.Wait()
 		b.mu.Lock()
 		defer b.mu.Unlock()
-		want := []string{"calling", "calling", "not_recorded answered no_rule continued", "calling +31301234567 joined", "not_recorded answered no_rule +31301234567 joined"}
+		slices.Sort(b.rows) // two calls wrote them
+		want := []string{"calling", "calling", "calling +31301234567 joined", "not_recorded answered no_rule +31301234567 joined", "not_recorded answered no_rule continued"}
 		if diff := cmp.Diff(want, b.rows); diff != "" {
 			t.Errorf("rows (-want +got):\n%s", diff)
 		}
@@ -178,6 +180,25 @@ func TestReplacesIsTranslated(t *testing.T) {
 	})
 }
 
+// A dialog is nobody's to name but its own trunk's: the carrier's is not for the PBX to take
+// over or to learn of, nor the PBX's for the carrier.
+func TestReplacesOfAnotherTrunk(t *testing.T) {
+	for _, mode := range []string{trunk.Terminate, trunk.Pass} {
+		plainly(t, func(pbx, _ *trunk.Config) { pbx.Refer = mode }, func(b *bubble) {
+			first, toPBX := b.talking(offered, answeredWith)
+			name := func(d *dialog) string {
+				return d.CallID + ";to-tag=" + tagOf(d.Remote) + ";from-tag=" + tagOf(d.Local)
+			}
+			invite := b.carrier.Invite("+31205550100", offered, "Replaces: "+name(toPBX)+"\r\n")
+			b.carrier.Expect("SIP/2.0 100")
+			b.carrier.Transaction("ACK", invite, b.carrier.Expect("SIP/2.0 481").Header("To"))
+			toPBX.send("REFER", "Refer-To: <sip:+31301234567@192.0.2.1?Replaces="+url.QueryEscape(name(first))+">\r\n", "")
+			b.pbx.Expect("SIP/2.0 404")
+			b.over(toPBX)
+		})
+	}
+}
+
 // An offer that is under way as a transfer completes does not keep the parties apart: who
 // stays is to make its own again, and answers the one of who left to us.
 func TestOfferUnderWayAtTransfer(t *testing.T) {
@@ -280,5 +301,125 @@ func TestTransferKeepsStreams(t *testing.T) {
 		if !told {
 			t.Error("who was on hold is not told of the other")
 		}
+	})
+}
+
+// Who is called for a transfer is shown the other party as that one asked to be shown: with his
+// Privacy, and outside the trust domain without his number, an emergency centre aside.
+func TestTransferKeepsPrivacy(t *testing.T) {
+	const number, nobody = "<sip:+31201234567@192.0.2.1>", "\"Anonymous\" <sip:anonymous@anonymous.invalid>"
+	for name, test := range map[string]struct {
+		trunks               func(pbx, carrier *trunk.Config)
+		asked, to            string
+		wantFrom, wantAsking string
+	}{
+		"nothing":        {distrusted, "", "+31301234567", number, ""},
+		"none":           {distrusted, "Privacy: none\r\n", "+31301234567", number, ""},
+		"of its history": {distrusted, "Privacy: history\r\n", "+31301234567", number, "history"},
+		"withheld":       {distrusted, "Privacy: user; ID\r\n", "+31301234567", nobody, "user; ID"},
+		"trusted":        {nil, "Privacy: user;id\r\n", "+31301234567", number, "user;id"},
+		"emergency":      {distrusted, "Privacy: user;id\r\n", "112", number, "user;id"},
+		"in two headers": {distrusted, "Privacy: history\r\nPrivacy: header\r\n", "+31301234567", nobody, "history;header"},
+		"to our side":    {distrusted, "Privacy: id\r\n", "202", number, "id"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			plainly(t, func(pbx, carrier *trunk.Config) {
+				terminates(pbx, carrier)
+				if test.trunks != nil {
+					test.trunks(pbx, carrier)
+				}
+			}, func(b *bubble) {
+				invite := b.carrier.Invite("+31205550100", offered, test.asked)
+				b.carrier.Expect("SIP/2.0 100")
+				toPBX := b.pbx.Expect("INVITE ")
+				answer := b.pbx.Reply(toPBX, "200 OK", answeredWith)
+				b.pbx.Expect("ACK ")
+				calling(b.carrier, invite, b.carrier.Expect("SIP/2.0 200")).ack("")
+				at, who := "192.0.2.1", b.carrier
+				if test.to == "202" {
+					at, who = "10.0.0.5", b.pbx
+				}
+				called(b.pbx, toPBX, answer).send("REFER", "Refer-To: <sip:"+test.to+"@"+at+">\r\nRefer-Sub: false\r\n", "")
+				b.pbx.Expect("SIP/2.0 202")
+				out := who.Expect("INVITE sip:" + test.to)
+				from, _, _ := strings.Cut(out.Header("From"), ";tag=")
+				if from != test.wantFrom {
+					t.Errorf("got From %s, want %s", from, test.wantFrom)
+				}
+				wantHeader(t, out, "Privacy", test.wantAsking)
+			})
+		})
+	}
+}
+
+// The privacy of who answers, and of who came by a transfer, is kept for the next one.
+func TestTransferKeepsPrivacyOfCallee(t *testing.T) {
+	plainly(t, func(pbx, carrier *trunk.Config) {
+		pbx.Refer, carrier.Refer = trunk.Terminate, trunk.Terminate
+		distrusted(pbx, carrier)
+	}, func(b *bubble) {
+		invite := b.carrier.Invite("+31205550100", offered, "")
+		b.carrier.Expect("SIP/2.0 100")
+		toPBX := b.pbx.Expect("INVITE ")
+		callee := called(b.pbx, toPBX, reply(b.pbx, toPBX, "pbx", "200 OK", "Privacy: id\r\n", answeredWith))
+		b.pbx.Expect("ACK ")
+		caller := calling(b.carrier, invite, b.carrier.Expect("SIP/2.0 200"))
+		caller.ack("")
+		caller.send("REFER", "Refer-To: <sip:+31301234567@203.0.113.3>\r\nRefer-Sub: false\r\n", "")
+		b.carrier.Expect("SIP/2.0 202")
+		out := b.carrier.Expect("INVITE sip:+31301234567")
+		wantHeader(t, out, "Privacy", "id")
+		if from := out.Header("From"); !strings.HasPrefix(from, "\"Anonymous\" <sip:anonymous@anonymous.invalid>") {
+			t.Errorf("got From %s", from)
+		}
+		reply(b.carrier, out, "second", "200 OK", "Privacy: header\r\n", offered)
+		b.carrier.Expect("ACK ")
+		b.carrier.Reply(b.carrier.Expect("BYE "), "200 OK", "")
+		callee.send("REFER", "Refer-To: <sip:+31307654321@192.0.2.1>\r\nRefer-Sub: false\r\n", "")
+		b.pbx.Expect("SIP/2.0 202")
+		out = b.carrier.Expect("INVITE sip:+31307654321")
+		wantHeader(t, out, "Privacy", "header")
+	})
+}
+
+// The second REFER of a dialog is told about by its number, whether we follow it or the other party
+// does; that one knows it by the number that it has there.
+func TestNotifyNamesRefer(t *testing.T) {
+	const refer = "Refer-To: <sip:+31301234567@192.0.2.1>\r\n"
+	plainly(t, terminates, func(b *bubble) {
+		_, callee := b.talking(offered, answeredWith)
+		for i, event := range []string{"refer", "refer;id=2", "refer;id=5"} {
+			callee.seq = []int{0, 1, 4}[i]
+			callee.send("REFER", refer, "")
+			b.pbx.Expect("SIP/2.0 202")
+			trying := b.pbx.Expect("NOTIFY ")
+			wantHeader(t, trying, "Event", event)
+			b.pbx.Reply(trying, "200 OK", "")
+			b.carrier.Reply(b.carrier.Expect("INVITE "), "486 Busy Here", "")
+			b.carrier.Expect("ACK ")
+			over := b.pbx.Expect("NOTIFY ")
+			wantHeader(t, over, "Event", event)
+			b.pbx.Reply(over, "200 OK", "")
+		}
+		b.over(callee)
+	})
+	plainly(t, func(pbx, _ *trunk.Config) { pbx.Refer = trunk.Pass }, func(b *bubble) {
+		caller, callee := b.talking(offered, answeredWith)
+		for i, want := range []string{"refer", "refer;id=8"} {
+			callee.seq = []int{3, 7}[i]
+			callee.send("REFER", refer, "")
+			passed := b.carrier.Expect("REFER ")
+			b.carrier.Reply(passed, "202 Accepted", "")
+			b.pbx.Expect("SIP/2.0 202")
+			seq, _, _ := strings.Cut(passed.Header("CSeq"), " ")
+			for _, event := range [][]string{{"refer", "Refer ; ID = " + seq}, {"refer;id=" + seq}}[i] {
+				caller.send("NOTIFY", "Event: "+event+"\r\nSubscription-State: active;expires=60\r\nContent-Type: message/sipfrag\r\n", "SIP/2.0 100 Trying\r\n")
+				notify := b.pbx.Expect("NOTIFY ")
+				wantHeader(t, notify, "Event", want)
+				b.pbx.Reply(notify, "200 OK", "")
+				b.carrier.Expect("SIP/2.0 200")
+			}
+		}
+		b.over(callee)
 	})
 }

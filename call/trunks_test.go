@@ -6,6 +6,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/bewaard/bewaard/sip/siptest"
 	"github.com/bewaard/bewaard/sip/trunk"
 )
 
@@ -21,6 +22,44 @@ func TestAnswerHasOnlyWhatWasOffered(t *testing.T) {
 		wantBody(t, ok, "m=audio 20000 RTP/AVP 8")
 		calling(b.carrier, invite, ok).ack("")
 		b.over(called(b.pbx, toPBX, answer))
+	})
+}
+
+// A trunk whose peers have TLS is not served in clear, where its address can be feigned.
+func TestTrunkOfTLSInClear(t *testing.T) {
+	plainly(t, func(_, carrier *trunk.Config) {
+		if err := carrier.Peers[0].UnmarshalText([]byte("sips:203.0.113.3")); err != nil {
+			t.Fatal(err)
+		}
+	}, func(b *bubble) {
+		b.carrier.Invite("+31205550100", offered, "")
+		b.carrier.Silent(time.Minute)
+		b.wrote()
+	})
+}
+
+// Calls come from a trunk's sources as from its peers; each of them is one that may send too
+// fast.
+func TestCallFromSource(t *testing.T) {
+	plainly(t, func(_, carrier *trunk.Config) {
+		carrier.Sources = make([]trunk.Source, 1)
+		if err := carrier.Sources[0].UnmarshalText([]byte("198.51.100.0/24")); err != nil {
+			t.Fatal(err)
+		}
+		carrier.SourceCallsPerSecond = 1
+	}, func(b *bubble) {
+		for _, addr := range []string{"198.51.100.1:5060", "198.51.100.2:5060"} {
+			node := siptest.NewPeer(b.T, b.network, addr, usAt)
+			invite := node.Invite("+31205550100", offered, "")
+			node.Expect("SIP/2.0 100")
+			toPBX := b.pbx.Expect("INVITE ")
+			again := node.Invite("+31205550100", offered, "")
+			node.Expect("SIP/2.0 100")
+			node.Transaction("ACK", again, node.Expect("SIP/2.0 503").Header("To"))
+			b.pbx.Reply(toPBX, "486 Busy Here", "")
+			b.pbx.Expect("ACK ")
+			node.Transaction("ACK", invite, node.Expect("SIP/2.0 486").Header("To"))
+		}
 	})
 }
 

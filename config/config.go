@@ -193,6 +193,12 @@ func (c *Config) validate() []policy.Fault {
 		is := map[trunk.Side]string{trunk.Internal: "the PBX", trunk.External: "the carrier"}[side]
 		faults = append(faults, policy.Fault{Path: "trunks", Message: fmt.Sprintf("there is no %s trunk (%s)", side, is)})
 	}
+	for name, t := range c.Trunks {
+		if t.TLS != nil && t.TLS.VerifyClient && t.TLS.CA == "" && c.SIP.TLS.CA == "" {
+			_, message, _ := strings.Cut(sip.ErrNoCA.Error(), ": ")
+			faults = append(faults, policy.Fault{Path: "trunks." + name + ".tls.verify_client", Message: message})
+		}
+	}
 	for i, rule := range c.Policy.Rules {
 		for j, name := range rule.Match.Trunk {
 			if _, ok := c.Trunks[name]; !ok && name != "" {

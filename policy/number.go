@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"fmt"
 	"net/url"
 	"slices"
 	"strconv"
@@ -113,6 +114,21 @@ func (n numbering) emergency(signalled string) bool {
 		}
 	}
 	return false
+}
+
+// sought reads a number that somebody looks for, and writes it as normalise does: a
+// question that is no number finds nothing, which reads as if nothing were there. Names
+// are looked for as a URI, sip:alice@pbx, and callers without a number as anonymous.
+func (n numbering) sought(text string) (string, error) {
+	normal := n.normalise(text)
+	_, dialled := dialledDigits(normal)
+	switch {
+	case strings.EqualFold(strings.TrimSpace(text), Withheld), dialled:
+		return normal, nil
+	case normal != Withheld && strings.HasPrefix(strings.ToLower(strings.TrimLeft(text, " <")), "sip"):
+		return normal, nil
+	}
+	return "", fmt.Errorf("%q is no number such as +31201234567 or 020-1234567, nor %s, nor sip:NAME@HOST", text, Withheld)
 }
 
 // userPart takes what identifies the party out of a URI: the user of sip:user@host, the

@@ -100,6 +100,22 @@ func TestEmergency(t *testing.T) {
 	}
 }
 
+// A number is found however it is written; what is none is not taken for one that nobody
+// has.
+func TestSought(t *testing.T) {
+	n := newNumbering("NL", nil)
+	for text, want := range map[string]string{
+		"+31201234567": "+31201234567", "020-123 45 67": "+31201234567", "0031 20 1234567": "+31201234567", "+31 (0)20 1234567": "+31201234567",
+		"tel:+31-20-1234567": "+31201234567", "201": "201", "*21": "*21", "sip:alice@pbx": "alice", "anonymous": Withheld, "Anonymous ": Withheld,
+		"": "", " ": "", "alice": "", "+": "", "sip:pbx": "", "private": "", "+3120123456x": "",
+	} {
+		got, err := n.sought(text)
+		if got != want || (err != nil) != (want == "") {
+			t.Errorf("%q: got %q, %v, want %q", text, got, err, want)
+		}
+	}
+}
+
 func TestMask(t *testing.T) {
 	for number, want := range map[string]string{
 		"+31201234567":                   "+3120****67",

@@ -146,6 +146,10 @@ func (p *Policy) Version() string { return p.version }
 // subscriber's, else as dialled; Withheld where nobody gave one.
 func (p *Policy) Number(signalled string) string { return p.numbers.normalise(signalled) }
 
+// Sought writes a number that somebody looks for as Number wrote those that there are. What
+// is no number is an error.
+func (p *Policy) Sought(text string) (string, error) { return p.numbers.sought(text) }
+
 // Decide says what is to be done with a call. The first rule that matches decides.
 func (p *Policy) Decide(f Facts) Decision {
 	return p.decide(f, func(rule int, unmet condition, caller, callee string) {})

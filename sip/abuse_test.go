@@ -408,6 +408,33 @@ func TestMalformed(t *testing.T) {
 	})
 }
 
+// Who is no trunk's is told of, so that whoever forgot one sees it, and once a minute, so that
+// a flood fills no disk.
+func TestStrangersAreToldOf(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var logged strings.Builder
+		network := siptest.NewNetwork()
+		ua := New(Config{}, &handler{ready: true}, slog.New(slog.NewTextHandler(&logged, nil)), nil)
+		ua.ServePacket(network.Listen(ourAddr))
+		for i := range 30 {
+			alien := siptest.NewPeer(t, network, fmt.Sprintf("203.0.113.%d:5060", i+1), ourAddr)
+			for range 30 {
+				alien.SendRaw([]byte("OPTIONS sip:us SIP/2.0\r\n\r\n"))
+			}
+			synctest.Wait()
+		}
+		ua.Close()
+		for _, words := range []string{"stranger dropped: its address is no trunk's\" source=203.0.113.1 ", "stranger banned\" source=203.0.113.1 "} {
+			if got := strings.Count(logged.String(), words); got != 1 {
+				t.Errorf("got %d of %q, want 1:\n%s", got, words, logged.String())
+			}
+		}
+		if got := strings.Count(logged.String(), "\n"); got != 2 {
+			t.Errorf("got %d lines, want 2", got)
+		}
+	})
+}
+
 // What the stack says it says once a minute.
 func TestQuiet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

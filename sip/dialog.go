@@ -52,6 +52,12 @@ func (d *dialog) refresh(contact *stack.ContactHeader, allow string) {
 	d.noteAllow(allow)
 }
 
+// refresh takes a new target of a dialog: see dialog.refresh. The caller holds mu.
+func (l *Leg) refresh(d *dialog, contact *stack.ContactHeader, allow string) {
+	d.refresh(contact, allow)
+	l.letIn(d)
+}
+
 // allows reports whether the peer said that it takes a method.
 func (d *dialog) allows(method stack.RequestMethod) bool { return hasToken(d.allow, string(method)) }
 
@@ -110,6 +116,7 @@ func (l *Leg) branch(res *stack.Response) (*dialog, int) {
 	} else {
 		l.branches[i].refresh(res.Contact(), header(res, "Allow"))
 	}
+	l.letIn(l.branches[i])
 	return l.branches[i], i
 }
 
@@ -125,6 +132,7 @@ func (l *Leg) request(d *dialog, method stack.RequestMethod) *stack.Request {
 		req.AppendHeader(&stack.RouteHeader{Address: r})
 	}
 	req.SetDestination(l.destination(d))
+	l.letIn(d) // who answers it
 	local, remote := l.ends()
 	local.Params = stack.HeaderParams{{K: "tag", V: l.localTag}}
 	remote.Params = nil

@@ -25,12 +25,28 @@ type Credentials struct {
 	// Password is asked for each time it is needed, so it may come from a file that
 	// changes. It must be safe for several goroutines.
 	Password func() (string, error)
+	// Realm is the one whose challenges are met; "" is any. Who has the answer to a challenge of
+	// his own may guess the password by it.
+	Realm string
+	// Heard is told of each realm that challenges, and whether it is met; it must be safe for
+	// several goroutines. Nil tells nobody.
+	Heard func(realm string, met bool)
+}
+
+// meets reports whether a realm's challenges are met, and tells of it.
+func (c Credentials) meets(realm string) bool {
+	met := c.Realm == "" || c.Realm == realm
+	if c.Heard != nil {
+		c.Heard(realm, met)
+	}
+	return met
 }
 
 // What a challenged request ends with.
 var (
 	ErrNoCredentials = errors.New("challenged, and there are no credentials")
 	ErrChallenge     = errors.New("no challenge that can be met") // none of digest, or of an algorithm that we know
+	ErrRealm         = errors.New("challenged by another realm than the credentials are for")
 	ErrRejected      = errors.New("credentials rejected")
 )
 
@@ -104,8 +120,12 @@ func (a *authorizer) challenged(req *stack.Request, res *stack.Response) (*stack
 	if again.times > mostRetries {
 		return nil, ErrRejected
 	}
-	met, rejected := false, false
+	met, rejected, foreign := false, false, false
 	for _, k := range demanded(res) {
+		if !a.credentials.meets(k.realm) {
+			foreign = true
+			continue
+		}
 		wasStale, retried := before.stale[k.space]
 		switch shown := shownNonce(req, k.space); {
 		case retried && (wasStale || !k.Stale), !retried && shown == k.Nonce && !k.Stale:
@@ -120,6 +140,8 @@ func (a *authorizer) challenged(req *stack.Request, res *stack.Response) (*stack
 	switch {
 	case !met && rejected:
 		return nil, ErrRejected
+	case !met && foreign:
+		return nil, ErrRealm
 	case !met:
 		return nil, ErrChallenge
 	}

@@ -397,3 +397,29 @@ func FuzzChallenge(f *testing.F) {
 		}
 	})
 }
+
+// Credentials for one realm are no other's: that is told of, and gets nothing to guess the
+// password by, also where both challenge at once.
+func TestForeignRealm(t *testing.T) {
+	var heard []string
+	a := &authorizer{credentials: Credentials{
+		User: "us", Password: password("secret"), Realm: "carrier",
+		Heard: func(realm string, met bool) { heard = append(heard, fmt.Sprint(realm, " ", met)) },
+	}}
+	invite := newTestRequest(t, "INVITE", "")
+	if next, err := a.challenged(invite, challenge(t, 407, `Proxy-Authenticate: Digest realm="beyond", nonce="1"`)); !errors.Is(err, ErrRealm) || next != nil {
+		t.Errorf("got %v, %v of another realm's challenge", next, err)
+	}
+	res := challenge(t, 407, `Proxy-Authenticate: Digest realm="carrier", nonce="2"`)
+	res.AppendHeader(stack.NewHeader("Proxy-Authenticate", `Digest realm="beyond", nonce="3"`))
+	next, err := a.challenged(invite, res)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := next.GetHeaders("Proxy-Authorization"); len(got) != 1 || !strings.Contains(got[0].Value(), `realm="carrier"`) {
+		t.Errorf("got %v, want credentials for the carrier alone", got)
+	}
+	if diff := cmp.Diff([]string{"beyond false", "carrier true", "beyond false"}, heard); diff != "" {
+		t.Errorf("heard (-want +got):\n%s", diff)
+	}
+}

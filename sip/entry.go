@@ -2,6 +2,7 @@ package sip
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 
 	stack "github.com/emiago/sipgo/sip"
@@ -76,8 +77,13 @@ const anonymous = "sip:anonymous@anonymous.invalid"
 // Discreet returns a Diversion or History-Info as it may leave the trust domain: an entry that
 // asks for privacy itself names nobody any more, the others are as they came.
 func Discreet(h Header) Header {
-	hide := map[string]func(entry) entry{"Diversion": entry.undiverted, "History-Info": entry.forgotten}[h.Name]
-	if hide == nil {
+	var hide func(entry) entry
+	switch h.Name {
+	case "Diversion":
+		hide = entry.undiverted
+	case "History-Info":
+		hide = entry.forgotten
+	default:
 		return h
 	}
 	var list []string
@@ -107,9 +113,8 @@ func (e entry) undiverted() entry {
 // forgotten hides who an entry of the history names if it has a Privacy; why the call went
 // on from there is kept, in either place where that can stand (RFC 4458, RFC 7044 §10.1.2).
 func (e entry) forgotten() entry {
-	_, privacy, private := strings.Cut(strings.ToLower(spell(e.uri, userPlain)), "privacy=")
-	privacy, _, _ = strings.Cut(privacy, "&")
-	if !private || privacy == "none" {
+	wishes := strings.Split(strings.ToLower(spell(e.uri, userPlain)), "privacy=")[1:]
+	if !slices.ContainsFunc(wishes, func(wish string) bool { wish, _, _ = strings.Cut(wish, "&"); return wish != "none" }) {
 		return e
 	}
 	cause, reason := "", ""

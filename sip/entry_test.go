@@ -19,6 +19,7 @@ func TestDiscreet(t *testing.T) {
 			`<sip:1@x?Privacy=none>;index=1, <sip:anonymous@anonymous.invalid?Reason=SIP%3Bcause%3D302>;index=1.1;mp=1, <sip:3@x>;index=1.2`},
 		{"History-Info", `<sip:201@pbx;cause=486;target=sip%3A9%40x?Privacy%3Dhistory>;index=1`, `<sip:anonymous@anonymous.invalid;cause=486>;index=1`},
 		{"History-Info", `sip:201@pbx?privacy=session%3Bid;index=1`, `<sip:anonymous@anonymous.invalid>;index=1`},
+		{"History-Info", `<sip:201@pbx?Privacy=none&Privacy=history>;index=1`, `<sip:anonymous@anonymous.invalid>;index=1`},
 		{"History-Info", `"Privacy=history" <sip:201@pbx>;index=1`, `"Privacy=history" <sip:201@pbx>;index=1`},
 		{"Subject", `<sip:201@pbx>;privacy=full`, `<sip:201@pbx>;privacy=full`},
 	} {

@@ -1,6 +1,7 @@
 package sip
 
 import (
+	"errors"
 	"strings"
 	"sync"
 	"time"
@@ -57,7 +58,10 @@ func (l *Leg) meet(req *stack.Request, res *stack.Response) *stack.Request {
 		return nil
 	}
 	again, err := l.auth.challenged(req, res)
-	if err != nil {
+	switch {
+	case errors.Is(err, ErrRealm): // Credentials.Heard was told
+		return nil
+	case err != nil:
 		l.ua.log.Warn("challenge not met", "trunk", l.trunk, "error", err)
 		return nil
 	}
@@ -65,6 +69,7 @@ func (l *Leg) meet(req *stack.Request, res *stack.Response) *stack.Request {
 	defer l.mu.Unlock()
 	l.localSeq++
 	again.CSeq().SeqNo = l.localSeq
+	l.referrals.again(req.CSeq().SeqNo, l.localSeq)
 	return again
 }
 
@@ -77,6 +82,8 @@ type Request struct {
 	Body        []byte
 	// For is the other party's request that this one passes on, nil for none.
 	For *Request
+	// Event is what the NOTIFYs about a REFER that came have to say.
+	Event string
 
 	once    sync.Once
 	respond func(code int, reason string, headers []Header)
@@ -111,6 +118,7 @@ func (l *Leg) handleRequest(req *stack.Request, tx *stack.ServerTx) {
 			r.Headers = append(r.Headers, Header{name, v})
 		}
 	}
+	l.refer(r, req.CSeq().SeqNo)
 	if ct := req.ContentType(); ct != nil {
 		r.ContentType = ct.Value()
 	}
@@ -142,6 +150,11 @@ func (l *Leg) Ask(r *Request) {
 	req := l.request(d, stack.RequestMethod(r.Method))
 	if r.Method == "REFER" || r.Method == "NOTIFY" { // they may set a target (RFC 6665 §4.1.2.3)
 		req.AppendHeader(contactOf(l.contact, l.Peer().Transport))
+	}
+	if r.Method == "REFER" && r.For != nil {
+		l.mu.Lock()
+		l.referrals.pass(req.CSeq().SeqNo, r.For.Event)
+		l.mu.Unlock()
 	}
 	for _, h := range r.Headers {
 		req.AppendHeader(stack.NewHeader(h.Name, h.Value))

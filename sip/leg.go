@@ -56,6 +56,9 @@ type Leg struct {
 	reliable     reliable // our provisional responses
 	session      session  // its timer
 	theirs, ours *reoffer // offers in the dialog that are not done with
+	hops         []hop    // where the dialogs lead, first to the peer itself
+	forgotten    bool     // they are not let in for this leg any more
+	referrals    referrals
 }
 
 type legState uint8
@@ -88,6 +91,8 @@ func (ua *UA) register(l *Leg) (fresh bool) {
 	if _, merged := ua.invites[l.merges]; merged {
 		return false
 	}
+	l.admit(hop{l.peer.Addr.Addr(), l.peer.Transport == "tls"}) // nobody else has the leg yet
+	l.letIn(l.dialog)
 	ua.legs[l.localTag] = l
 	if l.merges != "" {
 		ua.invites[l.merges] = l
@@ -116,6 +121,12 @@ func (ua *UA) invitedBy(key string) *Leg {
 
 // forget ends the leg for good: what comes for it from now on gets a 481.
 func (l *Leg) forget() {
+	l.mu.Lock()
+	if !l.forgotten {
+		l.forgotten = true
+		l.ua.hops.leave(l.hops...)
+	}
+	l.mu.Unlock()
 	l.ua.mu.Lock()
 	defer l.ua.mu.Unlock()
 	delete(l.ua.legs, l.localTag)

@@ -155,6 +155,8 @@ func (s *steady) receive(datagram []byte, from net.Addr, cut bool) []byte {
 	switch {
 	case err == nil && cut:
 		err = errLarge
+	case err == nil && s.ua.intrudes(message, source, "udp"):
+		return nil
 	case err == nil:
 		return message
 	}

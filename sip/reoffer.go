@@ -37,7 +37,7 @@ func (l *Leg) handleReoffer(d *dialog, req *stack.Request, tx *stack.ServerTx) {
 		l.mu.Unlock()
 		l.ua.respond(tx, req, 422, "Session Interval Too Small", stack.NewHeader("Min-SE", inSeconds(l.session.mine)))
 	case req.Method == stack.UPDATE && len(offer) == 0:
-		d.refresh(req.Contact(), header(req, "Allow"))
+		l.refresh(d, req.Contact(), header(req, "Allow"))
 		l.session.renegotiate(req)
 		timer := l.session.answer()
 		l.arm()
@@ -54,7 +54,7 @@ func (l *Leg) handleReoffer(d *dialog, req *stack.Request, tx *stack.ServerTx) {
 		l.ua.respond(tx, req, 491, "Request Pending")
 	default:
 		l.theirs = &reoffer{request: req, server: tx}
-		d.refresh(req.Contact(), header(req, "Allow"))
+		l.refresh(d, req.Contact(), header(req, "Allow"))
 		l.mu.Unlock()
 		if req.IsInvite() {
 			l.ua.respond(tx, req, 100, "Trying")
@@ -314,7 +314,7 @@ func (l *Leg) takeReoffer(r *reoffer, d *dialog, body []byte, res *stack.Respons
 		l.ours = nil
 	}
 	if pending && code < 300 {
-		d.refresh(res.Contact(), header(res, "Allow"))
+		l.refresh(d, res.Contact(), header(res, "Allow"))
 		if len(body) > 0 {
 			l.sent = body
 		}

@@ -92,6 +92,9 @@ func (c Config) Validate() []error {
 	for _, fault := range c.TLS.Validate() {
 		faults = append(faults, fmt.Errorf("tls.%w", fault))
 	}
+	if c.TLS.VerifyClient && c.TLS.CA == "" {
+		faults = append(faults, fmt.Errorf("tls.%w", ErrNoCA))
+	}
 	if i := slices.IndexFunc(c.Listen, func(l Listen) bool { return l.Transport == "tls" }); i >= 0 && c.TLS.Certificate == "" {
 		faults = append(faults, fmt.Errorf("listen[%d]: tls:// needs a tls.certificate and its key", i))
 	}
@@ -208,6 +211,7 @@ type Handler interface {
 type Settings struct {
 	Advertise netip.Addr // the address that its peers are told; zero for everybody's
 	TLS       *TLS       // nil for everybody's
+	Hosts     []string   // its peers' as configured: whom their certificates name
 }
 
 // EventKind says what happened on a leg.

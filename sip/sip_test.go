@@ -25,10 +25,14 @@ const (
 type handler struct {
 	legs  chan *Leg
 	ready bool
-	pause time.Duration // before a leg is made
+	pause time.Duration     // before a leg is made
+	also  map[string]string // trunks of addresses other than the PBX's
 }
 
 func (h *handler) Trunk(source netip.AddrPort, _ string) (string, bool) {
+	if other, ok := h.also[source.String()]; ok {
+		return other, true
+	}
 	return "pbx", source == netip.MustParseAddrPort(pbxAddr)
 }
 func (h *handler) Settings(string) Settings { time.Sleep(h.pause); return Settings{} }

@@ -51,6 +51,32 @@ func TestSpiral(t *testing.T) {
 	})
 }
 
+// A proxy that does not stay on the route leaves two legs of ours that speak with each other.
+func TestSpiralPastProxy(t *testing.T) {
+	inBubble(t, func(w *world) {
+		invite, caller := w.incoming("")
+		callee, err := w.ua.Invite(Invite{Peer: pbxPeer(), Trunk: "pbx", Called: "0201234567", MaxForwards: 69, Body: []byte(otherSDP), Partner: caller})
+		if err != nil {
+			w.Fatal(err)
+		}
+		w.returned(w.pbx.Expect("INVITE "), "sip:200@192.0.2.1")
+		w.pbx.Expect("SIP/2.0 100")
+		again := <-w.legs
+		again.Answer([]byte(someSDP))
+		answer := w.pbx.Expect("SIP/2.0 200")
+		w.pbx.Send(strings.Replace(answer.Text, "Via: "+answer.Headers("Via")[0]+"\r\n", "", 1))
+		w.event(callee, Answered)
+		w.event(again, Confirmed)
+		again.Ask(&Request{Method: "INFO", ContentType: "application/dtmf", Body: []byte("1")})
+		w.event(callee, Requested).Request.Reply(200, "OK")
+		w.event(again, Replied)
+		callee.Hangup(0, "")
+		w.event(again, Ended)
+		caller.Hangup(486, "Busy Here")
+		w.pbx.Acknowledge(invite, w.pbx.Expect("SIP/2.0 486"))
+	})
+}
+
 // What was with us once and is of no call any more is a loop.
 func TestLoopOfNoCall(t *testing.T) {
 	inBubble(t, func(w *world) {

@@ -96,10 +96,28 @@ func (s *strangers) count() (banned int) {
 	return banned
 }
 
-// admits reports whether a source gets service. Who belongs to no trunk is noted, and in
-// the end banned; a peer never is.
+// trunk names the trunk that a source belongs to, or that has a call which leads there.
+func (ua *UA) trunk(source netip.AddrPort, transport string) (name string, ok bool) {
+	if name, ok = ua.handler.Trunk(source, transport); ok {
+		return name, true
+	}
+	return ua.hops.trunk(source.Addr(), transport)
+}
+
+// intrudes reports whether a message begins something, and comes from no trunk's address:
+// a call that leads there lets in what belongs to it alone.
+func (ua *UA) intrudes(message []byte, source netip.AddrPort, transport string) bool {
+	if _, ok := ua.handler.Trunk(source, transport); ok || !ua.begins(message) {
+		return false
+	}
+	ua.metrics.strangers.Inc()
+	return true
+}
+
+// admits reports whether a source is listened to. Who belongs to no trunk is noted, and in
+// the end banned; a peer never is, nor is who has a part in a call.
 func (ua *UA) admits(source netip.AddrPort, transport string) bool {
-	if _, ok := ua.handler.Trunk(source, transport); ok {
+	if _, ok := ua.trunk(source, transport); ok {
 		return true
 	}
 	ua.metrics.strangers.Inc()
@@ -107,8 +125,13 @@ func (ua *UA) admits(source netip.AddrPort, transport string) bool {
 	if ua.strangers.isBanned(source.Addr(), now) {
 		return false
 	}
-	if ua.strangers.came(source.Addr(), now) {
-		ua.log.Info("stranger banned", "source", source.Addr(), "transport", transport, "for", ua.cfg.Ban.For)
+	said, word := &ua.dropped, "stranger dropped: its address is no trunk's"
+	banned := ua.strangers.came(source.Addr(), now)
+	if banned {
+		said, word = &ua.banned, "stranger banned"
+	}
+	if held, ok := said.due(now); ok { // there may be many
+		ua.log.Warn(word, "source", source.Addr(), "transport", transport, "suppressed", held)
 	}
 	return false
 }

@@ -114,6 +114,7 @@ func (s *stream) secure(conn *tls.Conn) {
 func (s *stream) Read(b []byte) (int, error) {
 	if s.handshake != nil {
 		if err := s.handshake(); err != nil {
+			s.ua.untrusted(s.source.Addr(), err)
 			return 0, net.ErrClosed // sipgo logs any other error as its own
 		}
 	}
@@ -144,6 +145,9 @@ func (s *stream) next() error {
 	case !bytes.Equal(message, ping):
 		if err := s.ua.legible(message); err != nil {
 			s.refuse(message, err)
+			return nil
+		}
+		if s.ua.intrudes(message, s.source, s.transport) {
 			return nil
 		}
 	}

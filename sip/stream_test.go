@@ -17,6 +17,7 @@ import (
 	"math/big"
 	"net"
 	"net/netip"
+	"net/url"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -265,22 +266,80 @@ func TestTLSRefused(t *testing.T) {
 	}
 }
 
-// A trunk may want certificates of its peers; one without is not let in.
+// A trunk may want certificates of its peers; one without is not let in, nor one whose
+// certificate names nobody of the trunk, or not whom the configuration names.
 func TestMutualTLS(t *testing.T) {
 	a := newAuthority(t)
 	wanting := TLS{VerifyClient: true}
-	server := newParty(t, Config{TLS: a.issue("server", "pbx.example")}, Settings{TLS: &wanting}, nil, "tls://127.0.0.1:0")
-	with := newParty(t, Config{TLS: a.issue("client", "us.example")}, Settings{}, nil, "tls://127.0.0.2:0")
+	server := newParty(t, Config{TLS: a.issue("server", "pbx.example")}, Settings{TLS: &wanting, Hosts: []string{"192.0.2.7", "us.example"}}, nil, "tls://127.0.0.1:0")
+	with := newParty(t, Config{TLS: a.issue("client", "us.example"), TryTimeout: time.Second}, Settings{}, nil, "tls://127.0.0.2:0")
 	peer := server.at("tls")
 	peer.Host = "pbx.example"
 	converse(t, with, server, peer, someSDP)
 	without := newParty(t, Config{TLS: a.issue("nobody", "x.example"), TryTimeout: time.Second}, Settings{}, nil, "tls://127.0.0.3:0")
 	without.cfg.TLS = TLS{CA: a.file}
-	out, err := without.UA.Invite(Invite{Peer: peer, Trunk: "peer", Called: "100", MaxForwards: 70, Body: []byte(someSDP)})
+	misnamed := newParty(t, Config{TLS: a.issue("other", "other.example"), TryTimeout: time.Second}, Settings{}, nil, "tls://127.0.0.4:0")
+	refused := func(from *party) {
+		t.Helper()
+		out, err := from.UA.Invite(Invite{Peer: peer, Trunk: "peer", Called: "100", MaxForwards: 70, Body: []byte(someSDP)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		next(t, out, Failed)
+	}
+	refused(without)
+	refused(misnamed)
+	server = newParty(t, Config{TLS: a.issue("server", "pbx.example")}, Settings{TLS: &TLS{VerifyClient: true, ServerName: "other.example"}, Hosts: []string{"us.example"}}, nil, "tls://127.0.0.1:0")
+	peer.Addr = server.at("tls").Addr
+	refused(with)
+	converse(t, misnamed, server, peer, someSDP)
+}
+
+// A certificate names a host by name, address, or URI.
+func TestNaming(t *testing.T) {
+	domain, _ := url.Parse("sip:carrier.example")
+	user, _ := url.Parse("sip:us@user.example")
+	c := &x509.Certificate{DNSNames: []string{"a.example"}, IPAddresses: []net.IP{net.IPv4(192, 0, 2, 1)}, URIs: []*url.URL{domain, user}}
+	for hosts, want := range map[string]bool{
+		"A.example": true, "x.example a.example": true, "192.0.2.1": true, "Carrier.example": true,
+		"": false, "user.example": false, "192.0.2.2": false, "b.example": false, "example": false,
+	} {
+		if err := naming(c, strings.Split(hosts, " ")); (err == nil) != want {
+			t.Errorf("%q: got %v, want it named: %v", hosts, err, want)
+		}
+	}
+}
+
+// A connection that is opened again in a dialog, to where the Contact says, is verified by the
+// names of the trunk's peers.
+func TestTLSReconnects(t *testing.T) {
+	a := newAuthority(t)
+	server := newParty(t, Config{TLS: a.issue("server", "us.example")}, Settings{Hosts: []string{"other.example", "pbx.example"}}, nil, "tls://127.0.0.1:0")
+	client := newParty(t, Config{TLS: a.issue("client", "pbx.example")}, Settings{Hosts: []string{"us.example"}}, nil, "tls://127.0.0.2:0")
+	peer := server.at("tls")
+	peer.Host = "us.example"
+	out, err := client.UA.Invite(Invite{Peer: peer, Trunk: "peer", Called: "100", From: Party{User: "200"}, MaxForwards: 70, Body: []byte(someSDP)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	next(t, out, Failed)
+	in := <-server.legs
+	in.Answer([]byte(otherSDP))
+	next(t, out, Answered)
+	next(t, in, Confirmed)
+	for conn := client.transport.Pool("tls").Get(peer.Addr.String()); conn != nil; conn = client.transport.Pool("tls").Get(peer.Addr.String()) {
+		conn.Close()
+		runtime.Gosched()
+	}
+	for server.isConnected(in.Peer()) {
+		runtime.Gosched()
+	}
+	in.Ask(&Request{Method: "INFO", ContentType: "application/dtmf", Body: []byte("1")})
+	next(t, out, Requested).Request.Reply(200, "OK")
+	if e := next(t, in, Replied); e.Code != 200 {
+		t.Errorf("got %d, want an answer by a new connection", e.Code)
+	}
+	out.Hangup(0, "")
+	next(t, in, Ended)
 }
 
 // A certificate that is renewed on disk is shown from then on; a bad file keeps the old one.
@@ -385,7 +444,7 @@ func TestPortUnreachable(t *testing.T) {
 // A stranger's connection is closed before it says anything; one that insists is banned.
 func TestStrangersConnection(t *testing.T) {
 	server := newParty(t, Config{Ban: Ban{After: 3}}, Settings{}, nil, "tcp://127.0.0.1:0")
-	server.forget127()
+	server.estrange("127.0.0.1")
 	for range 6 {
 		conn, err := net.Dial("tcp4", server.at("tcp").Addr.String())
 		if err != nil {
@@ -402,10 +461,11 @@ func TestStrangersConnection(t *testing.T) {
 	}
 }
 
-func (p *party) forget127() {
+// estrange makes an address a stranger's.
+func (p *party) estrange(addr string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.strange["127.0.0.1"] = true
+	p.strange[addr] = true
 }
 
 // A flood of strangers costs no memory that stays, and no allocation once they are banned.

@@ -6,8 +6,12 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"net/netip"
+	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -22,12 +26,17 @@ type TLS struct {
 	// CA is a PEM file with the authorities that peers' certificates are verified by.
 	// Default: the system's.
 	CA string `yaml:"ca"`
-	// ServerName is whom a peer's certificate is to name. Default: the peer's host.
+	// ServerName is whom a peer's certificate is to name. Default: the peer's host, or where it
+	// is not known which of a trunk's peers it is, one of theirs.
 	ServerName string `yaml:"server_name"`
-	// VerifyClient wants a certificate of peers that connect to us, and verifies it by CA.
-	// Default: false.
+	// VerifyClient wants a certificate of peers that connect to us, and verifies it by CA and
+	// by name. Default: false.
 	VerifyClient bool `yaml:"verify_client"`
 }
+
+// ErrNoCA is a section's fault that has verify_client without an authority of its own or
+// everybody's: who can have a certificate of a public one is no proof of anything.
+var ErrNoCA = errors.New("verify_client: needs a ca: any certificate of a public authority would do")
 
 // Validate reports every fault of the section, each with the key below tls.
 func (c TLS) Validate() []error {
@@ -206,7 +215,7 @@ func (ua *UA) serverTLS() *tls.Config {
 		MinVersion: tls.VersionTLS12,
 		GetConfigForClient: func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 			source, _ := addrPort(hello.Conn.RemoteAddr())
-			trunk, _ := ua.handler.Trunk(source, "tls")
+			trunk, _ := ua.trunk(source, "tls") // "" has everybody's
 			certificate, authorities, cfg, err := ua.loadIdentity(trunk)
 			if err != nil {
 				return nil, err
@@ -217,22 +226,75 @@ func (ua *UA) serverTLS() *tls.Config {
 			c := &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{*certificate}}
 			if cfg.VerifyClient {
 				c.ClientAuth, c.ClientCAs = tls.RequireAndVerifyClientCert, authorities
+				names := ua.namesOf(trunk, cfg, source.Addr().String())
+				c.VerifyConnection = func(state tls.ConnectionState) error { return naming(state.PeerCertificates[0], names) }
 			}
 			return c, nil
 		},
 	}
 }
 
-// clientTLS is how we connect to a peer.
+// untrusted tells, once a minute, of a peer's connection that came to nothing.
+func (ua *UA) untrusted(source netip.Addr, err error) {
+	if held, ok := ua.handshakes.due(time.Now()); ok {
+		ua.log.Warn("TLS handshake failed", "source", source, "error", err, "suppressed", held)
+	}
+}
+
+// clientTLS is how we connect to a peer, or to where a call of its trunk leads.
 func (ua *UA) clientTLS(p Peer) (*tls.Config, error) {
-	trunk, _ := ua.handler.Trunk(p.Addr, "tls")
+	trunk, _ := ua.trunk(p.Addr, "tls")
 	certificate, authorities, cfg, err := ua.loadIdentity(trunk)
 	if err != nil {
 		return nil, err
 	}
-	c := &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: authorities, ServerName: cmp.Or(cfg.ServerName, p.Host, p.Addr.Addr().String())}
+	names := ua.namesOf(trunk, cfg, cmp.Or(p.Host, p.Addr.Addr().String()))
+	c := &tls.Config{
+		MinVersion: tls.VersionTLS12, ServerName: names[0],
+		// Go's own verification knows one name only. In its place:
+		InsecureSkipVerify: true,
+		VerifyConnection: func(state tls.ConnectionState) error {
+			chain := x509.VerifyOptions{Roots: authorities, Intermediates: x509.NewCertPool()}
+			for _, c := range state.PeerCertificates[1:] {
+				chain.Intermediates.AddCert(c)
+			}
+			if _, err := state.PeerCertificates[0].Verify(chain); err != nil {
+				return err
+			}
+			return naming(state.PeerCertificates[0], names)
+		},
+	}
 	if certificate != nil {
 		c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return certificate, nil }
 	}
 	return c, nil
+}
+
+// namesOf returns whom a certificate of a trunk's peer is to name, one of these: what the
+// configuration says, or the host by which the peer is configured (RFC 5922 §7). In a dialog it
+// is known by where it can be reached, which any of them may have told.
+func (ua *UA) namesOf(trunk string, cfg TLS, host string) []string {
+	hosts := ua.handler.Settings(trunk).Hosts
+	switch {
+	case cfg.ServerName != "":
+		return []string{cfg.ServerName}
+	case len(hosts) == 0 || slices.Contains(hosts, host):
+		return []string{host}
+	}
+	return hosts
+}
+
+// naming returns nil if a certificate is for one of those hosts, by its name or address, or by
+// a URI that is a SIP domain's (RFC 5922 §7.1); else what it is wrong for.
+func naming(certificate *x509.Certificate, hosts []string) (err error) {
+	for _, host := range hosts {
+		isHost := func(uri *url.URL) bool { return uri.Scheme == "sip" && strings.EqualFold(uri.Opaque, host) }
+		if slices.ContainsFunc(certificate.URIs, isHost) {
+			return nil
+		}
+		if err = certificate.VerifyHostname(host); err == nil {
+			return nil
+		}
+	}
+	return err
 }

@@ -37,11 +37,14 @@ type UA struct {
 	running      sync.WaitGroup // every goroutine that the UA started
 	sending      atomic.Int64   // requests of legs that have not left us yet
 
-	routes     routes
-	strangers  strangers
-	complaints seldom // about messages that cannot be read
-	streams    streams
-	handOvers  map[string]*handOver // by transport
+	routes          routes
+	strangers       strangers
+	hops            hops
+	dropped, banned seldom // what is said of them
+	complaints      seldom // about messages that cannot be read
+	handshakes      seldom // those that failed
+	streams         streams
+	handOvers       map[string]*handOver // by transport
 
 	mu         sync.Mutex
 	dialling   map[netip.AddrPort]chan struct{}
@@ -74,6 +77,7 @@ func New(cfg Config, handler Handler, log *slog.Logger, registry prometheus.Regi
 		dialling: map[netip.AddrPort]chan struct{}{}, identities: map[TLS]*identity{}, small: map[netip.AddrPort]time.Time{},
 		routes: routes{waiting: map[netip.AddrPort]map[chan error]bool{}}, streams: streams{of: map[netip.Addr]int{}},
 	}
+	ua.hops.legs = map[hop]*lead{}
 	ua.strangers = strangers{cfg: ua.cfg.Ban, known: map[netip.Addr]*stranger{}}
 	ua.handOvers = map[string]*handOver{"tcp": newHandOver(ua.done), "tls": newHandOver(ua.done)}
 	ua.metrics = newMetrics(registry, ua.Legs, ua.strangers.count)
@@ -165,7 +169,7 @@ func (ua *UA) stamp(msg stack.Message) {
 	received(req)
 	to := req.To()
 	if tag, has := to.Params.Get("tag"); has {
-		if leg := ua.leg(tag); leg != nil && req.CSeq() != nil {
+		if leg := ua.leg(tag); leg != nil && req.CSeq() != nil && leg.isFrom(req) {
 			leg.order.arrive(req, req.IsAck() && leg.awaits(req))
 		}
 		return
@@ -309,12 +313,15 @@ func mergeKey(req *stack.Request) string {
 func (ua *UA) handleInDialog(req *stack.Request, tx *stack.ServerTx) {
 	tag, _ := req.To().Params.Get("tag")
 	leg := ua.leg(tag)
-	if leg != nil && leg.matches(req) {
+	if leg != nil && leg.isFrom(req) && leg.matches(req) {
 		leg.handle(req, tx)
 		return
 	}
 	if !req.IsAck() {
 		ua.respond(tx, req, 481, "Call/Transaction Does Not Exist")
+	}
+	if req.IsInvite() {
+		ua.await(tx, nil)
 	}
 }
 

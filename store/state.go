@@ -47,6 +47,9 @@ var states = []State{
 	StateCalling, StateRecording, StateFinalizing, StateKept, StateNotRecorded, StateFailed, StateExpired, StateDestroyed,
 }
 
+// States returns every state, in the order of a row's life.
+func States() []State { return slices.Clone(states) }
+
 // TransitionError is a change of a row's state that has no arrow.
 type TransitionError struct{ From, To State }
 

@@ -1,11 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
 	"os"
-	"time"
 
 	"github.com/bewaard/bewaard/api"
 	"github.com/bewaard/bewaard/config"
@@ -31,51 +31,6 @@ func (w where) client() (*api.Client, error) {
 		directory = store.DefaultDirectory
 	}
 	return api.Dial(directory), nil
-}
-
-// filter says which rows are wanted.
-type filter struct {
-	Number        string    `help:"Of the caller or the callee, such as +31201234567."`
-	Purpose       string    `help:"Recorded for that purpose."`
-	Outcome       string    `help:"answered, cancelled, busy, rejected, no_answer, unreachable, refused, failed or interrupted."`
-	State         string    `help:"calling, recording, finalizing, kept, not_recorded, failed, expired or destroyed."`
-	Direction     string    `help:"inbound or outbound."`
-	From          time.Time `format:"2006-01-02" placeholder:"DATE" help:"Began on that day (UTC) or later."`
-	To            time.Time `format:"2006-01-02" placeholder:"DATE" help:"Began before that day."`
-	ExpiresBefore time.Time `format:"2006-01-02" placeholder:"DATE" help:"Expires before that day."`
-	ExpiresAfter  time.Time `format:"2006-01-02" placeholder:"DATE" help:"Expires on that day or later."`
-	Limit         int       `short:"n" default:"100" help:"Rows at most; 0 for all."`
-	Output        string    `short:"o" enum:"table,json,csv" default:"table" help:"table, json or csv."`
-}
-
-// list writes the rows that are wanted, asking for as many pages as it takes.
-func (f filter) list(ctx context.Context, w where, recorded bool) error {
-	client, err := w.client()
-	if err != nil {
-		return err
-	}
-	q := store.Query{
-		Number: f.Number, Purpose: f.Purpose, Outcome: f.Outcome, State: store.State(f.State), Direction: f.Direction, Recorded: recorded,
-		From: f.From, To: f.To, ExpiresBefore: f.ExpiresBefore, ExpiresAfter: f.ExpiresAfter,
-	}
-	var rows []store.Row
-	for {
-		if f.Limit > 0 {
-			q.Limit = min(f.Limit-len(rows), 1000)
-		} else {
-			q.Limit = 1000
-		}
-		page, err := client.Calls(ctx, q)
-		if err != nil {
-			return err
-		}
-		rows = append(rows, page.Rows...)
-		if page.Next == "" || f.Limit > 0 && len(rows) >= f.Limit {
-			break
-		}
-		q.After = page.Next
-	}
-	return writeRows(os.Stdout, f.Output, rows)
 }
 
 // calls lists calls.
@@ -124,8 +79,13 @@ func (c *recordingsShow) Run(ctx context.Context) error {
 type recordingsExport struct {
 	where
 	ID     string `arg:"" help:"The call's id."`
-	Format string `short:"f" enum:"opus,wav" default:"opus" help:"opus or wav."`
+	Format string `short:"f" help:"opus or wav. Default: whichever there is."`
 	To     string `short:"t" type:"path" placeholder:"FILE" help:"Where to; - for the standard output. Default: the id with the format as its suffix."`
+}
+
+// Validate is kong's.
+func (c *recordingsExport) Validate() error {
+	return oneOf("--format", c.Format, []string{"opus", "wav"})
 }
 
 func (c *recordingsExport) Run(ctx context.Context) (err error) {
@@ -133,7 +93,7 @@ func (c *recordingsExport) Run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	file, err := client.Recording(ctx, c.ID, c.Format)
+	file, name, err := client.Recording(ctx, c.ID, c.Format)
 	if err != nil {
 		return err
 	}
@@ -142,10 +102,7 @@ func (c *recordingsExport) Run(ctx context.Context) (err error) {
 		_, err := io.Copy(os.Stdout, file)
 		return err
 	}
-	to := c.To
-	if to == "" {
-		to = c.ID + "." + c.Format
-	}
+	to := cmp.Or(c.To, name)
 	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err

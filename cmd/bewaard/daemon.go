@@ -73,7 +73,7 @@ func start(ctx context.Context, cfg *config.Config, prompts call.Prompts, log *s
 		Policy: rules, Prompts: prompts, Media: call.Engine(d.engine), Recorder: d.keeper, Rows: d.store,
 		Metrics: metrics, Log: log, Registry: registry,
 	})
-	if d.api, err = api.New(cfg.HTTP, api.Parts{Store: d.store, Sweeper: sweeper, Gatherer: registry, Ready: d.ready, Log: log}); err != nil {
+	if d.api, err = api.New(cfg.HTTP, api.Parts{Store: d.store, Sweeper: sweeper, Gatherer: registry, Ready: d.ready, Number: rules.Sought, Log: log}); err != nil {
 		return d, err
 	}
 	d.api.Serve()

@@ -9,10 +9,13 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kong"
 
+	"github.com/bewaard/bewaard/api"
 	"github.com/bewaard/bewaard/config"
 )
 
@@ -26,10 +29,21 @@ type commands struct {
 	Recordings recordings `cmd:"" help:"List, show and export recordings."`
 	Sweep      sweep      `cmd:"" help:"Destroy what has expired now, or tell what would go."`
 	Version    version    `cmd:"" help:"Print the version."`
+	Help       help       `cmd:"" help:"Say what a command does and takes."`
+
+	PrintVersion versionFlag `name:"version" help:"Print the version."`
 }
 
 const description = `A SIP back-to-back user agent between a PBX and a carrier that tells the far party
-before it records, keeps every recording no longer than its purpose needs, and can prove both.`
+before it records, keeps every recording no longer than its purpose needs, and can prove both.
+
+Exit status: 0, it is done; 1, it is not, and standard error says why; 2, the command line is wrong.`
+
+// Exit statuses, as the description has them.
+const (
+	exitFailed = 1
+	exitUsage  = 2
+)
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
@@ -39,26 +53,55 @@ func main() {
 
 func run(ctx context.Context, args []string) int {
 	var cli commands
-	parser := kong.Must(&cli, kong.Name("bewaard"), kong.Description(description), kong.UsageOnError(),
+	parser := kong.Must(&cli, kong.Name("bewaard"), kong.Description(description), kong.Vars(words()),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}), kong.BindTo(ctx, (*context.Context)(nil)))
-	k, err := parser.Parse(args)
-	parser.FatalIfErrorf(err)
+	k, err := parser.Parse(asked(args))
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "bewaard: %v\n", misused(err))
+		return exitUsage
+	}
 	err = k.Run()
-	var silent exit
 	switch _, faults := errors.AsType[config.Faults](err); {
 	case err == nil:
 		return 0
 	case faults: // each of its lines begins with the file's name
 		fmt.Fprintln(os.Stderr, err)
-		return 1
-	case errors.As(err, &silent):
-		return int(silent)
+		return exitFailed
+	case errors.Is(err, api.ErrNoDaemon):
+		err = fmt.Errorf("%w (-c FILE or --store DIR names another store)", err)
 	}
 	fmt.Fprintf(os.Stderr, "bewaard: %v\n", err)
-	return 1
+	return exitFailed
 }
 
-// exit is an error that has been told already.
-type exit int
+// asked makes of "help calls" what it stands for.
+func asked(args []string) []string {
+	if len(args) > 0 && args[0] == "help" {
+		return append(slices.Clone(args[1:]), "--help")
+	}
+	return args
+}
 
-func (e exit) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
+// help is for the list of commands only: see asked.
+type help struct {
+	Command []string `arg:"" optional:"" help:"The command."`
+}
+
+func (help) Run() error { return nil }
+
+// misused says where to read how a command is used, and what may have been meant.
+func misused(err error) error {
+	var parse *kong.ParseError
+	if !errors.As(err, &parse) {
+		return err
+	}
+	command, meant := "bewaard", "see"
+	if node := parse.Context.Selected(); node != nil {
+		command += " " + node.Path()
+		file, unexpected := strings.CutPrefix(err.Error(), "unexpected argument ")
+		if unexpected && slices.ContainsFunc(node.Flags, func(f *kong.Flag) bool { return f.Name == "config" && f.Required }) {
+			meant = fmt.Sprintf("did you mean --config %s? See", file)
+		}
+	}
+	return fmt.Errorf("%w; %s %s --help", err, meant, command)
+}

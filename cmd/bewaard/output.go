@@ -25,6 +25,15 @@ func instant(t time.Time) string {
 	return t.UTC().Format(time.RFC3339)
 }
 
+// expires is when a row's time is over; blank while the call goes on, from whose end it
+// counts.
+func expires(r *store.Row) string {
+	if r.Ended.IsZero() {
+		return ""
+	}
+	return instant(r.Expires)
+}
+
 func seconds(s float64) string { return strconv.FormatFloat(s, 'f', 1, 64) }
 
 // tableColumns fit a terminal; an auditor's questions come first.
@@ -38,7 +47,7 @@ var tableColumns = []column{
 	{"WHY", func(r *store.Row) string { return r.Reason }},
 	{"PURPOSE", func(r *store.Row) string { return r.Purpose }},
 	{"BASIS", func(r *store.Row) string { return r.Basis }},
-	{"EXPIRES", func(r *store.Row) string { return instant(r.Expires) }},
+	{"EXPIRES", expires},
 	{"ID", func(r *store.Row) string { return r.ID }},
 }
 
@@ -65,7 +74,7 @@ var csvColumns = []column{
 	{"purpose", func(r *store.Row) string { return r.Purpose }},
 	{"basis", func(r *store.Row) string { return r.Basis }},
 	{"retention", func(r *store.Row) string { return r.Retention }},
-	{"expires", func(r *store.Row) string { return instant(r.Expires) }},
+	{"expires", expires},
 	{"prompt", func(r *store.Row) string { return announcement(r).Prompt }},
 	{"prompt_sha256", func(r *store.Row) string { return announcement(r).SHA256 }},
 	{"announced_to", func(r *store.Row) string { return announcement(r).Leg }},

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -13,7 +14,7 @@ import (
 // serve runs the daemon.
 type serve struct {
 	Config string        `short:"c" required:"" type:"path" placeholder:"FILE" help:"The configuration, such as /etc/bewaard/bewaard.yaml."`
-	Drain  time.Duration `default:"5m" help:"How long calls may go on after SIGTERM; a second SIGTERM ends them at once."`
+	Drain  time.Duration `default:"5m" help:"How long calls that are up may go on after SIGTERM; a second SIGTERM ends them at once."`
 }
 
 func (s *serve) Run(ctx context.Context) error {
@@ -23,6 +24,7 @@ func (s *serve) Run(ctx context.Context) error {
 	}
 	log := cfg.Log.Logger(os.Stderr)
 	slog.SetDefault(log)
+	defer hangups(log)()
 	d, err := start(ctx, cfg, prompts, log)
 	if err != nil {
 		return err
@@ -33,7 +35,27 @@ func (s *serve) Run(ctx context.Context) error {
 	defer cancel()
 	drain, stop := signal.NotifyContext(drain, syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	return d.close(drain)
+	err = d.close(drain)
+	log.Info("stopped")
+	return err
+}
+
+// hangups keeps SIGHUP, which many daemons are sent to have them read their configuration,
+// from ending the calls, until what it returns is called.
+func hangups(log *slog.Logger) (stop func()) {
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	var listening sync.WaitGroup
+	listening.Go(func() { // ends with stop
+		for range hangup {
+			log.Warn("SIGHUP: nothing is read anew; restart to read the configuration")
+		}
+	})
+	return func() {
+		signal.Stop(hangup)
+		close(hangup)
+		listening.Wait()
+	}
 }
 
 // check reads a configuration as serve would.

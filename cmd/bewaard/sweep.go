@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"os"
+
+	"github.com/bewaard/bewaard/api"
 )
 
 // sweep tells what is due, and destroys it.
@@ -18,16 +20,13 @@ func (s *sweep) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if s.Confirm {
-		if err := client.ConfirmClock(ctx); err != nil {
-			return err
-		}
-		fmt.Println("clock confirmed")
-	}
-	if s.DryRun {
+	if s.Confirm || s.DryRun {
 		f, err := client.Forecast(ctx)
 		if err != nil {
 			return err
+		}
+		if s.Confirm {
+			return confirm(ctx, client, f.Doubt)
 		}
 		fmt.Printf("%d of %d rows are due\n", f.Due, f.Of)
 		if f.Doubt != "" {
@@ -35,6 +34,23 @@ func (s *sweep) Run(ctx context.Context) error {
 		}
 		return writeRows(os.Stdout, "table", f.Rows)
 	}
+	return destroy(ctx, client)
+}
+
+// confirm lets go what the clock guard holds, if it does.
+func confirm(ctx context.Context, client *api.Client, doubt string) error {
+	if doubt == "" {
+		fmt.Println("nothing to confirm: the clock guard has not stopped the sweep")
+		return destroy(ctx, client)
+	}
+	if err := client.ConfirmClock(ctx); err != nil {
+		return err
+	}
+	fmt.Printf("confirmed, though %s\n", doubt)
+	return destroy(ctx, client)
+}
+
+func destroy(ctx context.Context, client *api.Client) error {
 	r, err := client.Sweep(ctx)
 	if err != nil {
 		return err

@@ -3,8 +3,11 @@ package main
 import (
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
+	"github.com/bewaard/bewaard/call"
+	"github.com/bewaard/bewaard/policy"
 	"github.com/bewaard/bewaard/store"
 )
 
@@ -13,7 +16,7 @@ func tell(w io.Writer, r *store.Row) error {
 	t := teller{w: w}
 	t.line("call", "%s, %s", r.ID, r.State)
 	if r.Reason != "" {
-		t.line("why", "%s", r.Reason)
+		t.line("why", "%s", word(whys, r.Reason))
 	}
 	if r.Caller != "" || r.Callee != "" {
 		t.line("parties", "%s (%s) called %s (%s), %s", r.Caller, r.CallerTrunk, r.Callee, r.CalleeTrunk, r.Direction)
@@ -29,7 +32,7 @@ func tell(w io.Writer, r *store.Row) error {
 	}
 	t.line("times", "began %s%s%s", instant(r.Began), then(", connected ", r.Answered), then(", ended ", r.Ended))
 	if r.Outcome != "" {
-		t.line("outcome", "%s: %s, by %s, SIP status %d", r.Outcome, r.Cause, r.EndedBy, r.SIPStatus)
+		t.line("outcome", "%s: %s", r.Outcome, ending(r))
 	}
 	if r.ContinuedIn != "" {
 		t.line("", "a party went over to call %s", r.ContinuedIn)
@@ -40,17 +43,16 @@ func tell(w io.Writer, r *store.Row) error {
 	if a := r.Announcement; a != nil {
 		t.announcement(a)
 	}
-	if c := r.Recording; c != nil {
-		t.line("recording", "%s s from %s; %s s of audio in both channels; %d packets lost, %d dropped", seconds(c.ExpectedSeconds), instant(c.Began), seconds(c.CapturedSeconds), c.Lost, c.Dropped)
-		if c.Torn {
-			t.line("", "the daemon died during the call: up to a second is missing at its end")
-		}
+	if r.Recording != nil {
+		t.recording(r)
 	}
 	for _, f := range r.Files {
 		t.line("file", "%s, %s s, %d bytes, SHA-256 %s", f.Path, seconds(f.Seconds), f.Bytes, f.SHA256)
 	}
 	if !r.Destroyed.IsZero() {
 		t.line("destroyed", "%s: files and numbers are gone", instant(r.Destroyed))
+	} else if r.Ended.IsZero() {
+		t.line("expires", "not while the call goes on: its time counts from the end")
 	} else if !r.Expires.IsZero() {
 		t.line("expires", "%s", instant(r.Expires))
 	}
@@ -66,10 +68,115 @@ func (t *teller) announcement(a *store.Announcement) {
 	if !a.Complete {
 		whole = "NOT WHOLE"
 	}
-	t.line("announced", "%s (%s) to the %s, %s: %d of %d packets in %s, %s to %s, %d interruptions", a.Prompt, a.Language, a.Leg, whole,
-		a.Packets, a.Total, a.Codec, a.FirstAt.UTC().Format("15:04:05.000"), a.LastAt.UTC().Format("15:04:05.000"), a.Interruptions)
+	t.line("announced", "%s (%s) to the %s, %s: %d of %d packets in %s%s%s", a.Prompt, a.Language, a.Leg, whole,
+		a.Packets, a.Total, a.Codec, spell(a.FirstAt, a.LastAt), times(", ", a.Interruptions, "interruption"))
 	t.line("", "%q, SHA-256 %s", a.Text, a.SHA256)
+	if !a.Complete {
+		t.line("", "proof: none, it was cut short")
+		return
+	}
 	t.line("", "proof: %s", proofs[a.Level])
+}
+
+// recording tells what was captured. The time is that of the file; each of its two channels
+// has as much, full or silent.
+func (t *teller) recording(r *store.Row) {
+	c := r.Recording
+	switch {
+	case r.Ended.IsZero():
+		t.line("recording", "from %s, and goes on", instant(c.Began))
+		return
+	case c.ExpectedSeconds == 0:
+		t.line("recording", "from %s%s", instant(c.Began), then(" to ", c.Ended))
+		return
+	}
+	share := min(100*c.CapturedSeconds/(2*c.ExpectedSeconds), 100)
+	t.line("recording", "%s s from %s, of which packets fill %.0f %%, both channels counted; %d packets lost, %d dropped",
+		seconds(c.ExpectedSeconds), instant(c.Began), share, c.Lost, c.Dropped)
+	if c.Torn {
+		t.line("", "the daemon died during the call: up to a second is missing at its end")
+	}
+}
+
+// ending says why a call ended, and what its caller was told.
+func ending(r *store.Row) string {
+	s := strings.ReplaceAll(word(endings, r.Cause), "PARTY", r.EndedBy)
+	if r.SIPStatus != 0 {
+		s += fmt.Sprintf("; the caller's INVITE got SIP status %d", r.SIPStatus)
+	}
+	return s
+}
+
+// endings say what the causes of a call's end mean; PARTY is who caused it.
+var endings = map[string]string{
+	string(call.HungUp):           "the PARTY hung up",
+	string(call.Cancelled):        "the caller gave up before he was answered",
+	string(call.Rejected):         "the PARTY refused",
+	string(call.NoAnswer):         "it rang for as long as we let it",
+	string(call.Unreachable):      "the PARTY's side did not respond, or could not be sent to",
+	string(call.NoRoute):          "the caller's trunk leads nowhere",
+	string(call.BadOffer):         "the PARTY's session description cannot be read",
+	string(call.NoAudio):          "the PARTY has no audio over plain RTP",
+	string(call.NoCodec):          "no codec that both sides, or the recording, can have",
+	string(call.NoPorts):          "we had no RTP ports left",
+	string(call.NotAcknowledged):  "the PARTY never acknowledged a response of ours",
+	string(call.SessionExpired):   "nobody said any more that the call goes on",
+	string(call.TrunkFull):        "the PARTY's trunk had as many calls as it may",
+	string(call.NoDialog):         "it was to take the place of a call that is not there",
+	string(call.Transferred):      "the PARTY went over to another call",
+	string(call.RecordingRefused): "it could not be recorded, and the purpose wants no call then",
+	string(call.ShuttingDown):     "the daemon was stopped",
+	string(call.SignallingFailed): "a response to the PARTY could not be sent",
+	"daemon_died":                 "the daemon died during the call",
+}
+
+// whys say for what reason a call is not recorded, or not to its end.
+var whys = map[string]string{
+	policy.NoRule:      "no rule matches",
+	policy.ByRule:      "the rule says so",
+	policy.IsEmergency: "it is an emergency call: neither announced, delayed nor recorded",
+	policy.IsForwarded: "nobody of ours takes part in it, and the rule gives no reason to record it still",
+	policy.IsClaimed:   "nobody of ours takes part in it, says a trunk that is not trusted, and the rule gives no reason to record it still",
+
+	"not_connected":            "the parties were never connected",
+	"row_not_written":          "its row could not be written in time",
+	"codec":                    "no codec that is recorded was offered",
+	"not_listening":            "who was to be told was on hold: he would not have heard it",
+	"announcement_failed":      "the announcement could not be played",
+	"announcement_interrupted": "the announcement was cut short",
+	"opted_out":                "who was told refused, by key",
+	"no_grant":                 "nobody was told, and there is no written reason why not",
+	"disk":                     "the disk could not be written to",
+	"transferred":              "somebody came in by a transfer who was not told",
+	"finalize":                 "no file could be made of what was captured; the log says why",
+	"daemon_died":              "the daemon died during the call",
+}
+
+// word is a row's word in words, with the row's own in brackets.
+func word(words map[string]string, w string) string {
+	if said, ok := words[w]; ok {
+		return said + " (" + w + ")"
+	}
+	return w
+}
+
+func spell(from, to time.Time) string {
+	if from.IsZero() {
+		return ""
+	}
+	const layout = "15:04:05.000"
+	return ", " + from.UTC().Format(layout) + " to " + to.UTC().Format(layout)
+}
+
+// times writes how many of a thing there are, nothing for none.
+func times(before string, n int, thing string) string {
+	switch n {
+	case 0:
+		return ""
+	case 1:
+		return before + "1 " + thing
+	}
+	return fmt.Sprintf("%s%d %ss", before, n, thing)
 }
 
 // proofs say what a level of proof means.

@@ -4,11 +4,23 @@ import (
 	"fmt"
 	"runtime/debug"
 
+	"github.com/alecthomas/kong"
+
 	"github.com/bewaard/bewaard/media/opus"
 )
 
 // version prints which build this is.
 type version struct{}
+
+// versionFlag is the flag for it.
+type versionFlag bool
+
+// BeforeReset is kong's: the flag needs no command.
+func (versionFlag) BeforeReset(app *kong.Kong) error {
+	err := version{}.Run()
+	app.Exit(0)
+	return err
+}
 
 func (version) Run() error {
 	info, ok := debug.ReadBuildInfo()

@@ -102,6 +102,8 @@ type Auth struct {
 	// Password, or the file that holds it: one of the two.
 	Password     string `yaml:"password"`
 	PasswordFile string `yaml:"password_file"`
+	// Realm is the one whose challenges are answered. Default: any.
+	Realm string `yaml:"realm"`
 }
 
 // Secret returns the password. A file is read anew each time, so that it can be changed.
@@ -129,6 +131,15 @@ type Registration struct {
 }
 
 const defaultPing = 30 * time.Second
+
+// Hosts are the peers', as configured.
+func (c Config) Hosts() []string {
+	hosts := make([]string, len(c.Peers))
+	for i, peer := range c.Peers {
+		hosts[i] = peer.Host
+	}
+	return hosts
+}
 
 // CarriesEarlyMedia reports whether audio reaches the trunk before the answer.
 func (c Config) CarriesEarlyMedia() bool { return c.EarlyMedia == nil || *c.EarlyMedia }

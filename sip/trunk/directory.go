@@ -40,6 +40,7 @@ type Directory struct {
 	parts    Parts
 	metrics  *metrics
 	limits   *limits
+	realms   realms
 	intN     func(n int) int
 	now      atomic.Pointer[addresses]
 	pinging  sync.WaitGroup
@@ -69,7 +70,7 @@ const lapseTime = 6 * time.Hour
 func New(trunks map[string]Config, parts Parts) *Directory {
 	d := &Directory{
 		trunks: trunks, parts: parts, metrics: newMetrics(parts.Registry), intN: rand.IntN,
-		health: map[key]*health{}, wake: make(chan struct{}, 1), resolver: parts.Resolver,
+		realms: realms{told: map[realm]bool{}}, health: map[key]*health{}, wake: make(chan struct{}, 1), resolver: parts.Resolver,
 	}
 	if d.resolver == nil {
 		d.resolver = net.DefaultResolver

@@ -16,9 +16,11 @@ type key struct {
 }
 
 // health is the state of one address: up until two pings in a row fail, or a call finds it
-// out; up again with the first that is answered.
+// out; up again with the first that is answered. Before the first ping nobody knows, and
+// calls are tried.
 type health struct {
 	target   target
+	known    bool // that it is up, or down
 	down     bool
 	failures int       // pings in a row
 	next     time.Time // ping; zero for never
@@ -30,6 +32,7 @@ const (
 	failuresAllowed = 1               // one lost datagram is no outage
 	downInterval    = 5 * time.Second // between two pings of a peer that is down
 	pingTimeout     = 5 * time.Second // a peer that is there answers OPTIONS at once
+	firstPing       = 2 * time.Second // within which a peer is asked at first
 )
 
 // watch takes new addresses into the states, and leaves out those that are gone.
@@ -44,9 +47,9 @@ func (d *Directory) watch(a *addresses) {
 			k := key{trunk, t.peer.Addr}
 			h := d.health[k]
 			if h == nil {
-				h = &health{}
-				if interval > 0 && d.parts.Ping != nil { // not all at once
-					h.next = time.Now().Add(rand.N(interval))
+				h = &health{known: true}
+				if interval > 0 && d.parts.Ping != nil { // soon, but not all at once
+					h.known, h.next = false, time.Now().Add(rand.N(min(interval, firstPing)))
 				}
 				d.health[k] = h
 			}
@@ -108,11 +111,11 @@ func (d *Directory) pinged(k key, err error) {
 		h.failures = 0
 		d.set(k, h, false, "answers")
 	default:
-		if h.failures++; h.failures > failuresAllowed {
+		if h.failures++; h.failures > failuresAllowed || !h.known {
 			d.set(k, h, true, err.Error())
 		}
 	}
-	h.next = time.Now().Add(interval)
+	h.known, h.next = true, time.Now().Add(interval)
 	if h.failures > 0 {
 		h.next = time.Now().Add(min(interval, downInterval))
 	}
@@ -131,11 +134,12 @@ func (d *Directory) found(trunk string, peer sip.Peer, down bool) {
 	k := key{trunk, peer.Addr}
 	d.mu.Lock()
 	h := d.health[k]
-	if h == nil || h.down == down || down && h.next.IsZero() { // without pings it would never be up again
+	if h == nil || h.known && h.down == down || down && h.next.IsZero() { // without pings it would never be up again
 		d.mu.Unlock()
 		return
 	}
 	d.set(k, h, down, "a call found out")
+	h.known = true
 	if down {
 		h.failures, h.next = failuresAllowed+1, time.Now().Add(downInterval)
 	}
@@ -164,7 +168,8 @@ func (d *Directory) isUp(trunk string, addr netip.AddrPort) bool {
 	return h == nil || !h.down
 }
 
-// tell sets the metrics: a configured peer is up if any of its addresses is.
+// tell sets the metrics: a configured peer is up if any of its addresses is, and neither up
+// nor down while nothing is known of it.
 func (d *Directory) tell() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -175,12 +180,20 @@ func (d *Directory) tell() {
 			up[label{name, peer.hostPort()}] = 0 // nor is one that cannot be found
 		}
 	}
+	unknown := map[label]bool{}
 	for k, h := range d.health {
-		if h.current && !h.down {
-			up[label{k.trunk, h.target.uri.hostPort()}] = 1
+		switch l := (label{k.trunk, h.target.uri.hostPort()}); {
+		case !h.current:
+		case !h.known:
+			unknown[l] = true
+		case !h.down:
+			up[l] = 1
 		}
 	}
 	for l, v := range up {
+		if v == 0 && unknown[l] {
+			continue
+		}
 		d.metrics.up.WithLabelValues(l.trunk, l.peer).Set(v)
 	}
 }

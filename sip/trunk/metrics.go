@@ -10,7 +10,7 @@ type metrics struct {
 func newMetrics(registry prometheus.Registerer) *metrics {
 	m := &metrics{
 		up: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "bewaard_trunk_up", Help: "1 while a trunk's peer answers, by what is configured of it.",
+			Name: "bewaard_trunk_up", Help: "1 while a trunk's peer answers, 0 while it does not; not there before it was asked. By what is configured of it.",
 		}, []string{"trunk", "peer"}),
 		registered: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "bewaard_trunk_registered", Help: "1 while a trunk's registrar knows us; there only for trunks that register.",

@@ -54,14 +54,15 @@ func validateSources(trunks map[string]Config) []error {
 	names := slices.Sorted(maps.Keys(trunks))
 	for i, name := range names {
 		for n, s := range trunks[name].Sources {
-			if !s.IsValid() {
-				continue // the decoder has told
-			}
-			if s.tooWide() {
+			switch {
+			case !s.IsValid(): // the decoder has told
+				continue
+			case s.tooWide():
 				faults = append(faults, fmt.Errorf("%s.sources[%d]: %v is wider than a /%d, or a /%d of IPv6: whoever is in it could place calls", name, n, s, widest4, widest6))
+				continue
 			}
 			for _, other := range names[:i] {
-				if at := slices.IndexFunc(trunks[other].Sources, func(o Source) bool { return o.Overlaps(s.Prefix) }); at >= 0 {
+				if at := slices.IndexFunc(trunks[other].Sources, func(o Source) bool { return !o.tooWide() && o.Overlaps(s.Prefix) }); at >= 0 {
 					faults = append(faults, fmt.Errorf("%s.sources[%d]: %v overlaps %v, which is trunk %s's", name, n, s, trunks[other].Sources[at], other))
 				}
 			}
