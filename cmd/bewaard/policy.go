@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -57,11 +58,8 @@ func (e *explain) Run() error {
 	if err != nil {
 		return err
 	}
-	if !isNumber(rules, e.From) {
-		return fmt.Errorf("--from: %.40q is no number such as +31201234567, nor %s", e.From, policy.Withheld)
-	}
-	if !isNumber(rules, e.To) || rules.Number(e.To) == policy.Withheld {
-		return fmt.Errorf("--to: %.40q is no number such as +31201234567", e.To)
+	if err := e.asksOfNumbers(rules); err != nil {
+		return err
 	}
 	steps, decision := rules.Explain(facts)
 	late := ""
@@ -86,15 +84,21 @@ func (e *explain) Run() error {
 	return nil
 }
 
-// isNumber reports whether a text says whom a call is from or to: as a number, or a URI.
-// Words that a peer may write for a number withheld are more likely a slip here.
-func isNumber(rules *policy.Policy, text string) bool {
-	number, text := rules.Number(text), strings.ToLower(strings.TrimSpace(text))
-	if number == policy.Withheld {
-		return text == policy.Withheld
+// asksOfNumbers refuses what stands for no party of a call: no rule for numbers would be tried.
+func (e *explain) asksOfNumbers(rules *policy.Policy) error {
+	if _, err := rules.Sought(e.From); err != nil {
+		return fmt.Errorf("--from: %w", err)
 	}
-	return strings.HasPrefix(text, "sip:") || strings.HasPrefix(text, "sips:") || strings.HasPrefix(text, "urn:service:") ||
-		strings.Trim(number, "+*#0123456789") == ""
+	if strings.HasPrefix(strings.ToLower(e.To), "urn:service:") {
+		return nil
+	}
+	switch number, err := rules.Sought(e.To); {
+	case err != nil:
+		return fmt.Errorf("--to: %w", err)
+	case number == policy.Withheld:
+		return errors.New("--to: nobody is called anonymous: give the number called")
+	}
+	return nil
 }
 
 // facts fills in what the flags leave out.
