@@ -32,6 +32,9 @@ const controlPort = 4444
 // phone is the configuration of a baresip without a sound card.
 const phone = `poll_method epoll
 sip_listen %[1]s:5060
+sip_certificate %[5]s
+sip_cafile %[6]s
+sip_verify_server yes
 net_interface %[1]s
 audio_player aufile,/dev/null
 audio_source aufile,%[4]s
@@ -62,7 +65,8 @@ func startBaresip(ctx context.Context, directory, host, daemon string) (*baresip
 		return nil, err
 	}
 	account := fmt.Sprintf("<sip:+31205550100@%s>;regint=0;answermode=auto;outbound=\"sip:%s\";audio_codecs=pcma\n", host, daemon)
-	for name, text := range map[string]string{"config": fmt.Sprintf(phone, host, controlPort, modules, sound), "accounts": account, "contacts": ""} {
+	identity, authority := filepath.Join(directory, phoneFile), filepath.Join(directory, certificateFile)
+	for name, text := range map[string]string{"config": fmt.Sprintf(phone, host, controlPort, modules, sound, identity, authority), "accounts": account, "contacts": ""} {
 		if err := os.WriteFile(filepath.Join(directory, name), []byte(text), 0o600); err != nil {
 			return nil, err
 		}

@@ -80,6 +80,13 @@ func runFlow(t *testing.T, program string, b block, f *flow) {
 			b.hosts[p.name] = p.address()
 		}
 	}
+	home := t.TempDir() // baresip's
+	if f.baresip != nil {
+		if err := certify(home, b.hosts["daemon"], b.hosts["pbx"]); err != nil {
+			t.Fatal(err)
+		}
+		b.hosts["certificate"], b.hosts["key"] = filepath.Join(home, certificateFile), filepath.Join(home, keyFile)
+	}
 	d := startDaemon(t, program, b, f.config)
 	ctx, cancel := context.WithTimeout(t.Context(), f.limit+5*time.Second)
 	defer cancel()
@@ -89,7 +96,11 @@ func runFlow(t *testing.T, program string, b block, f *flow) {
 	var phone *baresip
 	if f.baresip != nil {
 		var err error
-		phone, err = startBaresip(ctx, t.TempDir(), b.hosts["pbx"], b.hosts["daemon"]+":5060")
+		to := b.hosts["daemon"] + ":5060"
+		if f.baresip[0] == "tls" {
+			to, f.baresip = b.hosts["daemon"]+":5061;transport=tls", f.baresip[1:]
+		}
+		phone, err = startBaresip(ctx, home, b.hosts["pbx"], to)
 		if err != nil {
 			t.Fatal(err)
 		}
