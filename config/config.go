@@ -189,6 +189,11 @@ func (c *Config) validate() []policy.Fault {
 	if len(c.Trunks) == 0 {
 		faults = append(faults, policy.Fault{Path: "trunks", Message: "missing: one with side: internal (the PBX), one with side: external (the carrier)"})
 	}
+	for i, l := range c.SIP.Listen {
+		if l.Transport != "udp" && l.Addr == c.HTTP.Listen && l.Addr.Port() != 0 {
+			faults = append(faults, policy.Fault{Path: "http.listen", Message: fmt.Sprintf("%v is sip.listen[%d]'s", l.Addr, i)})
+		}
+	}
 	if side, absent := trunk.Absent(c.Trunks); absent {
 		is := map[trunk.Side]string{trunk.Internal: "the PBX", trunk.External: "the carrier"}[side]
 		faults = append(faults, policy.Fault{Path: "trunks", Message: fmt.Sprintf("there is no %s trunk (%s)", side, is)})

@@ -41,6 +41,9 @@ func (c Config) Validate() []error {
 	if err := c.withDefaults().Ports.validate(); err != nil {
 		faults = append(faults, fmt.Errorf("ports: %w", err))
 	}
+	if c.Advertise.IsUnspecified() {
+		faults = append(faults, fmt.Errorf("advertise: nobody reaches us at %v", c.Advertise))
+	}
 	if c.Address.IsValid() && c.Advertise.IsValid() && c.Address.Is4() != c.Advertise.Is4() {
 		faults = append(faults, errors.New("advertise: is not of the same IP version as address"))
 	}

@@ -78,8 +78,10 @@ func (c Config) Validate() []Fault {
 	}
 	f.at("calls.retention").retention(c.Calls.Retention, false)
 	for i, number := range c.Emergency {
-		if _, ok := dialledDigits(number); !ok {
+		if digits, ok := dialledDigits(number); !ok {
 			f.at("emergency").index(i).add("%.40q is not a number", number)
+		} else if strings.HasSuffix(digits, "*") {
+			f.at("emergency").index(i).add("%.40q is not a number: each is written whole", number)
 		}
 	}
 	return all

@@ -89,6 +89,9 @@ func (c Config) Validate() []error {
 	if strings.ContainsFunc(c.UserAgent, unicode.IsControl) {
 		faults = append(faults, errors.New("user_agent: has a control character: it is a header's text"))
 	}
+	if c.Advertise.IsUnspecified() {
+		faults = append(faults, fmt.Errorf("advertise: nobody reaches us at %v", c.Advertise))
+	}
 	for _, fault := range c.TLS.Validate() {
 		faults = append(faults, fmt.Errorf("tls.%w", fault))
 	}

@@ -187,6 +187,9 @@ func Validate(trunks map[string]Config) []error {
 		}
 		c.validatePlace(fault)
 		c.validateVersions(fault)
+		if c.Advertise.IsUnspecified() {
+			fault("advertise: nobody reaches us at %v", c.Advertise)
+		}
 		c.validateLimits(fault)
 		c.validateLogin(fault)
 		for i, peer := range c.Peers {
