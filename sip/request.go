@@ -75,7 +75,7 @@ func (ua *UA) exchange(ctx context.Context, req *stack.Request, sent func()) (*s
 		}
 		return nil, ctx.Err()
 	case err != nil:
-		return nil, unanswered(err)
+		return nil, notSent(err)
 	}
 	// Late copies of the response belong to nobody and are dropped.
 	defer tx.Terminate()
@@ -106,14 +106,14 @@ func failure(req *stack.Request, err error) *stack.Response {
 	return stack.NewResponseFromRequest(req, 503, "Service Unavailable", nil)
 }
 
-// unanswered says what became of a request without a final response.
+// unanswered says what became of a request without a final response: only the network's
+// word is that it was not sent. All else is silence, also a transaction ended by us, who
+// waited for long enough, and one that does not say yet how it ended.
 func unanswered(err error) error {
-	for _, silence := range []error{stack.ErrTransactionTimeout, stack.ErrTransactionCanceled, stack.ErrTransactionTerminated} {
-		if errors.Is(err, silence) { // or ended by us, who waited for long enough
-			return ErrNoResponse
-		}
+	if errors.Is(err, stack.ErrTransactionTransport) {
+		return notSent(err)
 	}
-	return notSent(err)
+	return ErrNoResponse
 }
 
 var errClosed = errors.New("user agent is closed")
