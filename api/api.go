@@ -22,6 +22,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -44,6 +45,29 @@ func (c Config) withDefaults() Config {
 		c.Listen = netip.MustParseAddrPort("127.0.0.1:8080")
 	}
 	return c
+}
+
+// Try opens and closes the section's socket and reports it where this machine does not give
+// it, with the key below http.
+func (c Config) Try() []error {
+	l, err := c.withDefaults().open()
+	if err != nil {
+		return []error{err}
+	}
+	l.Close()
+	return nil
+}
+
+// open opens the section's socket; its error has the key below http.
+func (c Config) open() (net.Listener, error) {
+	l, err := net.Listen("tcp", c.Listen.String())
+	if err != nil {
+		if errno, ok := errors.AsType[syscall.Errno](err); ok {
+			err = errno // without the address once more
+		}
+		return nil, fmt.Errorf("listen: %v: %w", c.Listen, err)
+	}
+	return l, nil
 }
 
 // Parts are what the server tells of.
@@ -93,8 +117,8 @@ func newHTTP(h http.Handler) *http.Server {
 }
 
 func (s *Server) listen(cfg Config) (err error) {
-	if s.listener, err = net.Listen("tcp", cfg.Listen.String()); err != nil {
-		return fmt.Errorf("listen for metrics: %w", err)
+	if s.listener, err = cfg.open(); err != nil {
+		return fmt.Errorf("http.%w", err)
 	}
 	name := filepath.Join(s.parts.Store.Directory(), SocketName)
 	// The store's lock is ours, so a socket that is there is a dead daemon's.

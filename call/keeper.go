@@ -34,6 +34,9 @@ type RecordingConfig struct {
 // Validate reports every fault of the section, each with the key below recording.
 func (c RecordingConfig) Validate() []error {
 	var faults []error
+	if c.Formats != nil && len(c.Formats) == 0 {
+		faults = append(faults, errors.New("formats: is empty; leave it out for the default"))
+	}
 	for i, format := range c.Formats {
 		if err := finalize.CheckFormat(format); err != nil {
 			faults = append(faults, fmt.Errorf("formats[%d]: %w", i, err))

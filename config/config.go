@@ -11,6 +11,7 @@ package config
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -51,7 +52,7 @@ type Config struct {
 // maxBytes is the longest file that is read: whatever is longer is not a configuration.
 const maxBytes = 1 << 20
 
-// Load reads a file. Its error is Faults, if the file can be read at all.
+// Load reads a file. Its error is Faults, if the file can be read at all: see Parse.
 func Load(file string) (*Config, error) {
 	f, err := os.Open(file)
 	if err != nil {
@@ -66,7 +67,8 @@ func Load(file string) (*Config, error) {
 }
 
 // Parse reads a file's text; the name is what faults and relative paths are told by.
-// Its error is Faults.
+// Its error is Faults. With these comes what of the file is understood, where it is YAML at
+// all: to look for what else is wrong with it, and for nothing else.
 func Parse(file string, text []byte) (*Config, error) {
 	c := &Config{file: file}
 	d := decoder{file: file, at: positions{}, bad: map[string]bool{}}
@@ -78,17 +80,23 @@ func Parse(file string, text []byte) (*Config, error) {
 		if !d.faulty("sip.listen") {
 			found = append(found, c.unreached()...)
 		}
+		for _, path := range d.empty { // would be as if it were not there
+			if !slices.ContainsFunc(found, func(f policy.Fault) bool { return f.Path == path }) {
+				found = append(found, policy.Fault{Path: path, Message: "is empty"})
+			}
+		}
 		for _, fault := range found {
 			if !d.covered(fault.Path) {
 				d.faults = append(d.faults, c.Fault(fault.Path, fault.Message))
 			}
 		}
 	}
-	if len(d.faults) > 0 {
-		slices.SortStableFunc(d.faults, func(a, b Fault) int {
-			return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column), strings.Compare(a.Path, b.Path))
-		})
+	switch {
+	case d.broken:
 		return nil, d.faults
+	case len(d.faults) > 0:
+		d.faults.sort()
+		return c, d.faults
 	}
 	return c, nil
 }
@@ -132,6 +140,27 @@ func (c *Config) CheckFiles() error {
 		}
 	}
 	if faults != nil {
+		faults.sort()
+		return faults
+	}
+	return nil
+}
+
+// Try tries what this machine has to have for what the file says: addresses, and ports that
+// nobody else has. Its error is Faults.
+func (c *Config) Try(ctx context.Context) error {
+	var faults Faults
+	for _, section := range []struct {
+		key    string
+		faults []error
+	}{{"sip", c.SIP.Try(ctx)}, {"media", c.Media.Try()}, {"http", c.HTTP.Try()}} {
+		for _, fault := range section.faults {
+			key, message, _ := strings.Cut(fault.Error(), ": ")
+			faults = append(faults, c.Fault(section.key+"."+key, message))
+		}
+	}
+	if faults != nil {
+		faults.sort()
 		return faults
 	}
 	return nil
@@ -158,7 +187,11 @@ func (c *Config) validate() []policy.Fault {
 		}
 	}
 	if len(c.Trunks) == 0 {
-		faults = append(faults, policy.Fault{Path: "trunks", Message: "missing: the PBX and the carrier are one each"})
+		faults = append(faults, policy.Fault{Path: "trunks", Message: "missing: one with side: internal (the PBX), one with side: external (the carrier)"})
+	}
+	if side, absent := trunk.Absent(c.Trunks); absent {
+		is := map[trunk.Side]string{trunk.Internal: "the PBX", trunk.External: "the carrier"}[side]
+		faults = append(faults, policy.Fault{Path: "trunks", Message: fmt.Sprintf("there is no %s trunk (%s)", side, is)})
 	}
 	for name, t := range c.Trunks {
 		if t.TLS != nil && t.TLS.VerifyClient && t.TLS.CA == "" && c.SIP.TLS.CA == "" {
@@ -170,7 +203,7 @@ func (c *Config) validate() []policy.Fault {
 		for j, name := range rule.Match.Trunk {
 			if _, ok := c.Trunks[name]; !ok && name != "" {
 				path := fmt.Sprintf("rules[%d].match.trunk[%d]", i, j)
-				faults = append(faults, policy.Fault{Path: path, Message: fmt.Sprintf("there is no trunk %.40q", name)})
+				faults = append(faults, policy.Fault{Path: path, Message: fmt.Sprintf("there is no trunk %.40q%s", name, trunk.There(c.Trunks))})
 			}
 		}
 	}

@@ -328,3 +328,20 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// What was found in several rounds is one list in the order of the lines, without what
+// follows from what is known.
+func TestJoin(t *testing.T) {
+	at := func(line int, path string) Fault { return Fault{"f", line, 1, path, "wrong"} }
+	other := errors.New("other")
+	err := Join(Faults{at(9, "sip.tls"), at(2, "rules[0]")}, nil, other, Faults{at(10, "sip.tls.key"), at(3, "rules[1]"), at(2, "rules[0]")})
+	if want := "f:2:1: rules[0]: wrong\nf:3:1: rules[1]: wrong\nf:9:1: sip.tls: wrong\nother"; err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+	if !errors.Is(err, other) {
+		t.Error("got no error that is the other one")
+	}
+	if err := Join(nil, nil); err != nil {
+		t.Errorf("got %v of nothing, want nil", err)
+	}
+}

@@ -26,6 +26,7 @@ type decoder struct {
 	file   string
 	at     positions
 	faults Faults
+	empty  []string        // paths of texts with nothing in them
 	bad    map[string]bool // paths that have a fault: what hangs on them need not be told too
 	broken bool            // there is no tree to speak of
 }
@@ -53,7 +54,7 @@ func (d *decoder) document(text []byte, into *Config) {
 				at = tokenPosition(fault.GetToken())
 			}
 		}
-		d.syntax(at, message)
+		d.syntax(at, plainly(message))
 		return
 	}
 	documents := slices.DeleteFunc(file.Docs, func(doc *ast.DocumentNode) bool { return doc.Body == nil })
@@ -64,6 +65,17 @@ func (d *decoder) document(text []byte, into *Config) {
 	if len(documents) == 1 {
 		d.value("", nodePosition(documents[0].Body), documents[0].Body, reflect.ValueOf(into).Elem())
 	}
+}
+
+// plainly puts the library's words for the commonest slips in ours.
+func plainly(message string) string {
+	switch {
+	case strings.Contains(message, `'\t'`):
+		return "a tab: indent with spaces"
+	case message == "unexpected key name", message == "non-map value is specified":
+		return message + ": is a colon missing?"
+	}
+	return message
 }
 
 // joinColons puts plain text together that goccy/go-yaml 1.19 takes apart at colons
@@ -132,7 +144,7 @@ func (d *decoder) faulty(path string) bool {
 		return true
 	}
 	for bad := range d.bad {
-		if rest, ok := strings.CutPrefix(bad, path); ok && strings.IndexAny(rest, ".[") == 0 {
+		if below(bad, path) {
 			return true
 		}
 	}
@@ -160,11 +172,17 @@ func (d *decoder) value(path string, at position, node ast.Node, into reflect.Va
 		d.report(path, at, "got a colon and a space in plain text: a comma is missing before it, or quotes around it")
 		return
 	}
+	text, ok := scalar(node)
+	if ok && text == "" {
+		d.empty = append(d.empty, path)
+	}
 	if into.Kind() == reflect.Pointer {
 		into.Set(reflect.New(into.Type().Elem()))
 		into = into.Elem()
+	} else { // what cannot be told from what was left out
+		defer d.notZero(path, at, into)
 	}
-	if text, ok := scalar(node); ok && isText(into) {
+	if ok && isText(into) {
 		d.text(path, at, node, text, into)
 		return
 	}
@@ -177,6 +195,13 @@ func (d *decoder) value(path string, at position, node ast.Node, into reflect.Va
 		d.list(path, at, node, into)
 	default:
 		d.scalar(path, at, node, into)
+	}
+}
+
+// notZero reports a number that is 0 where that would be taken for the default.
+func (d *decoder) notZero(path string, at position, into reflect.Value) {
+	if (into.CanInt() || into.CanUint() || into.CanFloat()) && into.IsZero() && !d.bad[path] {
+		d.report(path, at, "is 0; leave it out for the default")
 	}
 }
 

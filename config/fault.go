@@ -1,7 +1,10 @@
 package config
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -48,6 +51,46 @@ func (f Faults) Error() string {
 		lines[i] = fault.Error()
 	}
 	return strings.Join(lines, "\n")
+}
+
+func (f Faults) sort() {
+	slices.SortStableFunc(f, func(a, b Fault) int {
+		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column), strings.Compare(a.Path, b.Path))
+	})
+}
+
+// Join makes one error of what was found in several rounds: the Faults among them in the
+// order of the file's lines, without those that follow from one found before at the same key
+// or above it; other errors behind them. Nil ones are left out, and of nothing comes nil.
+func Join(errs ...error) error {
+	var joined Faults
+	var rest []error
+	for _, err := range errs {
+		found, ok := err.(Faults)
+		if !ok && err != nil {
+			rest = append(rest, err)
+		}
+		before := joined
+		for _, fault := range found {
+			if !slices.ContainsFunc(before, func(b Fault) bool { return below(fault.Path, b.Path) }) {
+				joined = append(joined, fault)
+			}
+		}
+	}
+	joined.sort()
+	switch {
+	case joined == nil:
+		return errors.Join(rest...)
+	case rest == nil:
+		return joined
+	}
+	return errors.Join(append([]error{joined}, rest...)...)
+}
+
+// below reports whether a path is another one, or leads to something in it.
+func below(path, above string) bool {
+	rest, ok := strings.CutPrefix(path, above)
+	return ok && (rest == "" || strings.IndexAny(rest, ".[") == 0)
 }
 
 // positions are the lines and columns of keys and list items, by path.

@@ -20,6 +20,7 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -44,6 +45,23 @@ func (c Config) Validate() []error {
 		faults = append(faults, errors.New("advertise: is not of the same IP version as address"))
 	}
 	return faults
+}
+
+// Try opens and closes a socket at the section's address and reports it where this machine
+// does not have that, with the key below media.
+func (c Config) Try() []error {
+	if !c.Address.IsValid() {
+		return nil
+	}
+	conn, err := listenUDP(netip.AddrPortFrom(c.Address, 0))
+	switch {
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return []error{fmt.Errorf("address: %v is no address of this machine", c.Address)}
+	case err != nil:
+		return []error{fmt.Errorf("address: %w", err)}
+	}
+	conn.Close()
+	return nil
 }
 
 func (c Config) withDefaults() Config {

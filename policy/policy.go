@@ -90,7 +90,7 @@ type Decision struct {
 type Step struct {
 	Rule    string
 	Matched bool
-	Why     string // what did not fit, or "matches"; numbers in it are masked
+	Why     string // what did not fit, or "matches"; numbers in it are whole
 }
 
 // Policy is a configuration made ready to decide by. It does not change and may be

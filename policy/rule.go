@@ -134,7 +134,7 @@ func (m matcher) mismatch(f Facts, caller, callee string) condition {
 	return ""
 }
 
-// why puts a mismatch in words.
+// why puts a mismatch in words, for whoever asks with numbers of his own: they are whole.
 func (m matcher) why(unmet condition, f Facts, caller, callee string) string {
 	switch unmet {
 	case byDirection:
@@ -142,9 +142,9 @@ func (m matcher) why(unmet condition, f Facts, caller, callee string) string {
 	case byTrunk:
 		return fmt.Sprintf("trunks are %s and %s, not %s", f.FromTrunk, f.ToTrunk, strings.Join(m.Trunk, " or "))
 	case byCaller:
-		return fmt.Sprintf("caller %s is not among from", Mask(caller))
+		return fmt.Sprintf("caller %s is not among from", caller)
 	case byCallee:
-		return fmt.Sprintf("callee %s is not among to", Mask(callee))
+		return fmt.Sprintf("callee %s is not among to", callee)
 	case byTime:
 		return fmt.Sprintf("%s is outside the window", f.Time.In(m.window.zone).Format("Mon 15:04 MST"))
 	}

@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"syscall"
 )
 
 // listener is a socket that requests come in on and UDP requests go out by.
@@ -20,27 +21,54 @@ type listener struct {
 
 // Listen opens the configured sockets and serves them until Close.
 func (ua *UA) Listen(ctx context.Context) error {
-	var lc net.ListenConfig
 	for _, l := range ua.cfg.Listen {
-		family := "4"
-		if l.Addr.Addr().Is6() {
-			family = "6"
-		}
-		if l.Transport == "udp" {
-			conn, err := lc.ListenPacket(ctx, "udp"+family, l.Addr.String())
-			if err != nil {
-				return fmt.Errorf("listen on %v: %w", l, err)
-			}
-			ua.ServePacket(conn)
-			continue
-		}
-		conn, err := lc.Listen(ctx, "tcp"+family, l.Addr.String())
-		if err != nil {
+		packets, streams, err := l.open(ctx)
+		switch {
+		case err != nil:
 			return fmt.Errorf("listen on %v: %w", l, err)
+		case packets != nil:
+			ua.ServePacket(packets)
+		default:
+			ua.serveStream(l.Transport, streams)
 		}
-		ua.serveStream(l.Transport, conn)
 	}
 	return nil
+}
+
+// open opens the socket: the one for its transport.
+func (l Listen) open(ctx context.Context) (packets net.PacketConn, streams net.Listener, err error) {
+	var lc net.ListenConfig
+	family := "4"
+	if l.Addr.Addr().Is6() {
+		family = "6"
+	}
+	if l.Transport == "udp" {
+		packets, err = lc.ListenPacket(ctx, "udp"+family, l.Addr.String())
+	} else {
+		streams, err = lc.Listen(ctx, "tcp"+family, l.Addr.String())
+	}
+	return packets, streams, err
+}
+
+// Try opens and closes the section's sockets and reports those that this machine does not
+// give, each with its key below sip.
+func (c Config) Try(ctx context.Context) []error {
+	var faults []error
+	for i, l := range c.withDefaults().Listen {
+		packets, streams, err := l.open(ctx)
+		switch {
+		case err != nil:
+			if errno, ok := errors.AsType[syscall.Errno](err); ok {
+				err = errno // without the address, in other words, once more
+			}
+			faults = append(faults, fmt.Errorf("listen[%d]: %v: %w", i, l, err))
+		case packets != nil:
+			packets.Close()
+		default:
+			streams.Close()
+		}
+	}
+	return faults
 }
 
 // ServePacket serves an open UDP socket, or what looks like one, until Close. When

@@ -20,6 +20,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // T1 and its kin are RFC 3261's timers (§17, table 4).
@@ -81,6 +82,12 @@ func (c Config) Validate() []error {
 			faults = append(faults, fmt.Errorf("listen[%d]: %v is there twice", i, l))
 		}
 		seen[l] = true
+	}
+	if c.Listen != nil && len(c.Listen) == 0 {
+		faults = append(faults, errors.New("listen: is empty; leave it out for the default"))
+	}
+	if strings.ContainsFunc(c.UserAgent, unicode.IsControl) {
+		faults = append(faults, errors.New("user_agent: has a control character: it is a header's text"))
 	}
 	for _, fault := range c.TLS.Validate() {
 		faults = append(faults, fmt.Errorf("tls.%w", fault))
@@ -190,7 +197,7 @@ func (p Peer) String() string { return p.Transport + ":" + p.Addr.String() }
 type Handler interface {
 	// Trunk names the trunk that an address belongs to, of those whose messages may come by
 	// that transport: udp, tcp or tls. Who belongs to none gets no service and no answer:
-	// his messages are dropped before they are read.
+	// his messages are dropped before they are read, unless a call leads to him.
 	Trunk(source netip.AddrPort, transport string) (name string, ok bool)
 	// Settings are what a trunk has of its own.
 	Settings(trunk string) Settings

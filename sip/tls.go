@@ -41,8 +41,11 @@ var ErrNoCA = errors.New("verify_client: needs a ca: any certificate of a public
 // Validate reports every fault of the section, each with the key below tls.
 func (c TLS) Validate() []error {
 	var faults []error
-	if (c.Certificate == "") != (c.Key == "") {
-		faults = append(faults, errors.New("certificate: it and key belong together"))
+	switch {
+	case c.Certificate != "" && c.Key == "":
+		faults = append(faults, errors.New("key: missing: the certificate's"))
+	case c.Certificate == "" && c.Key != "":
+		faults = append(faults, errors.New("certificate: missing: the key's"))
 	}
 	return faults
 }
@@ -50,9 +53,17 @@ func (c TLS) Validate() []error {
 // Check reads the section's files and reports what is wrong with them, each with its key.
 func (c TLS) Check() []error {
 	var faults []error
-	if c.Certificate != "" {
-		if _, err := tls.LoadX509KeyPair(c.Certificate, c.Key); err != nil {
-			faults = append(faults, fmt.Errorf("certificate: %w", err))
+	certificate, err := readFile(c.Certificate)
+	if err != nil {
+		faults = append(faults, fmt.Errorf("certificate: %w", err))
+	}
+	key, keyErr := readFile(c.Key)
+	if keyErr != nil {
+		faults = append(faults, fmt.Errorf("key: %w", keyErr))
+	}
+	if c.Certificate != "" && c.Key != "" && err == nil && keyErr == nil {
+		if _, err := tls.X509KeyPair(certificate, key); err != nil {
+			faults = append(faults, fmt.Errorf("certificate: %s and %s: %w", c.Certificate, c.Key, err))
 		}
 	}
 	if c.CA != "" {
@@ -61,6 +72,14 @@ func (c TLS) Check() []error {
 		}
 	}
 	return faults
+}
+
+// readFile reads a file that is named; of none comes nothing.
+func readFile(name string) ([]byte, error) {
+	if name == "" {
+		return nil, nil
+	}
+	return os.ReadFile(name)
 }
 
 // Beside makes the section's relative paths ones beside a file in a directory.

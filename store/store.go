@@ -25,6 +25,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -82,6 +83,17 @@ func (c Config) withDefaults() Config {
 	c.Directory = cmp.Or(c.Directory, DefaultDirectory)
 	c.Sweep = c.Sweep.withDefaults()
 	return c
+}
+
+// Exposed reports whether the directory is there and open to others than who owns it: names
+// of files tell who was recorded when, and whoever may write there can remove recordings.
+func (c Config) Exposed() (mode os.FileMode, exposed bool) {
+	info, err := os.Stat(c.withDefaults().Directory)
+	if err != nil {
+		return 0, false
+	}
+	mode = info.Mode().Perm()
+	return mode, mode&0o077 != 0
 }
 
 // Store is an open database and its directory. Its methods may be called from

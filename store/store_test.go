@@ -26,6 +26,24 @@ func open(t testing.TB, directory string) *Store {
 	return s
 }
 
+// A directory that others can look into is known as such; one that is not there yet will not
+// be so.
+func TestExposed(t *testing.T) {
+	directory := filepath.Join(t.TempDir(), "store")
+	if mode, exposed := (Config{Directory: directory}).Exposed(); exposed {
+		t.Errorf("got %v exposed of what is not there", mode)
+	}
+	open(t, directory)
+	for mode, want := range map[os.FileMode]bool{0o700: false, 0o750: true, 0o701: true, 0o777: true} {
+		if err := os.Chmod(directory, mode); err != nil {
+			t.Fatal(err)
+		}
+		if got, exposed := (Config{Directory: directory}).Exposed(); got != mode || exposed != want {
+			t.Errorf("got %v, %v of mode %v, want %v", got, exposed, mode, want)
+		}
+	}
+}
+
 // calling returns the row of a call that comes in now.
 func calling() Row {
 	return Row{

@@ -32,22 +32,18 @@ type daemon struct {
 	closers  []func(context.Context) error
 }
 
-func start(ctx context.Context, cfg *config.Config, log *slog.Logger) (d *daemon, err error) {
+func start(ctx context.Context, cfg *config.Config, prompts call.Prompts, log *slog.Logger) (d *daemon, err error) {
 	d = &daemon{log: log}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, d.close(ctx))
+			err = config.Join(err, d.close(ctx))
 		}
 	}()
 	rules, err := policy.Compile(cfg.Policy)
 	if err != nil {
 		return d, err
 	}
-	if err := cfg.CheckFiles(); err != nil {
-		return d, err
-	}
-	prompts, err := loadPrompts(cfg)
-	if err != nil {
+	if err := cfg.Try(ctx); err != nil { // before there is a store
 		return d, err
 	}
 	registry := prometheus.NewRegistry()
@@ -56,6 +52,9 @@ func start(ctx context.Context, cfg *config.Config, log *slog.Logger) (d *daemon
 		return d, err
 	}
 	d.closeLater(func(context.Context) error { return d.store.Close() })
+	if mode, exposed := cfg.Store.Exposed(); exposed {
+		log.Warn("store directory is open to others: chmod 700", "directory", d.store.Directory(), "mode", fmt.Sprintf("%04o", mode))
+	}
 	if err := d.reconcile(ctx); err != nil {
 		return d, err
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/bewaard/bewaard/api"
+	"github.com/bewaard/bewaard/config"
 )
 
 // commands is the command line.
@@ -60,9 +61,12 @@ func run(ctx context.Context, args []string) int {
 		return exitUsage
 	}
 	err = k.Run()
-	switch {
+	switch _, faults := errors.AsType[config.Faults](err); {
 	case err == nil:
 		return 0
+	case faults: // each of its lines begins with the file's name
+		fmt.Fprintln(os.Stderr, err)
+		return exitFailed
 	case errors.Is(err, api.ErrNoDaemon):
 		err = fmt.Errorf("%w (-c FILE or --store DIR names another store)", err)
 	}

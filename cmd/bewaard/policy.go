@@ -2,8 +2,12 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/bewaard/bewaard/config"
@@ -18,14 +22,27 @@ type policyTree struct {
 
 // explain decides about a call that nobody made.
 type explain struct {
-	Config    string    `short:"c" required:"" type:"path" placeholder:"FILE" help:"The configuration."`
-	Direction string    `required:"" enum:"inbound,outbound" help:"inbound (from a carrier) or outbound."`
-	From      string    `required:"" help:"The caller's number; anonymous where it is withheld."`
-	To        string    `required:"" help:"The number called."`
-	Trunk     string    `help:"The trunk that the call comes from. Default: the only one of its side."`
-	At        time.Time `placeholder:"TIME" format:"2006-01-02T15:04:05Z07:00" help:"When the call comes, such as 2026-11-24T09:00:00+01:00. Default: now."`
-	Forwarded bool      `help:"Another number was called first."`
-	Output    string    `short:"o" enum:"text,json" default:"text" help:"text or json."`
+	Config    string `short:"c" required:"" type:"path" placeholder:"FILE" help:"The configuration."`
+	Direction string `required:"" enum:"inbound,outbound" help:"inbound (from a carrier) or outbound."`
+	From      string `required:"" help:"The caller's number; anonymous where it is withheld."`
+	To        string `required:"" help:"The number called."`
+	Trunk     string `help:"The trunk that the call comes from. Default: the only one of its side."`
+	At        moment `placeholder:"TIME" help:"When the call comes, such as 2026-11-24T09:00:00+01:00. Default: now."`
+	Forwarded bool   `help:"Another number was called first."`
+	Output    string `short:"o" enum:"text,json" default:"text" help:"text or json."`
+}
+
+// moment is an instant on the command line.
+type moment struct{ time.Time }
+
+// UnmarshalText reads an instant with its zone, with seconds or without.
+func (m *moment) UnmarshalText(text []byte) (err error) {
+	for _, layout := range []string{time.RFC3339, "2006-01-02T15:04Z07:00"} {
+		if m.Time, err = time.Parse(layout, string(text)); err == nil {
+			return nil
+		}
+	}
+	return fmt.Errorf("got %.40q, want a time such as 2026-11-24T09:00:00+01:00", text)
 }
 
 func (e *explain) Run() error {
@@ -41,7 +58,17 @@ func (e *explain) Run() error {
 	if err != nil {
 		return err
 	}
+	if err := e.asksOfNumbers(rules); err != nil {
+		return err
+	}
 	steps, decision := rules.Explain(facts)
+	late := ""
+	if a := decision.Announce; a != nil && a.When == policy.Early && !cfg.Trunks[facts.FromTrunk].CarriesEarlyMedia() {
+		late = fmt.Sprintf(" (%s carries no early media)", facts.FromTrunk)
+		told := *a
+		told.When = policy.Answered // the call puts it off
+		decision.Announce = &told
+	}
 	if e.Output == "json" {
 		out := json.NewEncoder(os.Stdout)
 		out.SetIndent("", "  ")
@@ -53,7 +80,24 @@ func (e *explain) Run() error {
 	for _, s := range steps {
 		fmt.Printf("rule %-20q %s\n", s.Rule, s.Why)
 	}
-	fmt.Println(verdict(decision))
+	fmt.Println(verdict(decision, late))
+	return nil
+}
+
+// asksOfNumbers refuses what stands for no party of a call: no rule for numbers would be tried.
+func (e *explain) asksOfNumbers(rules *policy.Policy) error {
+	if _, err := rules.Sought(e.From); err != nil {
+		return fmt.Errorf("--from: %w", err)
+	}
+	if strings.HasPrefix(strings.ToLower(e.To), "urn:service:") {
+		return nil
+	}
+	switch number, err := rules.Sought(e.To); {
+	case err != nil:
+		return fmt.Errorf("--to: %w", err)
+	case number == policy.Withheld:
+		return errors.New("--to: nobody is called anonymous: give the number called")
+	}
 	return nil
 }
 
@@ -76,21 +120,23 @@ func (e *explain) facts(cfg *config.Config) (policy.Facts, error) {
 	origin, ok := cfg.Trunks[from]
 	switch {
 	case !ok:
-		return policy.Facts{}, fmt.Errorf("--trunk: there is no trunk %q", from)
+		return policy.Facts{}, fmt.Errorf("--trunk: there is no trunk %.40q; there is %s", from, strings.Join(slices.Sorted(maps.Keys(cfg.Trunks)), ", "))
 	case origin.Side != side:
 		return policy.Facts{}, fmt.Errorf("--trunk: %s is %s: no %s call comes from it", from, origin.Side, e.Direction)
 	}
 	to, _ := trunk.Route(cfg.Trunks, from)
 	if e.At.IsZero() {
-		e.At = time.Now()
+		e.At.Time = time.Now()
 	}
 	return policy.Facts{
 		Direction: policy.Direction(e.Direction), FromTrunk: from, ToTrunk: to, FromSide: string(side), ToSide: string(cfg.Trunks[to].Side),
-		Caller: e.From, Callee: e.To, Time: e.At, Forwarded: e.Forwarded, Claimed: e.Forwarded && !origin.Trusts(),
+		Caller: e.From, Callee: e.To, Time: e.At.Time, Forwarded: e.Forwarded, Claimed: e.Forwarded && !origin.Trusts(),
 	}, nil
 }
 
-func verdict(d policy.Decision) string {
+// verdict puts a decision in words; late says why the announcement waits for the answer, if
+// it would else not.
+func verdict(d policy.Decision, late string) string {
 	if !d.Record && d.OnFailure == policy.Refuse {
 		return fmt.Sprintf("refused: %s; its row is kept for %s", whys[d.Reason], d.KeepRow)
 	}
@@ -101,7 +147,7 @@ func verdict(d policy.Decision) string {
 	if d.Announce == nil {
 		return s + "not announced: " + d.Exempt
 	}
-	s += fmt.Sprintf("announced: %s in %s, %s", d.Announce.Prompt, d.Announce.Language, d.Announce.When)
+	s += fmt.Sprintf("announced: %s in %s, %s%s", d.Announce.Prompt, d.Announce.Language, d.Announce.When, late)
 	if d.Announce.OptOut != "" {
 		s += fmt.Sprintf("; key %s refuses", d.Announce.OptOut)
 	}

@@ -13,6 +13,20 @@ import (
 	"github.com/bewaard/bewaard/prompts"
 )
 
+// load reads a configuration and the files that it names. Every fault comes at once, in the
+// order of its lines.
+func load(file string) (*config.Config, call.Prompts, error) {
+	cfg, err := config.Load(file)
+	if cfg == nil {
+		return nil, nil, err
+	}
+	prompts, promptFaults := loadPrompts(cfg)
+	if err := config.Join(err, cfg.CheckFiles(), promptFaults); err != nil {
+		return nil, nil, err
+	}
+	return cfg, prompts, nil
+}
+
 // maxPromptBytes is more than a minute at 48 kHz.
 const maxPromptBytes = 8 << 20
 

@@ -9,8 +9,6 @@ import (
 	"sync"
 	"syscall"
 	"time"
-
-	"github.com/bewaard/bewaard/config"
 )
 
 // serve runs the daemon.
@@ -20,14 +18,14 @@ type serve struct {
 }
 
 func (s *serve) Run(ctx context.Context) error {
-	cfg, err := config.Load(s.Config)
+	cfg, prompts, err := load(s.Config)
 	if err != nil {
 		return err
 	}
 	log := cfg.Log.Logger(os.Stderr)
 	slog.SetDefault(log)
 	defer hangups(log)()
-	d, err := start(ctx, cfg, log)
+	d, err := start(ctx, cfg, prompts, log)
 	if err != nil {
 		return err
 	}
@@ -66,15 +64,12 @@ type check struct {
 }
 
 func (c *check) Run() error {
-	cfg, err := config.Load(c.Config)
+	cfg, _, err := load(c.Config)
 	if err != nil {
 		return err
 	}
-	if err := cfg.CheckFiles(); err != nil {
-		return err
-	}
-	if _, err := loadPrompts(cfg); err != nil {
-		return err
+	if mode, exposed := cfg.Store.Exposed(); exposed {
+		fmt.Fprintln(os.Stderr, cfg.Fault("store.directory", fmt.Sprintf("warning: store directory is open to others (%04o): chmod 700", mode)))
 	}
 	fmt.Printf("%s: good: %d trunks, %d purposes, %d rules\n", c.Config, len(cfg.Trunks), len(cfg.Policy.Purposes), len(cfg.Policy.Rules))
 	return nil

@@ -85,8 +85,10 @@ func (r *Reader) format(size uint32) error {
 		encoding = le.Uint16(b[24:])
 	}
 	switch {
-	case encoding != encodingPCM || bits != 8*bytesPerSample:
-		return fmt.Errorf("encoding %#x with %d bits a sample: only PCM with 16 is read", encoding, bits)
+	case encoding != encodingPCM:
+		return fmt.Errorf("encoding %#x, not 16-bit PCM", encoding)
+	case bits != 8*bytesPerSample:
+		return fmt.Errorf("%d-bit PCM; 16-bit is read", bits)
 	case channels == 0 || block != channels*bytesPerSample:
 		return fmt.Errorf("%d channels in blocks of %d bytes", channels, block)
 	case hz == 0 || hz > maxHz:

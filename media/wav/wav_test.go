@@ -206,7 +206,7 @@ func TestRefuses(t *testing.T) {
 		"AIFF in RIFF":     {"RIFF\x04\x00\x00\x00AIFF", "not a WAV"},
 		"A-law":            {riff(chunk("fmt ", set(0, "\x06\x00")), data), "encoding 0x6"},
 		"float":            {riff(chunk("fmt ", set(0, "\x03\x00")), data), "encoding 0x3"},
-		"8 bits":           {riff(chunk("fmt ", set(14, "\x08\x00")), data), "8 bits"},
+		"8 bits":           {riff(chunk("fmt ", set(14, "\x08\x00")), data), "8-bit PCM"},
 		"extensible A-law": {riff(chunk("fmt ", extensible[:24]+"\x06"+extensible[25:]), data), "encoding 0x6"},
 		"other GUID":       {riff(chunk("fmt ", extensible[:39]+"\x00"), data), "encoding 0xfffe"},
 		"no channels":      {riff(chunk("fmt ", set(2, "\x00\x00")), data), "0 channels"},

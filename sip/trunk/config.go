@@ -115,7 +115,11 @@ func (a Auth) Secret() (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("read password: %w", err)
 	}
-	return strings.TrimRight(string(text), "\r\n"), nil
+	password := strings.TrimRight(string(text), "\r\n")
+	if password == "" {
+		return "", fmt.Errorf("read password: %s is empty", a.PasswordFile)
+	}
+	return password, nil
 }
 
 // Registration is how we are known to a registrar.
@@ -182,6 +186,7 @@ func Validate(trunks map[string]Config) []error {
 			faults = append(faults, fmt.Errorf("%s: the name is to be made of letters, digits, - and _, 64 at most", name))
 		}
 		c.validatePlace(fault)
+		c.validateVersions(fault)
 		c.validateLimits(fault)
 		c.validateLogin(fault)
 		for i, peer := range c.Peers {
@@ -191,7 +196,7 @@ func Validate(trunks map[string]Config) []error {
 			owner[peer.place()] = name
 		}
 		if _, ok := trunks[c.Route]; c.Route != "" && !ok {
-			fault("route: there is no trunk %.40q", c.Route)
+			fault("route: there is no trunk %.40q%s", c.Route, There(trunks))
 		}
 		if c.Route == name {
 			fault("route: leads back to the trunk itself")
@@ -203,7 +208,7 @@ func Validate(trunks map[string]Config) []error {
 	}
 	for _, name := range slices.Sorted(maps.Keys(trunks)) {
 		c := trunks[name]
-		if n := sides[c.Side.Other()]; c.Route == "" && n != 1 {
+		if n := sides[c.Side.Other()]; c.Route == "" && n > 1 {
 			faults = append(faults, fmt.Errorf("%s.route: missing: there are %d %s trunks for its calls to go to", name, n, c.Side.Other()))
 		}
 	}
@@ -241,6 +246,47 @@ func (c Config) validatePlace(fault func(format string, args ...any)) {
 			fault("%s: %w", key, err)
 		}
 	}
+}
+
+// validateVersions wants peers of one IP version, as far as can be seen of them: all are told
+// one address of ours.
+func (c Config) validateVersions(fault func(format string, args ...any)) {
+	first := -1
+	for i, peer := range c.Peers {
+		addr, err := netip.ParseAddr(peer.Host)
+		if err != nil {
+			continue
+		}
+		if first < 0 {
+			first = i
+		}
+		if known, _ := netip.ParseAddr(c.Peers[first].Host); addr.Unmap().Is4() != known.Unmap().Is4() {
+			fault("peers[%d]: %v and peers[%d] are of two IP versions; make two trunks of them", i, peer, first)
+			return
+		}
+	}
+}
+
+// There lists the trunks that there are, to go on with where a name was not found.
+func There(trunks map[string]Config) string {
+	return "; there is " + strings.Join(slices.Sorted(maps.Keys(trunks)), ", ")
+}
+
+// Absent returns the side that trunks have calls for and that has no trunk, if there is one.
+func Absent(trunks map[string]Config) (Side, bool) {
+	sides := map[Side]int{}
+	for _, c := range trunks {
+		sides[c.Side]++
+	}
+	if sides[Internal]+sides[External] < len(trunks) {
+		return "", false // some trunk's is not known
+	}
+	for _, c := range trunks {
+		if other := c.Side.Other(); c.Route == "" && sides[other] == 0 {
+			return other, true
+		}
+	}
+	return "", false
 }
 
 func (c Config) validateLimits(fault func(format string, args ...any)) {
@@ -286,8 +332,10 @@ func (a Auth) validate() error {
 	switch {
 	case a.User == "":
 		return errors.New("user: missing")
-	case (a.Password == "") == (a.PasswordFile == ""):
-		return errors.New("password: either it or password_file has to be given")
+	case a.Password == "" && a.PasswordFile == "":
+		return errors.New("password: missing: it, or password_file")
+	case a.Password != "" && a.PasswordFile != "":
+		return errors.New("password_file: give password or password_file, not both")
 	}
 	return nil
 }

@@ -530,7 +530,7 @@ func TestValidate(t *testing.T) {
 	want := map[string]bool{
 		"pbx.peers[1]": true, "pbx.ping": true, "pbx.max_calls": true, "pbx.calls_per_second": true, "pbx.source_calls_per_second": true, "pbx.auth.user": true,
 		"pbx.refer": true, "pbx.redirects": true, "pbx.challenges": true, "pbx.streams[0]": true, "pbx.register.expires": true, "pbx.route": true,
-		"carrier.auth.password": true, "open.challenges": true, "open.register.user": true,
+		"carrier.auth.password_file": true, "open.challenges": true, "open.register.user": true,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("faults (-want +got):\n%s\n%v", diff, faults)

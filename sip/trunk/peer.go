@@ -36,6 +36,9 @@ func (p *PeerURI) UnmarshalText(text []byte) error {
 		peer.Transport = "tls"
 	}
 	hostport, params, _ := strings.Cut(rest, ";")
+	if _, host, ok := strings.Cut(hostport, "@"); ok {
+		return fault("a peer has no user part: sip:" + host)
+	}
 	if params != "" {
 		for param := range strings.SplitSeq(params, ";") {
 			if why := peer.parameter(param); why != "" {
@@ -57,6 +60,12 @@ func (p *PeerURI) UnmarshalText(text []byte) error {
 	bare6 := err == nil && addr.Is6() && !strings.HasPrefix(hostport, "[")
 	if peer.Host == "" || bare6 || err != nil && strings.ContainsAny(peer.Host, "@/ <>[]:") {
 		return fault("the host is a name or an address, IPv6 in brackets")
+	}
+	switch {
+	case err != nil && strings.Trim(peer.Host, "0123456789.") == "":
+		return fault("the host is no IPv4 address: these are four numbers up to 255")
+	case err == nil && (addr.IsUnspecified() || addr.IsMulticast()):
+		return fault("no peer has that address")
 	}
 	*p = peer
 	return nil
