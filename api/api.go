@@ -78,7 +78,9 @@ type Parts struct {
 	Ready    func() error // nil while calls are taken, else why not
 	// Number writes a number that is asked for as the rows have it.
 	Number func(string) (string, error)
-	Log    *slog.Logger
+	// Purposes are those of the configuration; rows may have others of an earlier one.
+	Purposes []string
+	Log      *slog.Logger
 }
 
 // Server answers over HTTP and over the socket.

@@ -46,7 +46,7 @@ func newDaemon(t *testing.T) *daemon {
 	d := &daemon{T: t, directory: directory}
 	d.server, err = New(Config{Listen: netip.MustParseAddrPort("127.0.0.1:0")}, Parts{
 		Store: s, Sweeper: store.NewSweeper(s, store.SweepConfig{}), Gatherer: prometheus.NewRegistry(),
-		Ready: func() error { return d.ready }, Log: log,
+		Ready: func() error { return d.ready }, Log: log, Purposes: []string{"orders", "training"},
 		Number: func(text string) (string, error) {
 			if text == "" {
 				return "", errors.New("no number")
@@ -127,6 +127,15 @@ func TestCalls(t *testing.T) {
 				t.Errorf("got %d rows, %v, want %d", len(page.Rows), err, test.want)
 			}
 		})
+	}
+	if page, err := d.client.Calls(t.Context(), store.Query{Purpose: "orders"}); err != nil || len(page.Rows) > 0 {
+		t.Errorf("got %+v, %v for a purpose without rows, want none", page, err)
+	}
+	if page, err := d.client.Calls(t.Context(), store.Query{Purpose: "quality", From: time.Now().Add(time.Hour)}); err != nil || len(page.Rows) > 0 {
+		t.Errorf("got %+v, %v for a purpose of rows alone, want none", page, err)
+	}
+	if _, err := d.client.Calls(t.Context(), store.Query{Purpose: "qualty"}); err == nil || !strings.Contains(err.Error(), `no purpose "qualty" in any row, nor in the configuration, which has orders, training`) {
+		t.Errorf("got %v, want that there is no such purpose", err)
 	}
 	first, err := d.client.Calls(t.Context(), store.Query{Limit: 1})
 	if err != nil || len(first.Rows) != 1 || first.Next == "" {

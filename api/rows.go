@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -96,7 +98,29 @@ func (s *Server) listCalls(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, err)
 		return
 	}
+	if len(rows) == 0 && q.Purpose != "" {
+		if err := s.purpose(r.Context(), q.Purpose); err != nil {
+			s.fail(w, err)
+			return
+		}
+	}
 	s.answer(w, Page{Rows: rows, Next: next})
+}
+
+// errNoPurpose is wrapped where a purpose is asked for that there never was.
+var errNoPurpose = errors.New("no purpose")
+
+// purpose reports one that neither the configuration nor any row knows: a misspelt one,
+// for which that there are no rows is no answer.
+func (s *Server) purpose(ctx context.Context, name string) error {
+	if slices.Contains(s.parts.Purposes, name) {
+		return nil
+	}
+	rows, _, err := s.parts.Store.List(ctx, store.Query{Purpose: name, Limit: 1})
+	if err != nil || len(rows) > 0 {
+		return err
+	}
+	return fmt.Errorf("%w %q in any row, nor in the configuration, which has %s", errNoPurpose, name, strings.Join(s.parts.Purposes, ", "))
 }
 
 func (s *Server) showCall(w http.ResponseWriter, r *http.Request) {
@@ -158,8 +182,11 @@ func noFile(row *store.Row, format string) error {
 
 func (s *Server) fail(w http.ResponseWriter, err error) {
 	status := http.StatusInternalServerError
-	if errors.Is(err, store.ErrNotFound) {
+	switch {
+	case errors.Is(err, store.ErrNotFound):
 		status = http.StatusNotFound
+	case errors.Is(err, errNoPurpose):
+		status = http.StatusBadRequest
 	}
 	s.problem(w, status, err)
 }

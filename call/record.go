@@ -59,7 +59,7 @@ func (c *Call) capture() *End {
 	c.tap = media.NewTap(tapBytes)
 	c.recording = c.manager.parts.Recorder.Record(grant, spool.Header{Began: c.started, Legs: c.spoolLegs()}, c.tap)
 	c.media.Capture(c.tap)
-	c.row.Recording = &store.Recording{Began: c.started.UTC()}
+	c.row.Answered, c.row.Recording = c.bridged, &store.Recording{Began: c.started.UTC()}
 	c.row.Expires = c.decision.Retention.After(c.started.UTC()) // at the earliest: the time counts from the call's end
 	c.update(store.StateRecording)
 	return nil

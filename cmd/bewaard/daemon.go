@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -73,7 +75,11 @@ func start(ctx context.Context, cfg *config.Config, prompts call.Prompts, log *s
 		Policy: rules, Prompts: prompts, Media: call.Engine(d.engine), Recorder: d.keeper, Rows: d.store,
 		Metrics: metrics, Log: log, Registry: registry,
 	})
-	if d.api, err = api.New(cfg.HTTP, api.Parts{Store: d.store, Sweeper: sweeper, Gatherer: registry, Ready: d.ready, Number: rules.Sought, Log: log}); err != nil {
+	d.api, err = api.New(cfg.HTTP, api.Parts{
+		Store: d.store, Sweeper: sweeper, Gatherer: registry, Ready: d.ready,
+		Number: rules.Sought, Purposes: slices.Sorted(maps.Keys(cfg.Policy.Purposes)), Log: log,
+	})
+	if err != nil {
 		return d, err
 	}
 	d.api.Serve()
