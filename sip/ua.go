@@ -33,9 +33,9 @@ type UA struct {
 	parser       *stack.Parser
 	transport    *stack.TransportLayer
 	transactions *stack.TransactionLayer
-	done         chan struct{}  // closed by Close
-	running      sync.WaitGroup // every goroutine that the UA started
-	sending      atomic.Int64   // requests of legs that have not left us yet
+	done         chan struct{} // closed by Close
+	running      crew          // every goroutine that the UA started
+	sending      atomic.Int64  // requests of legs that have not left us yet
 
 	routes          routes
 	strangers       strangers

@@ -43,6 +43,9 @@ type Phone struct {
 	busy  sync.WaitGroup
 	stop  context.CancelFunc
 	ctx   context.Context
+
+	mu     sync.Mutex
+	closed bool // it takes no more calls
 }
 
 // New makes a phone and opens its socket.
@@ -72,6 +75,9 @@ func (p *Phone) SetPeer(peer netip.AddrPort) { p.peer.Store(&peer) }
 // Close hangs up and closes the socket.
 func (p *Phone) Close() error {
 	p.stop()
+	p.mu.Lock()
+	p.closed = true
+	p.mu.Unlock()
 	p.busy.Wait()
 	return p.ua.Close()
 }
@@ -90,6 +96,12 @@ func (p *Phone) Ready() bool { return true }
 
 // Invite answers a call: sip.Handler.
 func (p *Phone) Invite(leg *sip.Leg) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		leg.Hangup(480, "Temporarily Unavailable")
+		return
+	}
 	p.busy.Go(func() { p.answer(leg) }) // ends with the call; Close waits for it
 }
 
