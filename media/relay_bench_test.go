@@ -301,4 +301,3 @@ func (l *load) receive(events []unix.EpollEvent, buf []byte) {
 		l.delays = append(l.delays, time.Duration(time.Now().UnixNano()-int64(binary.BigEndian.Uint64(buf[rtp.HeaderBytes:]))))
 	}
 }
-
