@@ -338,7 +338,7 @@ func TestEvidence(t *testing.T) { eachEngine(t, testEvidence) }
 func testEvidence(t T) {
 	s, caller, _ := openSession(t)
 	play := func() *Playback {
-		p, err := s.Play(rtp.Caller, Frames{PayloadType: 8, Samples: 160, Payloads: [][]byte{{1}, {2}, {3}}})
+		p, err := s.Play(rtp.Caller, Frames{PayloadType: 8, Samples: 160, Payloads: slices.Repeat([][]byte{{1}}, 15)})
 		if err != nil {
 			t.Fatal(err)
 		}
