@@ -48,6 +48,15 @@ func New(cfg Config, registry prometheus.Registerer) (*Engine, error) {
 	return e, nil
 }
 
+// Threads is how many of the processors that the Go runtime has (GOMAXPROCS) the engine
+// keeps to itself while calls are up: whoever runs one adds so many.
+func (e *Engine) Threads() int {
+	if e.cfg.Engine == EngineEpoll {
+		return e.cfg.Loops
+	}
+	return 0
+}
+
 // Close closes the sessions that are left and stops what the engine runs.
 func (e *Engine) Close() error {
 	e.mu.Lock()

@@ -236,15 +236,12 @@ func (l *loop) close() {
 func (l *loop) run() {
 	runtime.LockOSThread() // not given back: the thread ends with the goroutine
 	for {
-		n, err := unix.EpollWait(l.epoll, l.events[:], -1)
-		if err != nil && !errors.Is(err, unix.EINTR) {
-			panic("epoll_wait on a descriptor of ours: " + err.Error())
-		}
+		n := l.wait()
 		woke := time.Now()
 		at := woke.UnixNano()
 		l.tick++
 		ordered := false
-		for i := range max(n, 0) {
+		for i := range n {
 			if e := &l.events[i]; e.Fd != wakeSlot {
 				l.read(l.slots[e.Fd], e.Pad, at)
 			} else {
@@ -255,12 +252,36 @@ func (l *loop) run() {
 			return
 		}
 		if n < len(l.events) {
-			if rest := coalesce - time.Since(woke); rest > 0 {
-				pause := unix.NsecToTimespec(int64(rest))
-				unix.Nanosleep(&pause, nil)
-			}
+			pause(coalesce - time.Since(woke))
 		}
 	}
+}
+
+// wait returns how many sockets have something, one at least.
+//
+// While calls are up there nearly always are some, and neither this nor pause tells the
+// runtime of its system call: it would take the loop's processor away every time, and look
+// after it every 20 µs for that, which costs as much as the relaying. So a loop keeps a
+// processor (see Engine.Threads), and gives it up only when nothing comes in.
+func (l *loop) wait() int {
+	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(l.epoll), uintptr(unsafe.Pointer(&l.events)), uintptr(len(l.events)), 0, 0, 0)
+	for errno != 0 || n == 0 {
+		more, err := unix.EpollWait(l.epoll, l.events[:], -1)
+		if err != nil && !errors.Is(err, unix.EINTR) {
+			panic("epoll_wait on a descriptor of ours: " + err.Error())
+		}
+		n, errno = uintptr(max(more, 0)), 0
+	}
+	return int(n)
+}
+
+// pause sleeps for so long, or until a signal: the runtime's, when it stops the world.
+func pause(d time.Duration) {
+	if d <= 0 {
+		return
+	}
+	t := unix.NsecToTimespec(int64(d))
+	unix.RawSyscall(unix.SYS_NANOSLEEP, uintptr(unsafe.Pointer(&t)), 0, 0)
 }
 
 // obey takes the orders that were posted. Events of sockets that it closes are past.

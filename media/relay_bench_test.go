@@ -55,12 +55,12 @@ func relayUntilEOF(what string) error {
 	if err != nil {
 		return err
 	}
-	runtime.GOMAXPROCS(runtime.NumCPU() + 2)
-	engine, err := New(Config{Engine: fields[0], Address: netip.MustParseAddr(benchRelay), Ports: Ports{benchPort, uint16(benchPort + 4*pairs + 1)}}, nil)
+	engine, err := New(Config{Engine: fields[0], Loops: benchLoops(), Address: netip.MustParseAddr(benchRelay), Ports: Ports{benchPort, uint16(benchPort + 4*pairs + 1)}}, nil)
 	if err != nil {
 		return err
 	}
 	defer engine.Close()
+	runtime.GOMAXPROCS(runtime.NumCPU() + engine.Threads())
 	record := func(int, *Session) error { return nil }
 	if fields[2] == "record" {
 		dir, err := os.MkdirTemp("", "relay")
@@ -300,4 +300,11 @@ func (l *load) receive(events []unix.EpollEvent, buf []byte) {
 		l.received.Add(1)
 		l.delays = append(l.delays, time.Duration(time.Now().UnixNano()-int64(binary.BigEndian.Uint64(buf[rtp.HeaderBytes:]))))
 	}
+}
+
+// benchLoops is how many event loops the relay has: by BEWAARD_BENCH_LOOPS, or as many as
+// by default.
+func benchLoops() int {
+	n, _ := strconv.Atoi(os.Getenv("BEWAARD_BENCH_LOOPS"))
+	return n
 }
