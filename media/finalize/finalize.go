@@ -39,6 +39,9 @@ type Job struct {
 	Name    string    // their name there without extension, with slashes; the recording's id if empty
 	Formats []string  // Opus, WAV; a file each
 	Expires time.Time // stands in the tags of formats that have any; none if zero
+	Try     int       // which try this is, 1 the first, if the one who asks for it keeps count
+
+	progress *progress // nil if nobody wants to know
 }
 
 // Result is a recording that was made.
@@ -107,6 +110,7 @@ func run(ctx context.Context, job Job, in *spool.Reader) (Result, error) {
 		return Result{}, err
 	}
 	rec := newRecording(in.Header, newStereo(hz, files.outputs()))
+	rec.progress = job.progress
 	result, err := rec.render(ctx, in)
 	if err != nil {
 		return Result{}, errors.Join(err, files.discard())
@@ -124,6 +128,8 @@ type recording struct {
 	header spool.Header
 	stereo *stereo
 	tracks [2]*track // by rtp.Leg
+
+	progress *progress // nil if nobody wants to know
 
 	last    time.Duration // the latest instant that anything was captured
 	stopped bool          // the capture, then
@@ -145,6 +151,7 @@ func (r *recording) render(ctx context.Context, in *spool.Reader) (Result, error
 			return Result{}, err
 		}
 		frame, err := in.Next()
+		r.progress.note(in)
 		if err == io.EOF || err == spool.ErrTorn {
 			break
 		}
