@@ -131,6 +131,8 @@ type recording struct {
 
 	progress *progress // nil if nobody wants to know
 
+	malformed int // batches that did not end where they should
+
 	last    time.Duration // the latest instant that anything was captured
 	stopped bool          // the capture, then
 }
@@ -174,7 +176,7 @@ func (r *recording) render(ctx context.Context, in *spool.Reader) (Result, error
 	for leg, t := range r.tracks {
 		result.Legs[leg] = t.close()
 	}
-	result.Damaged = in.Damaged()
+	result.Damaged = in.Damaged() + r.malformed
 	result.Ended = r.header.Began.Add(r.last)
 	return result, r.stereo.close(samplesAt(r.last, r.stereo.hz))
 }
@@ -193,8 +195,9 @@ func (r *recording) batch(b spool.Batch) error {
 	own, other := r.tracks[b.Leg], r.tracks[b.Leg.Other()]
 	for packets := b.Packets; len(packets) > 0; {
 		ns, packet, rest, err := rtp.NextCaptured(packets)
-		if err != nil {
-			return err
+		if err != nil { // its checksum is right: it was written so
+			r.malformed++
+			return nil
 		}
 		packets = rest
 		at, err := r.instant(time.Unix(0, ns).UTC())
