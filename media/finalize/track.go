@@ -65,6 +65,7 @@ func (t *track) take(at time.Duration, raw []byte) {
 	}
 	t.leg.Packets++
 	t.newest = max(t.newest, at)
+	t.place(t.newest - 2*lookAhead) // with what is known of then, before it is forgotten for now
 	s := t.streamOf(h, at, c)
 	p := packet{
 		at:        at,
