@@ -11,23 +11,47 @@ import (
 // coding is how the payload of one payload type is taken.
 type coding struct {
 	name    string
-	clockHz int64
-	// decode turns a payload into samples of a channel; nil for what is time,
-	// not audio: comfort noise and keys.
-	decode func(dst []int16, payload []byte)
+	clockHz int64 // of the timestamps
+	hz      int64 // of the audio; G.722 has another clock (RFC 3551 §4.5.2)
+	// newDecoder returns what decodes the payloads of one stream; nil for what is
+	// time, not audio: comfort noise and keys.
+	newDecoder func() decoder
+	// duration returns how long a payload is, in ticks; nil where that is one an octet.
+	duration func(payload []byte) int64
 }
 
-// ticks returns the duration of a payload in units of the timestamp.
-func (c *coding) ticks(payload []byte) int64 { return int64(len(payload)) }
+// decoder appends a payload's audio to dst. It is given a stream's payloads in
+// their order, without those that were lost.
+type decoder func(dst []int16, payload []byte) ([]int16, error)
 
-// samples returns how many samples decode makes of a payload.
-func (c *coding) samples(payload []byte) int { return len(payload) }
+// isAudio reports whether it is audio that we decode.
+func (c *coding) isAudio() bool { return c != nil && c.newDecoder != nil }
+
+// ticks returns the duration of a payload in units of the timestamp.
+func (c *coding) ticks(payload []byte) int64 {
+	if c.duration == nil {
+		return int64(len(payload))
+	}
+	return c.duration(payload)
+}
 
 var known = []coding{
-	{"PCMU", 8000, g711.DecodeMuLaw},
-	{"PCMA", 8000, g711.DecodeALaw},
-	{"CN", 8000, nil},              // RFC 3389: silence for as long as it lasts
-	{"TELEPHONE-EVENT", 8000, nil}, // RFC 4733: a key is never heard in a recording
+	{name: "PCMU", clockHz: 8000, hz: 8000, newDecoder: bySample(g711.DecodeMuLaw)},
+	{name: "PCMA", clockHz: 8000, hz: 8000, newDecoder: bySample(g711.DecodeALaw)},
+	{name: "CN", clockHz: 8000},              // RFC 3389: silence for as long as it lasts
+	{name: "TELEPHONE-EVENT", clockHz: 8000}, // RFC 4733: a key is never heard in a recording
+}
+
+// bySample returns decoders of a coding without memory that has an octet a sample.
+func bySample(decode func(dst []int16, payload []byte)) func() decoder {
+	return func() decoder {
+		return func(dst []int16, payload []byte) ([]int16, error) {
+			n := len(dst)
+			dst = slices.Grow(dst, len(payload))[:n+len(payload)]
+			decode(dst[n:], payload)
+			return dst, nil
+		}
+	}
 }
 
 // codingOf returns the coding of a negotiated codec, if it is one that we know.
@@ -37,7 +61,7 @@ func codingOf(c rtp.Codec) (coding, bool) {
 		return coding{}, false
 	}
 	k := known[i]
-	if k.decode == nil {
+	if !k.isAudio() {
 		return k, true
 	}
 	return k, c.ClockHz == int(k.clockHz) && c.Channels <= 1
@@ -86,7 +110,7 @@ func (c *codings) change(at time.Duration, codecs []rtp.Codec) {
 }
 
 func sameCoding(a, b *coding) bool {
-	return a == nil && b == nil || a != nil && b != nil && a.name == b.name
+	return a == nil && b == nil || a != nil && b != nil && a.name == b.name && a.hz == b.hz && a.clockHz == b.clockHz
 }
 
 // at returns the coding of a payload type for a packet that arrived then. A

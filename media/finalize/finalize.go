@@ -28,13 +28,9 @@ import (
 	"github.com/bewaard/bewaard/media/spool"
 )
 
-const (
-	// channelHz is the sampling rate of a recording.
-	channelHz = 8000
-	// maxLength is how long a recording can be: beyond it, a WAV file cannot say
-	// its size, and it is rather a clock that went wrong.
-	maxLength = 36 * time.Hour
-)
+// maxLength is how long a recording can be: beyond it, it is rather a clock that
+// went wrong.
+const maxLength = 36 * time.Hour
 
 // Job is one recording to be made.
 type Job struct {
@@ -79,9 +75,11 @@ type Leg struct {
 	Reordered  uint64
 	Late       uint64  // behind the place where they belong; not heard
 	Unknown    uint64  // of a payload type that was not negotiated or that we do not decode
-	Invalid    uint64  // not RTP
+	Invalid    uint64  // not RTP, or not what their codec makes
 	Streams    uint64  // a sender, or a sender that started over
-	Moves      uint64  // corrections of a stream's place in time
+	Moves      uint64  // corrections of a stream's place in time at once
+	Slipped    float64 // seconds by which streams were corrected in speech, little by little
+	SkewPPM    float64 // by how much the sender's clock runs fast, in millionths; 0 if not watched for a minute
 	Seconds    float64 // of audio
 }
 
@@ -103,17 +101,18 @@ func Run(ctx context.Context, job Job) (Result, error) {
 }
 
 func run(ctx context.Context, job Job, in *spool.Reader) (Result, error) {
-	files, skipped, err := createFiles(job, in.Header, channelHz)
+	hz := channelHz(in.Header)
+	files, skipped, err := createFiles(job, in.Header, hz)
 	if err != nil {
 		return Result{}, err
 	}
-	rec := newRecording(in.Header, newStereo(channelHz, files.outputs()))
+	rec := newRecording(in.Header, newStereo(hz, files.outputs()))
 	result, err := rec.render(ctx, in)
 	if err != nil {
 		return Result{}, errors.Join(err, files.discard())
 	}
 	result.Skipped = skipped
-	seconds := float64(rec.stereo.start) / channelHz
+	seconds := float64(rec.stereo.start) / float64(hz)
 	if result.Files, err = files.keep(seconds); err != nil {
 		return Result{}, errors.Join(err, files.discard())
 	}
@@ -170,7 +169,7 @@ func (r *recording) render(ctx context.Context, in *spool.Reader) (Result, error
 	}
 	result.Damaged = in.Damaged()
 	result.Ended = r.header.Began.Add(r.last)
-	return result, r.stereo.close(samplesAt(r.last, channelHz))
+	return result, r.stereo.close(samplesAt(r.last, r.stereo.hz))
 }
 
 // instant returns when t was on the recording.

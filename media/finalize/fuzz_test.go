@@ -23,7 +23,7 @@ func FuzzPackets(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		c := &capture{}
 		out := &sink{}
-		rec := newRecording(c.header(), newStereo(channelHz, []output{out}))
+		rec := newRecording(c.header(), newStereo(8000, []output{out}))
 		at := time.Duration(0)
 		for len(b) >= 3 {
 			control, n := b[0], min(int(b[2]), len(b)-3)
@@ -50,10 +50,10 @@ func FuzzPackets(f *testing.F) {
 				t.Errorf("got leg %+v, want no more late, double and unknown than there are", leg)
 			}
 		}
-		if err := rec.stereo.close(samplesAt(rec.last, channelHz)); err != nil {
+		if err := rec.stereo.close(samplesAt(rec.last, 8000)); err != nil {
 			t.Fatal(err)
 		}
-		if want := max(samplesAt(rec.last, channelHz), 0); out.frames != want {
+		if want := max(samplesAt(rec.last, 8000), 0); out.frames != want {
 			t.Errorf("got %d frames of %d packets, want %d", out.frames, packets, want)
 		}
 	})

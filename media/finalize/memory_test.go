@@ -76,13 +76,13 @@ func TestMemoryIsBounded(t *testing.T) {
 		before := liveBytes()
 		c := &capture{}
 		out := &sink{}
-		rec := newRecording(c.header(), newStereo(channelHz, []output{out}))
+		rec := newRecording(c.header(), newStereo(8000, []output{out}))
 		batches(t, rec, 3*time.Minute, next, func(minute int) {
 			if got := liveBytes() - before; got > maxLive {
 				t.Errorf("%s: got %d MiB in use after %d minutes, want less than %d", name, got>>20, minute, maxLive>>20)
 			}
 		})
-		if want := samplesAt(3*time.Minute-writeLag-2*writeStep, channelHz); out.frames < want {
+		if want := samplesAt(3*time.Minute-writeLag-2*writeStep, 8000); out.frames < want {
 			t.Errorf("%s: got %d frames written, want at least %d", name, out.frames, want)
 		}
 		runtime.KeepAlive(rec)
@@ -116,7 +116,7 @@ func BenchmarkRun(b *testing.B) {
 // Packets to their place, without any disk.
 func BenchmarkPlace(b *testing.B) {
 	c := &capture{}
-	rec := newRecording(c.header(), newStereo(channelHz, nil))
+	rec := newRecording(c.header(), newStereo(8000, nil))
 	payload := make([]byte, 160)
 	n := 0
 	at := began
@@ -128,7 +128,7 @@ func BenchmarkPlace(b *testing.B) {
 			b.Fatal(err)
 		}
 		if n++; n%5_000_000 == 0 { // beyond maxLength
-			at, rec = began, newRecording(c.header(), newStereo(channelHz, nil))
+			at, rec = began, newRecording(c.header(), newStereo(8000, nil))
 		}
 		at = at.Add(20 * ms)
 	}
