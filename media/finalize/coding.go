@@ -54,6 +54,12 @@ func codingOf(c rtp.Codec) (coding, bool) {
 	return coding{}, false
 }
 
+// Records reports whether recordings are made of a codec.
+func Records(c rtp.Codec) bool {
+	k, ok := codingOf(c)
+	return ok && k.isAudio()
+}
+
 // maxUses is how many meanings of one payload type are remembered.
 const maxUses = 4
 
