@@ -25,7 +25,7 @@ var (
 	pcmu  = rtp.Codec{Name: "PCMU", PayloadType: 0, ClockHz: 8000, Channels: 1}
 	cn    = rtp.Codec{Name: "CN", PayloadType: 13, ClockHz: 8000, Channels: 1}
 	event = rtp.Codec{Name: "TELEPHONE-EVENT", PayloadType: 101, ClockHz: 8000, Channels: 1}
-	opus2 = rtp.Codec{Name: "OPUS", PayloadType: 111, ClockHz: 48000, Channels: 2}
+	amr   = rtp.Codec{Name: "AMR", PayloadType: 111, ClockHz: 8000, Channels: 1} // which is not decoded
 )
 
 // arrived is a packet as the tap got it.

@@ -4,7 +4,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/bewaard/bewaard/media/g711"
 	"github.com/bewaard/bewaard/media/rtp"
 )
 
@@ -18,11 +17,17 @@ type coding struct {
 	newDecoder func() decoder
 	// duration returns how long a payload is, in ticks; nil where that is one an octet.
 	duration func(payload []byte) int64
+	missing  bool // this build cannot decode it
 }
 
-// decoder appends a payload's audio to dst. It is given a stream's payloads in
-// their order, without those that were lost.
-type decoder func(dst []int16, payload []byte) ([]int16, error)
+// decoder turns the payloads of one stream into audio, in their order.
+type decoder interface {
+	// decode appends a payload's audio to dst.
+	decode(dst []int16, payload []byte) ([]int16, error)
+	// conceal appends so many samples for what was lost in front of a payload, which
+	// is to be decoded afterwards; or none, where silence stands for what is lost.
+	conceal(dst []int16, samples int, next []byte) []int16
+}
 
 // isAudio reports whether it is audio that we decode.
 func (c *coding) isAudio() bool { return c != nil && c.newDecoder != nil }
@@ -35,36 +40,24 @@ func (c *coding) ticks(payload []byte) int64 {
 	return c.duration(payload)
 }
 
-var known = []coding{
-	{name: "PCMU", clockHz: 8000, hz: 8000, newDecoder: bySample(g711.DecodeMuLaw)},
-	{name: "PCMA", clockHz: 8000, hz: 8000, newDecoder: bySample(g711.DecodeALaw)},
-	{name: "CN", clockHz: 8000},              // RFC 3389: silence for as long as it lasts
-	{name: "TELEPHONE-EVENT", clockHz: 8000}, // RFC 4733: a key is never heard in a recording
-}
-
-// bySample returns decoders of a coding without memory that has an octet a sample.
-func bySample(decode func(dst []int16, payload []byte)) func() decoder {
-	return func() decoder {
-		return func(dst []int16, payload []byte) ([]int16, error) {
-			n := len(dst)
-			dst = slices.Grow(dst, len(payload))[:n+len(payload)]
-			decode(dst[n:], payload)
-			return dst, nil
-		}
-	}
-}
-
 // codingOf returns the coding of a negotiated codec, if it is one that we know.
 func codingOf(c rtp.Codec) (coding, bool) {
-	i := slices.IndexFunc(known, func(k coding) bool { return k.name == c.Name })
-	if i < 0 {
-		return coding{}, false
+	for _, k := range known {
+		switch {
+		case k.name != c.Name || k.missing:
+		case !k.isAudio():
+			return k, true
+		case int(k.clockHz) == c.ClockHz && (c.Channels <= 1 || k.name == "OPUS"): // that says 2 whatever it has: RFC 7587 §7
+			return k, true
+		}
 	}
-	k := known[i]
-	if !k.isAudio() {
-		return k, true
-	}
-	return k, c.ClockHz == int(k.clockHz) && c.Channels <= 1
+	return coding{}, false
+}
+
+// Records reports whether recordings are made of a codec.
+func Records(c rtp.Codec) bool {
+	k, ok := codingOf(c)
+	return ok && k.isAudio()
 }
 
 // maxUses is how many meanings of one payload type are remembered.
@@ -81,7 +74,7 @@ type use struct {
 // newCodings returns what holds without any negotiation: RFC 3551 §6.
 func newCodings() *codings {
 	var c codings
-	for pt, name := range map[int]string{0: "PCMU", 8: "PCMA", 13: "CN"} {
+	for pt, name := range map[int]string{0: "PCMU", 8: "PCMA", 9: "G722", 13: "CN"} {
 		k, _ := codingOf(rtp.Codec{Name: name, ClockHz: 8000, Channels: 1})
 		c[pt] = []use{{-1 << 63, &k}}
 	}

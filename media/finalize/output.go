@@ -111,7 +111,7 @@ func (o *opusOutput) encode() error {
 		return err
 	}
 	samples := samplesAt(opusPacketTime, opusClockHz)
-	if err := o.muxer.WritePacket(o.packet[:n], int(samples)); err != nil {
+	if err := o.muxer.WritePacket(int(samples), o.packet[:n]); err != nil {
 		return err
 	}
 	o.encoded += samples

@@ -138,28 +138,30 @@ func (t *track) placeNext(s *stream) {
 	after := s.placedAt
 	p, missing := s.next()
 	t.held -= packetBytes + len(p.payload)
-	if missing > 0 && !t.stoppedBetween(after, p.at) {
+	lost := missing > 0 && !t.stoppedBetween(after, p.at)
+	if lost {
 		t.leg.Lost += uint64(missing)
 	}
 	if !p.isAudio() {
 		return
 	}
-	t.hear(s, p)
+	t.hear(s, p, lost)
 	t.giveBack(p.payload)
 }
 
-// hear decodes a packet and places its audio.
-func (t *track) hear(s *stream, p packet) {
+// hear decodes a packet and places its audio, with what stands for those that were
+// lost in front of it.
+func (t *track) hear(s *stream, p packet, lost bool) {
 	if s.voice.changes(p.coding) {
 		t.flush(s)
 		s.voice.use(p.coding)
 	}
-	pcm, err := s.voice.decode(p.payload)
+	a, err := s.voice.decode(p, lost)
 	if err != nil {
 		t.leg.Invalid++
 		return
 	}
-	position, slip := s.timeline.place(p.audio(), isQuiet(pcm))
+	position, slip := s.timeline.place(a, isQuiet(s.voice.pcm))
 	if !s.voice.continues(position) {
 		t.flush(s)
 	}

@@ -1,19 +1,25 @@
 package finalize
 
 import (
+	"slices"
+	"time"
+
 	"github.com/bewaard/bewaard/media/resample"
+	"github.com/bewaard/bewaard/media/rtp"
 	"github.com/bewaard/bewaard/media/spool"
 )
 
 // channelHz returns the sampling rate of a recording: the highest of the codecs
-// that the call began with. What is negotiated later does not change it.
+// that both parties had when it began. What is negotiated later does not change it.
 func channelHz(h spool.Header) int64 {
 	hz := int64(8000)
-	for _, leg := range h.Legs {
-		for _, codec := range leg.Codecs {
-			if c, ok := codingOf(codec); ok && c.isAudio() {
-				hz = max(hz, c.hz)
-			}
+	for _, one := range h.Legs[0].Codecs {
+		c, ok := codingOf(one)
+		if ok && c.isAudio() && slices.ContainsFunc(h.Legs[1].Codecs, func(other rtp.Codec) bool {
+			k, ok := codingOf(other)
+			return ok && sameCoding(&c, &k)
+		}) {
+			hz = max(hz, c.hz)
 		}
 	}
 	return hz
@@ -36,6 +42,8 @@ type voice struct {
 	at    int64 // position of what comes next out of the resampler
 	end   int64 // position behind the packet last spoken
 
+	next int64 // timestamp behind the payload last decoded; 0 before there is one
+
 	*buffers
 }
 
@@ -47,7 +55,7 @@ func (v *voice) changes(c *coding) bool { return !sameCoding(v.coding, c) }
 
 // use begins to decode another coding.
 func (v *voice) use(c *coding) {
-	v.coding, v.decoding, v.resampler = c, c.newDecoder(), nil
+	v.coding, v.decoding, v.resampler, v.next = c, c.newDecoder(), nil, 0
 	if c.hz != v.hz {
 		r, err := resample.New(int(c.hz), int(v.hz))
 		if err != nil {
@@ -57,10 +65,25 @@ func (v *voice) use(c *coding) {
 	}
 }
 
-// decode takes the next payload; speak gives its audio.
-func (v *voice) decode(payload []byte) (pcm []int16, err error) {
-	v.pcm, err = v.decoding(v.pcm[:0], payload)
-	return v.pcm, err
+// maxConcealed is how much of what was lost is made up. Beyond, it would be guesswork.
+const maxConcealed = 120 * time.Millisecond
+
+// decode takes the next packet; speak gives its audio. Lost says that the network owes
+// the packets in front of it: the audio may then begin with what stands for them, and
+// is returned as audio of that length.
+func (v *voice) decode(p packet, lost bool) (audio, error) {
+	a := p.audio()
+	v.pcm = v.pcm[:0]
+	gap := a.from - v.next
+	if lost && v.next != 0 && gap > 0 && gap <= samplesAt(maxConcealed, v.coding.clockHz) {
+		v.pcm = v.decoding.conceal(v.pcm, int(gap*v.coding.hz/v.coding.clockHz), p.payload)
+	}
+	concealed := int64(len(v.pcm)) * v.coding.clockHz / v.coding.hz
+	a.from, a.ticks = a.from-concealed, a.ticks+concealed
+	var err error
+	v.pcm, err = v.decoding.decode(v.pcm, p.payload)
+	v.next = a.from + a.ticks
+	return a, err
 }
 
 // continues reports whether a packet at that position goes on with the piece that

@@ -25,6 +25,11 @@ type Config struct {
 	Channels   int // 1 or 2
 	BitRate    int // bits a second for all channels; 0: 16,000 a channel
 	Complexity int // 1 (fastest) to 10 (best); 0: 5
+	// DTX has silence take a byte a packet.
+	DTX bool
+	// ExpectedLoss is the ratio of packets that will be lost, 0 to 1. Where it is not
+	// 0, packets carry what the one before says, too, at a lower rate (LBRR).
+	ExpectedLoss float64
 }
 
 const (
@@ -56,6 +61,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.BitRate < lowest || c.BitRate > maxBitRate {
 		return Config{}, fmt.Errorf("%d bits a second, %d to %d are possible with %d channels", c.BitRate, lowest, maxBitRate, c.Channels)
+	}
+	if c.ExpectedLoss < 0 || c.ExpectedLoss > 1 {
+		return Config{}, fmt.Errorf("expected loss of %v, 0 to 1 are possible", c.ExpectedLoss)
 	}
 	if c.Complexity < 1 || c.Complexity > 10 {
 		return Config{}, fmt.Errorf("complexity %d, 1 to 10 are possible", c.Complexity)
