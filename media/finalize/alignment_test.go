@@ -169,8 +169,8 @@ func TestAlignment(t *testing.T) {
 		{"true and slow", [2]clock{{path: 5 * ms}, {fastPPM: -100, path: 30 * ms, jitter: 20 * ms, loss: 0.01}}, 1},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			if testing.Short() && test.name != "loud" {
-				t.Skip("short")
+			if (raced || testing.Short()) && test.name != "loud" {
+				t.Skip("too slow")
 			}
 			start := time.Now()
 			out, legs := scored(t, test.parties, length)

@@ -104,10 +104,8 @@ func TestCodecsOfOtherRates(t *testing.T) {
 		rec := newRecording((&capture{}).header(), newStereo(hz, []output{out}))
 		steady := &speaker{rec: rec, leg: rtp.Caller, toneHz: 1000}
 		lossy := &speaker{rec: rec, leg: rtp.Callee, toneHz: 700}
-		var changes []time.Duration
 		for n := range time.Duration(12) {
 			until := (n + 1) * time.Second
-			changes = append(changes, until)
 			for _, s := range []*speaker{steady, lossy} {
 				lost := func(i int) bool { return s == lossy && i%10 == 4 }
 				switch n % 3 {
