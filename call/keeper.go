@@ -24,9 +24,11 @@ import (
 
 // RecordingConfig is the file's recording section.
 type RecordingConfig struct {
-	// Formats are the files made of each recording: opus, wav. Default: opus, or
-	// wav where Opus is not built in.
+	// Formats are the files made of each recording: opus, wav, wav-alaw, wav-ulaw.
+	// Default: opus, or wav where Opus is not built in.
 	Formats []string `yaml:"formats"`
+	// Opus is how files of that format are encoded.
+	Opus finalize.OpusConfig `yaml:"opus"`
 	// Workers is how many recordings are finalized at once. Default: 1.
 	Workers int `yaml:"workers"`
 }
@@ -41,6 +43,9 @@ func (c RecordingConfig) Validate() []error {
 		if err := finalize.CheckFormat(format); err != nil {
 			faults = append(faults, fmt.Errorf("formats[%d]: %w", i, err))
 		}
+	}
+	for _, err := range c.Opus.Validate() {
+		faults = append(faults, fmt.Errorf("opus.%w", err))
 	}
 	if c.Workers < 0 {
 		faults = append(faults, errors.New("workers: is negative"))
@@ -201,7 +206,7 @@ func (k *Keeper) spoolPath(id string) string {
 // job says what to make of a spool: the pool's.
 func (k *Keeper) job(name string) finalize.Job {
 	id, _ := spool.ID(name)
-	job := finalize.Job{Spool: name, Out: k.out}
+	job := finalize.Job{Spool: name, Out: k.out, Opus: k.cfg.Opus}
 	row, err := k.store.Get(id)
 	if err == nil {
 		var day string
