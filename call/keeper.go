@@ -31,6 +31,8 @@ type RecordingConfig struct {
 	Opus finalize.OpusConfig `yaml:"opus"`
 	// Workers is how many recordings are finalized at once. Default: 1.
 	Workers int `yaml:"workers"`
+	// Tries is how often a spool is tried before it is set aside. Default: 3.
+	Tries int `yaml:"tries"`
 }
 
 // Validate reports every fault of the section, each with the key below recording.
@@ -49,6 +51,9 @@ func (c RecordingConfig) Validate() []error {
 	}
 	if c.Workers < 0 {
 		faults = append(faults, errors.New("workers: is negative"))
+	}
+	if c.Tries < 0 {
+		faults = append(faults, errors.New("tries: is negative"))
 	}
 	return faults
 }
@@ -97,7 +102,9 @@ func NewKeeper(cfg RecordingConfig, s *store.Store, metrics *Metrics, log *slog.
 	if k.writer, err = spool.NewWriter(spool.Config{Failed: k.fail}, registry); err != nil {
 		return nil, errors.Join(err, k.spools.Close(), k.out.Close())
 	}
-	k.pool, err = finalize.NewPool(context.Background(), finalize.Config{Workers: k.cfg.Workers, Job: k.job, Done: k.done}, registry)
+	k.pool, err = finalize.NewPool(context.Background(), finalize.Config{
+		Workers: k.cfg.Workers, Tries: k.cfg.Tries, Job: k.job, Retry: k.retry, Done: k.done,
+	}, registry)
 	if err != nil {
 		k.writer.Close()
 		return nil, errors.Join(err, k.spools.Close(), k.out.Close())
@@ -105,7 +112,8 @@ func NewKeeper(cfg RecordingConfig, s *store.Store, metrics *Metrics, log *slog.
 	return k, nil
 }
 
-// Close finishes every recording that was handed over and closes the directories.
+// Close finishes every recording that was handed over, but those that have failed and
+// are to be tried again, and closes the directories.
 func (k *Keeper) Close() error {
 	k.opening.Wait()
 	k.writer.Close()
@@ -196,28 +204,32 @@ func (s *spooling) Close(reason string) error {
 	return s.file.Close(reason)
 }
 
-// Finalize queues a call's spool.
-func (k *Keeper) Finalize(id string) { k.pool.Submit(k.spoolPath(id)) }
+// Finalize queues the spool of a call that has just ended.
+func (k *Keeper) Finalize(id string) { k.pool.Submit(k.spoolPath(id), time.Now()) }
 
 func (k *Keeper) spoolPath(id string) string {
 	return filepath.Join(k.store.SpoolDirectory(), id+spool.Extension)
 }
 
-// job says what to make of a spool: the pool's.
-func (k *Keeper) job(name string) finalize.Job {
+// job says what to make of a spool: the pool's. The row counts the try before it
+// begins, so that a spool that takes the daemon with it is not tried for ever.
+func (k *Keeper) job(name string) (finalize.Job, error) {
 	id, _ := spool.ID(name)
-	job := finalize.Job{Spool: name, Out: k.out, Opus: k.cfg.Opus}
-	row, err := k.store.Get(id)
-	if err == nil {
-		var day string
-		day, err = k.store.RecordingDirectory(row.Began)
-		job.Name, job.Formats, job.Expires = path.Join(day, id), k.cfg.Formats, row.Expires
-	}
+	row, err := k.store.Update(id, func(r *store.Row) error { r.Tries++; return nil })
 	if err != nil {
-		job.Formats = nil // nothing is made that no row knows of
-		k.log.Error("recording has no place", "call_id", id, "error", err)
+		return finalize.Job{}, err // nothing is made that no row knows of
 	}
-	return job
+	day, err := k.store.RecordingDirectory(row.Began)
+	if err != nil {
+		return finalize.Job{}, err
+	}
+	return finalize.Job{Spool: name, Out: k.out, Name: path.Join(day, id), Formats: k.cfg.Formats, Opus: k.cfg.Opus, Expires: row.Expires, Try: row.Tries}, nil
+}
+
+// retry logs a try that failed: the pool's.
+func (k *Keeper) retry(name string, err error) {
+	id, _ := spool.ID(name)
+	k.log.Warn("recording not made, to be tried again", "call_id", id, "error", err)
 }
 
 // done puts a recording's row in order and removes its spool: the pool's. Until the
@@ -290,7 +302,7 @@ func (k *Keeper) Resume() (queued int, err error) {
 }
 
 func (k *Keeper) resume(row store.Row, queued *int) error {
-	captured, err := k.inspect(row.ID)
+	captured, err := k.ended(row)
 	switch {
 	case err == nil:
 	case errors.Is(err, os.ErrNotExist) && row.State == store.StateCalling:
@@ -308,9 +320,19 @@ func (k *Keeper) resume(row store.Row, queued *int) error {
 	if err := k.interrupt(row, store.StateFinalizing, captured); err != nil {
 		return err
 	}
-	k.Finalize(row.ID)
+	k.pool.Submit(k.spoolPath(row.ID), captured)
 	*queued++
 	return nil
+}
+
+// ended returns when a call of which there is a spool ended: what its row says, else
+// the last instant in the spool.
+func (k *Keeper) ended(row store.Row) (time.Time, error) {
+	if row.Ended.IsZero() {
+		return k.inspect(row.ID)
+	}
+	_, err := k.spools.Stat(row.ID + spool.Extension)
+	return row.Ended, err
 }
 
 // inspect returns the last instant that a spool holds.

@@ -224,6 +224,15 @@ func heard(sample int16) int16 {
 	return back[0]
 }
 
+// heardMuLaw is what µ-law leaves of a sample.
+func heardMuLaw(sample int16) int16 {
+	var octet [1]byte
+	var back [1]int16
+	g711.EncodeMuLaw(octet[:], []int16{sample})
+	g711.DecodeMuLaw(back[:], octet[:])
+	return back[0]
+}
+
 // directory opens a new directory for recordings.
 func directory(t testing.TB) *os.Root {
 	t.Helper()

@@ -40,6 +40,9 @@ type Job struct {
 	Formats []string // Opus, WAV, WAVALaw, WAVMuLaw; a file each
 	Opus    OpusConfig
 	Expires time.Time // stands in the tags of formats that have any; none if zero
+	Try     int       // which try this is, 1 the first, if the one who asks for it keeps count
+
+	progress *progress // nil if nobody wants to know
 }
 
 // Result is a recording that was made.
@@ -108,6 +111,7 @@ func run(ctx context.Context, job Job, in *spool.Reader) (Result, error) {
 		return Result{}, err
 	}
 	rec := newRecording(in.Header, newStereo(hz, files.outputs()))
+	rec.progress = job.progress
 	result, err := rec.render(ctx, in)
 	if err != nil {
 		return Result{}, errors.Join(err, files.discard())
@@ -125,6 +129,10 @@ type recording struct {
 	header spool.Header
 	stereo *stereo
 	tracks [2]*track // by rtp.Leg
+
+	progress *progress // nil if nobody wants to know
+
+	malformed int // batches that did not end where they should
 
 	last    time.Duration // the latest instant that anything was captured
 	stopped bool          // the capture, then
@@ -146,6 +154,7 @@ func (r *recording) render(ctx context.Context, in *spool.Reader) (Result, error
 			return Result{}, err
 		}
 		frame, err := in.Next()
+		r.progress.note(in)
 		if err == io.EOF || err == spool.ErrTorn {
 			break
 		}
@@ -168,7 +177,7 @@ func (r *recording) render(ctx context.Context, in *spool.Reader) (Result, error
 	for leg, t := range r.tracks {
 		result.Legs[leg] = t.close()
 	}
-	result.Damaged = in.Damaged()
+	result.Damaged = in.Damaged() + r.malformed
 	result.Ended = r.header.Began.Add(r.last)
 	return result, r.stereo.close(samplesAt(r.last, r.stereo.hz))
 }
@@ -187,8 +196,9 @@ func (r *recording) batch(b spool.Batch) error {
 	own, other := r.tracks[b.Leg], r.tracks[b.Leg.Other()]
 	for packets := b.Packets; len(packets) > 0; {
 		ns, packet, rest, err := rtp.NextCaptured(packets)
-		if err != nil {
-			return err
+		if err != nil { // its checksum is right: it was written so
+			r.malformed++
+			return nil
 		}
 		packets = rest
 		at, err := r.instant(time.Unix(0, ns).UTC())

@@ -439,6 +439,31 @@ func filesUnder(t testing.TB, dir *os.Root) []string {
 	return names
 }
 
+// What a killed job left in the way is written over, and none of it stays.
+func TestKilledJobStartsOver(t *testing.T) {
+	c := &capture{length: 2 * time.Second}
+	c.send(newParty(rtp.Caller, noise(1)), c.length, ideal)
+	job := Job{Spool: c.write(t, t.TempDir()), Out: directory(t), Formats: []string{WAV}}
+	clean, err := Run(t.Context(), job)
+	if err != nil {
+		t.Fatal(err)
+	}
+	job.Out = directory(t)
+	if err := job.Out.WriteFile("call.wav"+partSuffix, make([]byte, 2*clean.Files[0].Bytes), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	again, err := Run(t.Context(), job)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(clean, again); diff != "" {
+		t.Errorf("result (-clean +after a kill):\n%s", diff)
+	}
+	if got := filesUnder(t, job.Out); !cmp.Equal(got, []string{"call.wav"}) {
+		t.Errorf("got files %q, want the recording only", got)
+	}
+}
+
 // A job that comes to nothing leaves nothing.
 func TestFailedJobLeavesNothing(t *testing.T) {
 	c := &capture{length: 2 * time.Second}

@@ -112,7 +112,7 @@ func (s *stream) continues(h rtp.Header, at time.Duration, c *coding) bool {
 		return false
 	}
 	apart := sent - (at - s.latest.at)
-	likeArrivals := -jump <= apart && apart <= jump
+	likeArrivals := -maxJitter <= apart && apart <= maxJitter
 	likeSequence := ticks == steps*s.latest.ticks
 	if ahead >= maxDropout {
 		return likeArrivals && likeSequence // an outage of a minute and more

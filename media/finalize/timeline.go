@@ -11,10 +11,11 @@ const (
 	lookAhead = 10 * time.Second
 	// slot is the time of which the least transit is kept.
 	slot = 250 * time.Millisecond
-	// jump is by how much a stream's clock and the arrivals must part for the
-	// stream to be anchored anew. A stream that stands still for so long skips a
-	// slot, so no slot has transits from both sides of the jump.
-	jump = slot
+	// maxJitter is by how much the arrivals of two packets may differ from their
+	// timestamps: beyond, the sender's clock has jumped or stood still, and the
+	// stream is anchored anew at once. One that stands still for so long skips a
+	// slot, so no slot has transits from both sides of it.
+	maxJitter = 600 * time.Millisecond
 	// drift is the error that is corrected: at once in silence, in speech by
 	// slipping, so that nothing is heard of it.
 	drift = 4 * time.Millisecond
@@ -88,7 +89,8 @@ func (t *timeline) place(a audio, quiet bool) (position, slip int64) {
 	var (
 		here      = slotOf(a.at)
 		transit   = t.transit(a)
-		ahead     = min(transit, t.least.within(here, here+windowSlots))
+		around    = min(here, max(slotOf(a.at-maxJitter), t.since)) // what was sent with it may have come before it
+		ahead     = min(transit, t.least.within(around, here+windowSlots))
 		behind    = min(transit, t.least.within(max(here-windowSlots, t.since), here))
 		begin     = t.samples(a.from)
 		length    = t.samples(a.from+a.ticks) - begin
@@ -104,9 +106,9 @@ func (t *timeline) place(a audio, quiet bool) (position, slip int64) {
 	case !t.anchored:
 		// What comes first in sequence need not have come first.
 		t.anchored, t.offset = true, min(ahead, behind)
-	case ahead-t.offset > toSamples(jump), t.offset-transit > toSamples(maxDrift):
+	case ahead-t.offset > toSamples(maxJitter), t.offset-transit > toSamples(maxDrift):
 		t.move(ahead)
-		t.since = here
+		t.since = around
 		t.skew.restart()
 	case late > toSamples(maxDrift):
 		t.move(t.offset + late)

@@ -4,6 +4,8 @@ import (
 	"math/rand/v2"
 	"testing"
 	"time"
+
+	"github.com/bewaard/bewaard/media/rtp"
 )
 
 // sender is a party whose clock runs by so many millionths too slow, in front
@@ -173,4 +175,25 @@ func TestPathChange(t *testing.T) {
 			}
 		}
 	}
+}
+
+// What was said before a silence of a minute stays in its place, though nothing came
+// meanwhile to have it placed.
+func TestLongSilenceMovesNothingBefore(t *testing.T) {
+	c := &capture{length: 100 * time.Second}
+	said := noise(1)
+	p := newParty(rtp.Caller, said)
+	late := func(n int) time.Duration {
+		if n%10 != 7 {
+			return 50 * ms
+		}
+		return 0
+	}
+	c.send(p, 200*ms, late)
+	p.from += 79_800 * ms // the slots of both are the same ones
+	c.send(p, c.length, late)
+	_, channels := finalized(t, c)
+	wantAudio(t, channels[0], 0, 200*ms, said)
+	wantSilence(t, channels[0], 200*ms, 80*time.Second)
+	wantAudio(t, channels[0], 80*time.Second, c.length-60*ms, said)
 }

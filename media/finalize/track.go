@@ -13,6 +13,10 @@ const (
 	// maxHeldBytes bounds what a leg's streams hold; above it packets are placed
 	// with less than lookAhead known.
 	maxHeldBytes = 4 << 20
+	// maxPacketTime is the longest packet that is taken for audio; RFC 3551 §4.2
+	// has receivers accept 200 ms. A longer one would belong far before its arrival,
+	// and take its stream there.
+	maxPacketTime = 500 * time.Millisecond
 	// packetBytes is what holding a packet costs beside its payload.
 	packetBytes = 96
 
@@ -54,9 +58,14 @@ func (t *track) take(at time.Duration, raw []byte) {
 		t.leg.Invalid++
 		return
 	}
+	c := t.codings.at(h.PayloadType, at)
+	if c.isAudio() && c.ticks(raw[h.PayloadOffset:h.PayloadEnd]) > samplesAt(maxPacketTime, c.clockHz) {
+		t.leg.Invalid++
+		return
+	}
 	t.leg.Packets++
 	t.newest = max(t.newest, at)
-	c := t.codings.at(h.PayloadType, at)
+	t.place(t.newest - 2*lookAhead) // with what is known of then, before it is forgotten for now
 	s := t.streamOf(h, at, c)
 	p := packet{
 		at:        at,
