@@ -24,9 +24,11 @@ import (
 
 // RecordingConfig is the file's recording section.
 type RecordingConfig struct {
-	// Formats are the files made of each recording: opus, wav. Default: opus, or
-	// wav where Opus is not built in.
+	// Formats are the files made of each recording: opus, wav, wav-alaw, wav-ulaw.
+	// Default: opus, or wav where Opus is not built in.
 	Formats []string `yaml:"formats"`
+	// Opus is how files of that format are encoded.
+	Opus finalize.OpusConfig `yaml:"opus"`
 	// Workers is how many recordings are finalized at once. Default: 1.
 	Workers int `yaml:"workers"`
 	// Tries is how often a spool is tried before it is set aside. Default: 3.
@@ -43,6 +45,9 @@ func (c RecordingConfig) Validate() []error {
 		if err := finalize.CheckFormat(format); err != nil {
 			faults = append(faults, fmt.Errorf("formats[%d]: %w", i, err))
 		}
+	}
+	for _, err := range c.Opus.Validate() {
+		faults = append(faults, fmt.Errorf("opus.%w", err))
 	}
 	if c.Workers < 0 {
 		faults = append(faults, errors.New("workers: is negative"))
@@ -218,7 +223,7 @@ func (k *Keeper) job(name string) (finalize.Job, error) {
 	if err != nil {
 		return finalize.Job{}, err
 	}
-	return finalize.Job{Spool: name, Out: k.out, Name: path.Join(day, id), Formats: k.cfg.Formats, Expires: row.Expires, Try: row.Tries}, nil
+	return finalize.Job{Spool: name, Out: k.out, Name: path.Join(day, id), Formats: k.cfg.Formats, Opus: k.cfg.Opus, Expires: row.Expires, Try: row.Tries}, nil
 }
 
 // retry logs a try that failed: the pool's.

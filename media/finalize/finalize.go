@@ -37,10 +37,11 @@ const maxLength = 36 * time.Hour
 
 // Job is one recording to be made.
 type Job struct {
-	Spool   string    // path of the spool
-	Out     *os.Root  // where the files go
-	Name    string    // their name there without extension, with slashes; the recording's id if empty
-	Formats []string  // Opus, WAV; a file each
+	Spool   string   // path of the spool
+	Out     *os.Root // where the files go
+	Name    string   // their name there without extension, with slashes; the recording's id if empty
+	Formats []string // Opus, WAV, WAVALaw, WAVMuLaw; a file each
+	Opus    OpusConfig
 	Expires time.Time // stands in the tags of formats that have any; none if zero
 	Try     int       // which try this is, 1 the first, if the one who asks for it keeps count
 

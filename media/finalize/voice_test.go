@@ -14,8 +14,9 @@ import (
 // linear is a coding of 16-bit samples whose clock need not be its rate, as with G.722.
 func linear(clockHz, hz int64) *coding {
 	return &coding{
-		name: "L16", clockHz: clockHz, hz: hz, newDecoder: newPlain(2, decodeL16),
-		duration: func(payload []byte) int64 { return int64(len(payload)) / 2 * clockHz / hz },
+		name: "L16", clockHz: clockHz, hz: hz,
+		newDecoder: newPlain(2, decodeL16),
+		duration:   func(payload []byte) int64 { return int64(len(payload)) / 2 * clockHz / hz },
 	}
 }
 
