@@ -8,7 +8,7 @@ testing := sip-tester
 interop := sip-tester baresip-core
 FUZZTIME ?= 20s
 
-.PHONY: help demo build test race fuzz golden bench bench-peers lint prompts interop interop-table clean opus sipp
+.PHONY: help demo build test race fuzz golden align bench bench-peers lint prompts interop interop-table clean opus sipp
 
 help: ## print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ interop: opus ## run the SIP flows with sipp and baresip against the daemon
 
 interop-table:
 	$(go) test ./interop -run TestPage -update
+
+align: ## score four hours of two clocks that drift apart: how far channels and wall clock are
+	$(go) test ./media/finalize -count=1 -run TestAlignment -v -long
 
 bench: opus ## run the benchmarks
 	$(go) test -run '^$$' -bench . ./...

@@ -133,7 +133,7 @@ func (s *Server) showCall(w http.ResponseWriter, r *http.Request) {
 }
 
 // contentTypes of the formats: RFC 7845 §9, RFC 2361 for want of a registered one.
-var contentTypes = map[string]string{"opus": "audio/ogg", "wav": "audio/wav"}
+var contentTypes = map[string]string{"opus": "audio/ogg", "wav": "audio/wav", "wav-alaw": "audio/wav", "wav-ulaw": "audio/wav"}
 
 // exportRecording sends the file of the format that is asked for, or the first there is.
 func (s *Server) exportRecording(w http.ResponseWriter, r *http.Request) {

@@ -138,11 +138,10 @@ func (c *Call) readOffer(body []byte) *End {
 	c.wanted = anyCodec
 	if len(body) == 0 {
 		c.delayed = true
-		codecs := offeredCodecs
 		if c.silent == "" {
-			codecs, c.wanted = recordableCodecs, holdable
+			c.wanted = holdable
 		}
-		c.offer = sdp.OfferOf(codecs)
+		c.offer = sdp.OfferOf(voiceCodecs)
 		return nil
 	}
 	offer, err := sdp.Parse(body)
@@ -163,26 +162,9 @@ func (c *Call) readOffer(body []byte) *End {
 		}
 		return nil
 	}
-	c.wanted = holdable
+	c.wanted = c.offerable
 	return nil
 }
-
-// What an INVITE of ours offers for a caller who offered nothing.
-var (
-	keyEvents        = sdp.Codec{Name: "TELEPHONE-EVENT", PayloadType: 101, ClockHz: 8000, Channels: 1}
-	recordableCodecs = []sdp.Codec{{Name: "PCMA", PayloadType: 8, ClockHz: 8000, Channels: 1}, {Name: "PCMU", PayloadType: 0, ClockHz: 8000, Channels: 1}, keyEvents}
-	offeredCodecs    = append([]sdp.Codec{{Name: "G722", PayloadType: 9, ClockHz: 8000, Channels: 1}}, recordableCodecs...)
-)
-
-func anyCodec(sdp.Codec) bool { return true }
-
-// recordable reports whether prompts can be played and recordings made in a codec.
-func recordable(c sdp.Codec) bool {
-	return (c.Name == "PCMA" || c.Name == "PCMU") && c.ClockHz == 8000 && c.Channels == 1
-}
-
-// holdable reports whether a codec may be used while the call is, or may be, recorded.
-func holdable(c sdp.Codec) bool { return recordable(c) || c.Event() }
 
 // cannotRecord gives up recording this call for that reason. Whether the call goes
 // on without is written with its purpose.

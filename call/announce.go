@@ -113,7 +113,7 @@ func (c *Call) tell(ctx context.Context, leg rtp.Leg) *End {
 	if voice.Prompt == nil { // LoadPrompts saw to it that every rule has its own
 		return c.cannotRecord("announcement_failed")
 	}
-	frames, ok := voice.Frames(codec.Name)
+	frames, ok := voice.Frames(codec.Name, codec.ClockHz)
 	if !ok {
 		return c.cannotRecord("announcement_failed")
 	}
@@ -167,8 +167,8 @@ func (c *Call) play(leg rtp.Leg, frames media.Frames) error {
 	return nil
 }
 
-func framesOf(codec rtp.Codec, payloads [][]byte) media.Frames {
-	return media.Frames{PayloadType: codec.PayloadType, Samples: prompt.FrameSamples, Payloads: payloads}
+func framesOf(codec rtp.Codec, f prompt.Frames) media.Frames {
+	return media.Frames{PayloadType: codec.PayloadType, Samples: f.Samples, Interval: f.Interval, Payloads: f.Payloads}
 }
 
 // quiet ends the playback that goes on, if any, and returns what came of it.

@@ -172,6 +172,7 @@ func (c *Call) connect(s Session, leg rtp.Leg, d *sdp.Description, m *sdp.Media,
 	}
 	remote := media.Remote{RTP: to, RTCP: control, NAT: c.manager.cfg.Trunks[c.parties[leg].trunk].NAT, Raw: raw}
 	if !raw {
+		remote.ClockHz = clockOf(m)
 		remote.Events = c.parties[leg].keys(m, c.main)
 	}
 	if err := s.Connect(leg, remote); err != nil {

@@ -164,6 +164,9 @@ func (c *Call) invite() *End {
 	if err != nil {
 		return &End{Cause: NoCodec, Leg: rtp.Caller, Err: err}
 	}
+	if c.silent == "" {
+		c.recordableFirst(offer)
+	}
 	if chosen, err := sdp.Parse(caller.ours); err == nil { // the caller has an answer of ours: its codec first
 		offer.Media[c.main].Prefer(chosen.Media[c.main].Codecs())
 	}
@@ -255,7 +258,7 @@ func (c *Call) progress(code int, reason string, body []byte, headers []sip.Head
 // ringback plays the ringing tone to a caller whose early media is ours.
 func (c *Call) ringback() {
 	codec := c.parties[rtp.Caller].firstRecordable()
-	frames, ok := c.manager.ringing.Frames(codec.Name)
+	frames, ok := c.manager.ringing.Frames(codec.Name, codec.ClockHz)
 	if !ok {
 		return
 	}
@@ -290,6 +293,9 @@ func (c *Call) connected(e sip.Event) *End {
 		if end := c.take(rtp.Callee, answer); end != nil {
 			return end
 		}
+	}
+	if end := c.settled(); end != nil {
+		return end
 	}
 	if c.delayed { // what he may have is an offer, and the ACK will answer it
 		c.describe(rtp.Caller, answer.Clone())

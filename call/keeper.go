@@ -24,11 +24,15 @@ import (
 
 // RecordingConfig is the file's recording section.
 type RecordingConfig struct {
-	// Formats are the files made of each recording: opus, wav. Default: opus, or
-	// wav where Opus is not built in.
+	// Formats are the files made of each recording: opus, wav, wav-alaw, wav-ulaw.
+	// Default: opus, or wav where Opus is not built in.
 	Formats []string `yaml:"formats"`
+	// Opus is how files of that format are encoded.
+	Opus finalize.OpusConfig `yaml:"opus"`
 	// Workers is how many recordings are finalized at once. Default: 1.
 	Workers int `yaml:"workers"`
+	// Tries is how often a spool is tried before it is set aside. Default: 3.
+	Tries int `yaml:"tries"`
 }
 
 // Validate reports every fault of the section, each with the key below recording.
@@ -42,8 +46,14 @@ func (c RecordingConfig) Validate() []error {
 			faults = append(faults, fmt.Errorf("formats[%d]: %w", i, err))
 		}
 	}
+	for _, err := range c.Opus.Validate() {
+		faults = append(faults, fmt.Errorf("opus.%w", err))
+	}
 	if c.Workers < 0 {
 		faults = append(faults, errors.New("workers: is negative"))
+	}
+	if c.Tries < 0 {
+		faults = append(faults, errors.New("tries: is negative"))
 	}
 	return faults
 }
@@ -92,7 +102,9 @@ func NewKeeper(cfg RecordingConfig, s *store.Store, metrics *Metrics, log *slog.
 	if k.writer, err = spool.NewWriter(spool.Config{Failed: k.fail}, registry); err != nil {
 		return nil, errors.Join(err, k.spools.Close(), k.out.Close())
 	}
-	k.pool, err = finalize.NewPool(context.Background(), finalize.Config{Workers: k.cfg.Workers, Job: k.job, Done: k.done}, registry)
+	k.pool, err = finalize.NewPool(context.Background(), finalize.Config{
+		Workers: k.cfg.Workers, Tries: k.cfg.Tries, Job: k.job, Retry: k.retry, Done: k.done,
+	}, registry)
 	if err != nil {
 		k.writer.Close()
 		return nil, errors.Join(err, k.spools.Close(), k.out.Close())
@@ -100,7 +112,8 @@ func NewKeeper(cfg RecordingConfig, s *store.Store, metrics *Metrics, log *slog.
 	return k, nil
 }
 
-// Close finishes every recording that was handed over and closes the directories.
+// Close finishes every recording that was handed over, but those that have failed and
+// are to be tried again, and closes the directories.
 func (k *Keeper) Close() error {
 	k.opening.Wait()
 	k.writer.Close()
@@ -191,28 +204,32 @@ func (s *spooling) Close(reason string) error {
 	return s.file.Close(reason)
 }
 
-// Finalize queues a call's spool.
-func (k *Keeper) Finalize(id string) { k.pool.Submit(k.spoolPath(id)) }
+// Finalize queues the spool of a call that has just ended.
+func (k *Keeper) Finalize(id string) { k.pool.Submit(k.spoolPath(id), time.Now()) }
 
 func (k *Keeper) spoolPath(id string) string {
 	return filepath.Join(k.store.SpoolDirectory(), id+spool.Extension)
 }
 
-// job says what to make of a spool: the pool's.
-func (k *Keeper) job(name string) finalize.Job {
+// job says what to make of a spool: the pool's. The row counts the try before it
+// begins, so that a spool that takes the daemon with it is not tried for ever.
+func (k *Keeper) job(name string) (finalize.Job, error) {
 	id, _ := spool.ID(name)
-	job := finalize.Job{Spool: name, Out: k.out}
-	row, err := k.store.Get(id)
-	if err == nil {
-		var day string
-		day, err = k.store.RecordingDirectory(row.Began)
-		job.Name, job.Formats, job.Expires = path.Join(day, id), k.cfg.Formats, row.Expires
-	}
+	row, err := k.store.Update(id, func(r *store.Row) error { r.Tries++; return nil })
 	if err != nil {
-		job.Formats = nil // nothing is made that no row knows of
-		k.log.Error("recording has no place", "call_id", id, "error", err)
+		return finalize.Job{}, err // nothing is made that no row knows of
 	}
-	return job
+	day, err := k.store.RecordingDirectory(row.Began)
+	if err != nil {
+		return finalize.Job{}, err
+	}
+	return finalize.Job{Spool: name, Out: k.out, Name: path.Join(day, id), Formats: k.cfg.Formats, Opus: k.cfg.Opus, Expires: row.Expires, Try: row.Tries}, nil
+}
+
+// retry logs a try that failed: the pool's.
+func (k *Keeper) retry(name string, err error) {
+	id, _ := spool.ID(name)
+	k.log.Warn("recording not made, to be tried again", "call_id", id, "error", err)
 }
 
 // done puts a recording's row in order and removes its spool: the pool's. Until the
@@ -239,6 +256,10 @@ func (k *Keeper) done(name string, result finalize.Result, failed error) {
 	}
 	for _, skipped := range result.Skipped {
 		k.log.Warn("format left out", "call_id", id, "error", skipped)
+	}
+	for leg, l := range result.Legs {
+		k.log.Debug("leg finalized", "call_id", id, "leg", rtp.Leg(leg), "packets", l.Packets, "lost", l.Lost, "late", l.Late, "streams", l.Streams,
+			"moves", l.Moves, "slipped_seconds", l.Slipped, "skew_ppm", l.SkewPPM)
 	}
 	k.metrics.recordings.WithLabelValues(row.Purpose, string(row.State)).Inc()
 	if a := row.Announcement; a == nil || !a.Complete && a.Exempt == "" || a.Complete && result.Began.Before(a.LastAt) {
@@ -285,7 +306,7 @@ func (k *Keeper) Resume() (queued int, err error) {
 }
 
 func (k *Keeper) resume(row store.Row, queued *int) error {
-	captured, err := k.inspect(row.ID)
+	captured, err := k.ended(row)
 	switch {
 	case err == nil:
 	case errors.Is(err, os.ErrNotExist) && row.State == store.StateCalling:
@@ -303,9 +324,19 @@ func (k *Keeper) resume(row store.Row, queued *int) error {
 	if err := k.interrupt(row, store.StateFinalizing, captured); err != nil {
 		return err
 	}
-	k.Finalize(row.ID)
+	k.pool.Submit(k.spoolPath(row.ID), captured)
 	*queued++
 	return nil
+}
+
+// ended returns when a call of which there is a spool ended: what its row says, else
+// the last instant in the spool.
+func (k *Keeper) ended(row store.Row) (time.Time, error) {
+	if row.Ended.IsZero() {
+		return k.inspect(row.ID)
+	}
+	_, err := k.spools.Stat(row.ID + spool.Extension)
+	return row.Ended, err
 }
 
 // inspect returns the last instant that a spool holds.

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/bewaard/bewaard/media"
@@ -155,4 +156,47 @@ func TestResume(t *testing.T) {
 	if got, err := s.Get(before.ID); err != nil || got.State != store.StateNotRecorded || got.Reason != "daemon_died" {
 		t.Errorf("got %s %q, %v, want it closed as not recorded", got.State, got.Reason, err)
 	}
+}
+
+// A spool of which no recording can be made is tried three times, those before a
+// restart included; then its row is failed and says so, and the spool stays.
+func TestPoisonSpool(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k, s, row := newKeeper(t)
+		if err := record(t, k, row).Close("hung_up"); err != nil {
+			t.Fatal(err)
+		}
+		change(t, s, row.ID, store.StateFinalizing, time.Now().AddDate(0, 0, 14))
+		if err := os.WriteFile(k.spoolPath(row.ID), []byte("not a spool"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		k.Finalize(row.ID)
+		time.Sleep(30 * time.Second) // the first try
+		if err := k.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := s.Get(row.ID); err != nil || got.State != store.StateFinalizing || got.Tries != 1 {
+			t.Errorf("got %s after %d tries, %v, want it finalizing after 1", got.State, got.Tries, err)
+		}
+
+		again, err := NewKeeper(RecordingConfig{Formats: []string{"wav"}}, s, NewMetrics(nil), slog.New(slog.DiscardHandler), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again.Finalize(row.ID)
+		time.Sleep(time.Hour)
+		if err := again.Close(); err != nil {
+			t.Fatal(err)
+		}
+		got, err := s.Get(row.ID)
+		if err != nil || got.State != store.StateFailed || got.Reason != "finalize" || got.Tries != 3 {
+			t.Errorf("got %s (%s) after %d tries, %v, want it failed after 3", got.State, got.Reason, got.Tries, err)
+		}
+		if _, err := os.Stat(k.spoolPath(row.ID)); err != nil {
+			t.Errorf("got %v of the spool, want that it is there", err)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	})
 }

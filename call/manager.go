@@ -12,6 +12,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/bewaard/bewaard/media/prompt"
 	"github.com/bewaard/bewaard/media/rtp"
 	"github.com/bewaard/bewaard/policy"
 	"github.com/bewaard/bewaard/sip"
@@ -52,7 +53,7 @@ type Manager struct {
 	metrics *Metrics
 	trunks  *trunk.Directory
 	ua      *sip.UA
-	ringing ringingTone
+	ringing *prompt.Prompt
 	policy  atomic.Pointer[policy.Policy]
 
 	calls   sync.WaitGroup // every call's run, and what it still writes
@@ -68,7 +69,7 @@ type Manager struct {
 
 // New makes a manager. Start makes it take calls.
 func New(cfg Config, parts Parts) *Manager {
-	m := &Manager{cfg: cfg, parts: parts, log: parts.Log, ringing: newRingingTone(), active: map[string]*Call{}, owners: map[*sip.Leg]*Call{}, drained: make(chan struct{})}
+	m := &Manager{cfg: cfg, parts: parts, log: parts.Log, ringing: ringingTone(), active: map[string]*Call{}, owners: map[*sip.Leg]*Call{}, drained: make(chan struct{})}
 	m.stopped, m.stop = context.WithCancel(context.Background())
 	m.metrics = parts.Metrics
 	m.policy.Store(parts.Policy)

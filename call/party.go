@@ -92,14 +92,10 @@ func (p *party) keys(m *sdp.Media, stream int) []uint8 {
 	return types
 }
 
-func codecOf(c sdp.Codec) rtp.Codec {
-	return rtp.Codec{Name: c.Name, PayloadType: c.PayloadType, ClockHz: c.ClockHz, Channels: c.Channels}
-}
-
 // firstRecordable returns the codec that the party prefers among those a recording holds.
 func (p *party) firstRecordable() rtp.Codec {
 	for _, codec := range p.codecs {
-		if recordable(sdp.Codec{Name: codec.Name, ClockHz: codec.ClockHz, Channels: codec.Channels}) {
+		if recordable(sdpCodec(codec)) {
 			return codec
 		}
 	}

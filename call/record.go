@@ -11,10 +11,6 @@ import (
 	"github.com/bewaard/bewaard/store"
 )
 
-// tapBytes holds more than three seconds of a leg's G.711: the time that the disk
-// may stand still before packets are dropped.
-const tapBytes = 32 << 10
-
 // Recorder begins recordings and makes files of them. It never waits for a disk.
 type Recorder interface {
 	// Record begins to write what the tap brings to a spool of the grant's own.
@@ -56,7 +52,7 @@ func (c *Call) capture() *End {
 		return c.cannotRecord("no_grant")
 	}
 	c.started = time.Now()
-	c.tap = media.NewTap(tapBytes)
+	c.tap = media.NewTap(c.tapRoom())
 	c.recording = c.manager.parts.Recorder.Record(grant, spool.Header{Began: c.started, Legs: c.spoolLegs()}, c.tap)
 	c.media.Capture(c.tap)
 	c.row.Answered, c.row.Recording = c.bridged, &store.Recording{Began: c.started.UTC()}

@@ -14,6 +14,7 @@ var formats = map[string]struct {
 	"ulaw": {0, "a=rtpmap:0 PCMU/8000\n"},
 	"g722": {9, "a=rtpmap:9 G722/8000\n"},
 	"opus": {96, "a=rtpmap:96 opus/48000/2\n"},
+	"g729": {18, "a=rtpmap:18 G729/8000\na=fmtp:18 annexb=no\n"},
 	"keys": {101, "a=rtpmap:101 telephone-event/8000\na=fmtp:101 0-15\n"},
 }
 

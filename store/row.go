@@ -48,6 +48,7 @@ type Row struct {
 
 	Announcement *Announcement `json:"announcement,omitempty"`
 	Recording    *Recording    `json:"recording,omitempty"`
+	Tries        int           `json:"tries,omitempty"` // begun to make the recording's files
 	Files        []File        `json:"files,omitempty"`
 	Audio        []Audio       `json:"audio,omitempty"` // of the legs that RTP came on
 

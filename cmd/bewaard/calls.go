@@ -79,13 +79,13 @@ func (c *recordingsShow) Run(ctx context.Context) error {
 type recordingsExport struct {
 	where
 	ID     string `arg:"" help:"The call's id."`
-	Format string `short:"f" help:"opus or wav. Default: whichever there is."`
+	Format string `short:"f" help:"opus, wav, wav-alaw or wav-ulaw. Default: whichever there is."`
 	To     string `short:"t" type:"path" placeholder:"FILE" help:"Where to; - for the standard output. Default: the id with the format as its suffix."`
 }
 
 // Validate is kong's.
 func (c *recordingsExport) Validate() error {
-	return oneOf("--format", c.Format, []string{"opus", "wav"})
+	return oneOf("--format", c.Format, []string{"opus", "wav", "wav-alaw", "wav-ulaw"})
 }
 
 func (c *recordingsExport) Run(ctx context.Context) (err error) {

@@ -25,7 +25,7 @@ var (
 	pcmu  = rtp.Codec{Name: "PCMU", PayloadType: 0, ClockHz: 8000, Channels: 1}
 	cn    = rtp.Codec{Name: "CN", PayloadType: 13, ClockHz: 8000, Channels: 1}
 	event = rtp.Codec{Name: "TELEPHONE-EVENT", PayloadType: 101, ClockHz: 8000, Channels: 1}
-	opus2 = rtp.Codec{Name: "OPUS", PayloadType: 111, ClockHz: 48000, Channels: 2}
+	amr   = rtp.Codec{Name: "AMR", PayloadType: 111, ClockHz: 8000, Channels: 1} // which is not decoded
 )
 
 // arrived is a packet as the tap got it.
@@ -221,6 +221,15 @@ func heard(sample int16) int16 {
 	var back [1]int16
 	g711.EncodeALaw(octet[:], []int16{sample})
 	g711.DecodeALaw(back[:], octet[:])
+	return back[0]
+}
+
+// heardMuLaw is what µ-law leaves of a sample.
+func heardMuLaw(sample int16) int16 {
+	var octet [1]byte
+	var back [1]int16
+	g711.EncodeMuLaw(octet[:], []int16{sample})
+	g711.DecodeMuLaw(back[:], octet[:])
 	return back[0]
 }
 

@@ -4,43 +4,60 @@ import (
 	"slices"
 	"time"
 
-	"github.com/bewaard/bewaard/media/g711"
 	"github.com/bewaard/bewaard/media/rtp"
 )
 
 // coding is how the payload of one payload type is taken.
 type coding struct {
 	name    string
-	clockHz int64
-	// decode turns a payload into samples of a channel; nil for what is time,
-	// not audio: comfort noise and keys.
-	decode func(dst []int16, payload []byte)
+	clockHz int64 // of the timestamps
+	hz      int64 // of the audio; G.722 has another clock (RFC 3551 §4.5.2)
+	// newDecoder returns what decodes the payloads of one stream; nil for what is
+	// time, not audio: comfort noise and keys.
+	newDecoder func() decoder
+	// duration returns how long a payload is, in ticks; nil where that is one an octet.
+	duration func(payload []byte) int64
+	missing  bool // this build cannot decode it
 }
 
+// decoder turns the payloads of one stream into audio, in their order.
+type decoder interface {
+	// decode appends a payload's audio to dst.
+	decode(dst []int16, payload []byte) ([]int16, error)
+	// conceal appends so many samples for what was lost in front of a payload, which
+	// is to be decoded afterwards; or none, where silence stands for what is lost.
+	conceal(dst []int16, samples int, next []byte) []int16
+}
+
+// isAudio reports whether it is audio that we decode.
+func (c *coding) isAudio() bool { return c != nil && c.newDecoder != nil }
+
 // ticks returns the duration of a payload in units of the timestamp.
-func (c *coding) ticks(payload []byte) int64 { return int64(len(payload)) }
-
-// samples returns how many samples decode makes of a payload.
-func (c *coding) samples(payload []byte) int { return len(payload) }
-
-var known = []coding{
-	{"PCMU", 8000, g711.DecodeMuLaw},
-	{"PCMA", 8000, g711.DecodeALaw},
-	{"CN", 8000, nil},              // RFC 3389: silence for as long as it lasts
-	{"TELEPHONE-EVENT", 8000, nil}, // RFC 4733: a key is never heard in a recording
+func (c *coding) ticks(payload []byte) int64 {
+	if c.duration == nil {
+		return int64(len(payload))
+	}
+	return c.duration(payload)
 }
 
 // codingOf returns the coding of a negotiated codec, if it is one that we know.
 func codingOf(c rtp.Codec) (coding, bool) {
-	i := slices.IndexFunc(known, func(k coding) bool { return k.name == c.Name })
-	if i < 0 {
-		return coding{}, false
+	for _, k := range known {
+		switch {
+		case k.name != c.Name || k.missing:
+		case !k.isAudio():
+			return k, true
+		case int(k.clockHz) == c.ClockHz && (c.Channels <= 1 || k.name == "OPUS"): // that says 2 whatever it has: RFC 7587 §7
+			return k, true
+		}
 	}
-	k := known[i]
-	if k.decode == nil {
-		return k, true
-	}
-	return k, c.ClockHz == int(k.clockHz) && c.Channels <= 1
+	return coding{}, false
+}
+
+// Records reports whether recordings are made of a codec.
+func Records(c rtp.Codec) bool {
+	k, ok := codingOf(c)
+	return ok && k.isAudio()
 }
 
 // maxUses is how many meanings of one payload type are remembered.
@@ -57,7 +74,7 @@ type use struct {
 // newCodings returns what holds without any negotiation: RFC 3551 §6.
 func newCodings() *codings {
 	var c codings
-	for pt, name := range map[int]string{0: "PCMU", 8: "PCMA", 13: "CN"} {
+	for pt, name := range map[int]string{0: "PCMU", 8: "PCMA", 9: "G722", 13: "CN"} {
 		k, _ := codingOf(rtp.Codec{Name: name, ClockHz: 8000, Channels: 1})
 		c[pt] = []use{{-1 << 63, &k}}
 	}
@@ -86,7 +103,7 @@ func (c *codings) change(at time.Duration, codecs []rtp.Codec) {
 }
 
 func sameCoding(a, b *coding) bool {
-	return a == nil && b == nil || a != nil && b != nil && a.name == b.name
+	return a == nil && b == nil || a != nil && b != nil && a.name == b.name && a.hz == b.hz && a.clockHz == b.clockHz
 }
 
 // at returns the coding of a payload type for a packet that arrived then. A

@@ -44,7 +44,7 @@ func createFiles(job Job, h spool.Header, hz int64) (f *files, skipped []error, 
 			skipped = append(skipped, err)
 			continue
 		}
-		if err := f.create(name+"."+format, format, job, h, hz); err != nil {
+		if err := f.create(name+"."+formats[format].extension, format, job, h, hz); err != nil {
 			return nil, skipped, errors.Join(err, f.discard())
 		}
 	}
@@ -61,7 +61,7 @@ func (f *files) create(name, format string, job Job, h spool.Header, hz int64) e
 	}
 	new := &file{File: File{Path: name, Format: format}, disk: disk}
 	f.open = append(f.open, new)
-	new.output, err = newOutput(disk, format, hz, h, job.Expires)
+	new.output, err = newOutput(disk, format, hz, h, job)
 	return err
 }
 

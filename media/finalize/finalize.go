@@ -1,14 +1,17 @@
 // Package finalize turns one spool into one recording: the offline half of media.
 //
-//	spool ─┬─ track caller ── streams ── timeline ─┐
-//	       │                                       ├─▶ stereo ─┬─▶ WAV
-//	       └─ track callee ── streams ── timeline ─┘           └─▶ Ogg-Opus
+//	spool ─┬─ track caller ── streams ─┬─ voice ────┐
+//	       │                           └─ timeline ─┼─▶ stereo ─┬─▶ WAV
+//	       └─ track callee ── … ────────────────────┘           └─▶ Ogg-Opus
 //
 // A track takes one leg's packets to its channel: a stream puts the packets of
-// one sender in order, its timeline says where on the channel each belongs, and
-// stereo holds the stretch of the recording that is open. What is lost is
-// silence of the same length; so are comfort noise, keys, a held party and a
-// stopped capture. The recording is as long as the capture was.
+// one sender in order, its voice decodes them, its timeline says where on the
+// channel each belongs and follows a clock that is not ours, and stereo holds the
+// stretch of the recording that is open. A Pool makes one recording after the
+// other.
+//
+// What is lost is silence of the same length; so are comfort noise, keys, a held
+// party and a stopped capture. The recording is as long as the capture was.
 //
 // Everything streams: memory does not grow with the call.
 //
@@ -28,21 +31,21 @@ import (
 	"github.com/bewaard/bewaard/media/spool"
 )
 
-const (
-	// channelHz is the sampling rate of a recording.
-	channelHz = 8000
-	// maxLength is how long a recording can be: beyond it, a WAV file cannot say
-	// its size, and it is rather a clock that went wrong.
-	maxLength = 36 * time.Hour
-)
+// maxLength is how long a recording can be: beyond it, it is rather a clock that
+// went wrong.
+const maxLength = 36 * time.Hour
 
 // Job is one recording to be made.
 type Job struct {
-	Spool   string    // path of the spool
-	Out     *os.Root  // where the files go
-	Name    string    // their name there without extension, with slashes; the recording's id if empty
-	Formats []string  // Opus, WAV; a file each
+	Spool   string   // path of the spool
+	Out     *os.Root // where the files go
+	Name    string   // their name there without extension, with slashes; the recording's id if empty
+	Formats []string // Opus, WAV, WAVALaw, WAVMuLaw; a file each
+	Opus    OpusConfig
 	Expires time.Time // stands in the tags of formats that have any; none if zero
+	Try     int       // which try this is, 1 the first, if the one who asks for it keeps count
+
+	progress *progress // nil if nobody wants to know
 }
 
 // Result is a recording that was made.
@@ -79,9 +82,11 @@ type Leg struct {
 	Reordered  uint64
 	Late       uint64  // behind the place where they belong; not heard
 	Unknown    uint64  // of a payload type that was not negotiated or that we do not decode
-	Invalid    uint64  // not RTP
+	Invalid    uint64  // not RTP, or not what their codec makes
 	Streams    uint64  // a sender, or a sender that started over
-	Moves      uint64  // corrections of a stream's place in time
+	Moves      uint64  // corrections of a stream's place in time at once
+	Slipped    float64 // seconds by which streams were corrected in speech, little by little
+	SkewPPM    float64 // by how much the sender's clock runs fast, in millionths; 0 if not watched for a minute
 	Seconds    float64 // of audio
 }
 
@@ -103,17 +108,19 @@ func Run(ctx context.Context, job Job) (Result, error) {
 }
 
 func run(ctx context.Context, job Job, in *spool.Reader) (Result, error) {
-	files, skipped, err := createFiles(job, in.Header, channelHz)
+	hz := channelHz(in.Header)
+	files, skipped, err := createFiles(job, in.Header, hz)
 	if err != nil {
 		return Result{}, err
 	}
-	rec := newRecording(in.Header, newStereo(channelHz, files.outputs()))
+	rec := newRecording(in.Header, newStereo(hz, files.outputs()))
+	rec.progress = job.progress
 	result, err := rec.render(ctx, in)
 	if err != nil {
 		return Result{}, errors.Join(err, files.discard())
 	}
 	result.Skipped = skipped
-	seconds := float64(rec.stereo.start) / channelHz
+	seconds := float64(rec.stereo.start) / float64(hz)
 	if result.Files, err = files.keep(seconds); err != nil {
 		return Result{}, errors.Join(err, files.discard())
 	}
@@ -125,6 +132,10 @@ type recording struct {
 	header spool.Header
 	stereo *stereo
 	tracks [2]*track // by rtp.Leg
+
+	progress *progress // nil if nobody wants to know
+
+	malformed int // batches that did not end where they should
 
 	last    time.Duration // the latest instant that anything was captured
 	stopped bool          // the capture, then
@@ -146,6 +157,7 @@ func (r *recording) render(ctx context.Context, in *spool.Reader) (Result, error
 			return Result{}, err
 		}
 		frame, err := in.Next()
+		r.progress.note(in)
 		if err == io.EOF || err == spool.ErrTorn {
 			break
 		}
@@ -168,9 +180,9 @@ func (r *recording) render(ctx context.Context, in *spool.Reader) (Result, error
 	for leg, t := range r.tracks {
 		result.Legs[leg] = t.close()
 	}
-	result.Damaged = in.Damaged()
+	result.Damaged = in.Damaged() + r.malformed
 	result.Ended = r.header.Began.Add(r.last)
-	return result, r.stereo.close(samplesAt(r.last, channelHz))
+	return result, r.stereo.close(samplesAt(r.last, r.stereo.hz))
 }
 
 // instant returns when t was on the recording.
@@ -187,8 +199,9 @@ func (r *recording) batch(b spool.Batch) error {
 	own, other := r.tracks[b.Leg], r.tracks[b.Leg.Other()]
 	for packets := b.Packets; len(packets) > 0; {
 		ns, packet, rest, err := rtp.NextCaptured(packets)
-		if err != nil {
-			return err
+		if err != nil { // its checksum is right: it was written so
+			r.malformed++
+			return nil
 		}
 		packets = rest
 		at, err := r.instant(time.Unix(0, ns).UTC())

@@ -234,16 +234,16 @@ func TestWhatIsNotAudio(t *testing.T) {
 func TestCodecChange(t *testing.T) {
 	dynamic := pcma
 	dynamic.PayloadType = 96
-	c := &capture{codecs: []rtp.Codec{opus2}, length: 10 * time.Second}
+	c := &capture{codecs: []rtp.Codec{amr}, length: 10 * time.Second}
 	said := noise(1)
 	p := newParty(rtp.Caller, said)
-	p.payloadType = opus2.PayloadType // a payload type that we do not decode
+	p.payloadType = amr.PayloadType
 	c.send(p, 2*time.Second, ideal)
 	p.payloadType = dynamic.PayloadType
 	c.event(2*time.Second+200*ms, spool.Event{Kind: spool.CodecsChanged, Leg: rtp.Caller, Codecs: []rtp.Codec{dynamic}})
 	c.send(p, 5*time.Second, ideal)
 	// The same payload type gets another meaning, and its first one back.
-	c.event(5*time.Second+1, spool.Event{Kind: spool.CodecsChanged, Leg: rtp.Caller, Codecs: []rtp.Codec{{Name: "OPUS", PayloadType: 96, ClockHz: 48000, Channels: 2}}})
+	c.event(5*time.Second+1, spool.Event{Kind: spool.CodecsChanged, Leg: rtp.Caller, Codecs: []rtp.Codec{{Name: "AMR", PayloadType: 96, ClockHz: 8000}}})
 	c.send(p, 6*time.Second, ideal)
 	c.event(6*time.Second+1, spool.Event{Kind: spool.CodecsChanged, Leg: rtp.Caller, Codecs: []rtp.Codec{dynamic}})
 	c.send(p, c.length, ideal)
@@ -401,7 +401,7 @@ func TestFiles(t *testing.T) {
 			t.Fatal(err)
 		}
 		sum := sha256.Sum256(b)
-		want := File{Path: "2026/11/24/call.wav", Format: WAV, Bytes: 44 + 2*16000*2, Seconds: 2, SHA256: hex.EncodeToString(sum[:])}
+		want := File{Path: "2026/11/24/call.wav", Format: WAV, Bytes: 80 + 2*16000*2, Seconds: 2, SHA256: hex.EncodeToString(sum[:])}
 		if diff := cmp.Diff([]File{want}, result.Files); diff != "" {
 			t.Errorf("files (-want +got):\n%s", diff)
 		}
@@ -437,6 +437,31 @@ func filesUnder(t testing.TB, dir *os.Root) []string {
 		t.Fatal(err)
 	}
 	return names
+}
+
+// What a killed job left in the way is written over, and none of it stays.
+func TestKilledJobStartsOver(t *testing.T) {
+	c := &capture{length: 2 * time.Second}
+	c.send(newParty(rtp.Caller, noise(1)), c.length, ideal)
+	job := Job{Spool: c.write(t, t.TempDir()), Out: directory(t), Formats: []string{WAV}}
+	clean, err := Run(t.Context(), job)
+	if err != nil {
+		t.Fatal(err)
+	}
+	job.Out = directory(t)
+	if err := job.Out.WriteFile("call.wav"+partSuffix, make([]byte, 2*clean.Files[0].Bytes), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	again, err := Run(t.Context(), job)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(clean, again); diff != "" {
+		t.Errorf("result (-clean +after a kill):\n%s", diff)
+	}
+	if got := filesUnder(t, job.Out); !cmp.Equal(got, []string{"call.wav"}) {
+		t.Errorf("got files %q, want the recording only", got)
+	}
 }
 
 // A job that comes to nothing leaves nothing.

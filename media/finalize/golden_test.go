@@ -68,6 +68,20 @@ var golden = []struct {
 		c.event(1400*ms+1, spool.Event{Kind: spool.CaptureStopped, Reason: "card data"})
 		c.event(1700*ms+1, spool.Event{Kind: spool.CaptureStarted})
 	}},
+	{name: "clock-slip", make: func(c *capture, caller, callee *party) {
+		// 5000 ppm slow and fast: what two hundred do in a minute.
+		c.send(caller, c.length, func(n int) time.Duration { return time.Duration(n) * 100 * time.Microsecond })
+		c.send(callee, c.length, func(n int) time.Duration { return 10*ms - time.Duration(n)*100*time.Microsecond })
+	}},
+	{name: "hold-codec-ptime", make: func(c *capture, caller, callee *party) {
+		c.send(caller, 600*ms, ideal)
+		caller.payloadType, caller.ptime = pcmu.PayloadType, 60*ms
+		c.send(caller, c.length, ideal)
+		c.send(callee, 400*ms, ideal)
+		callee.from += 900 * ms // held by one whose clock stands still
+		callee.ptime = 10 * ms
+		c.send(callee, c.length, ideal)
+	}},
 	{name: "torn", make: sendBoth, damage: func(b []byte) []byte { return b[:len(b)*2/3] }},
 	{name: "damaged", make: sendBoth, damage: func(b []byte) []byte {
 		b[len(b)/2] ^= 0x10

@@ -1,9 +1,12 @@
 package finalize
 
 import (
+	"fmt"
 	"io"
+	"math"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +16,7 @@ import (
 	"github.com/bewaard/bewaard/media/oggopus"
 	"github.com/bewaard/bewaard/media/opus"
 	"github.com/bewaard/bewaard/media/rtp"
+	"github.com/bewaard/bewaard/media/spool"
 )
 
 // An Opus recording is as long as the capture to the sample, has each party on
@@ -81,12 +85,18 @@ func TestOpus(t *testing.T) {
 // decoded returns what a player plays of a file, at 8 kHz.
 func decoded(t testing.TB, r *oggopus.Reader) (channels [2][]int16) {
 	t.Helper()
-	d, err := opus.NewDecoder(8000, 2)
-	if err != nil {
-		t.Fatal(err)
+	var decoders [2]*opus.Decoder
+	for channel := range channels {
+		if r.Streams != 2 {
+			t.Fatalf("got %d streams, want one a party", r.Streams)
+		}
+		d, err := opus.NewDecoder(8000, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		decoders[channel] = d
 	}
-	var frames []int16
-	pcm := make([]int16, 2*960)
+	pcm := make([]int16, 960)
 	for {
 		packet, _, err := r.Next()
 		if err == io.EOF {
@@ -95,16 +105,111 @@ func decoded(t testing.TB, r *oggopus.Reader) (channels [2][]int16) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		n, err := d.Decode(pcm, packet)
+		split, err := r.Split(packet)
 		if err != nil {
 			t.Fatal(err)
 		}
-		frames = append(frames, pcm[:n]...)
+		for channel, d := range decoders {
+			n, err := d.Decode(pcm, split[channel])
+			if err != nil {
+				t.Fatal(err)
+			}
+			channels[channel] = append(channels[channel], pcm[:n]...)
+		}
 	}
-	for i, sample := range frames[2*r.PreSkip/6:] {
-		channels[i%2] = append(channels[i%2], sample)
+	for i := range channels {
+		channels[i] = channels[i][r.PreSkip/6:]
 	}
 	return channels
+}
+
+// What one party says leaves nothing on the other's channel, though both speak.
+func TestOpusPartiesApart(t *testing.T) {
+	if !opus.Available {
+		t.Skip("no Opus in this build")
+	}
+	c := &capture{length: 4 * time.Second}
+	c.send(newParty(rtp.Caller, tone(440)), c.length, ideal)
+	c.send(newParty(rtp.Callee, func(n int64) int16 { return noise(1)(n) / 4 }), c.length, ideal)
+	out := directory(t)
+	if _, err := Run(t.Context(), Job{Spool: c.write(t, t.TempDir()), Out: out, Formats: []string{Opus}}); err != nil {
+		t.Fatal(err)
+	}
+	f, err := out.Open("call.opus")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	r, err := oggopus.NewReader(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	both := decoded(t, r)[0][8000:24000]
+
+	c = &capture{length: 4 * time.Second}
+	c.send(newParty(rtp.Caller, tone(440)), c.length, ideal)
+	if _, err := Run(t.Context(), Job{Spool: c.write(t, t.TempDir()), Out: out, Formats: []string{Opus}}); err != nil {
+		t.Fatal(err)
+	}
+	alone, err := out.Open("call.opus")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer alone.Close()
+	if r, err = oggopus.NewReader(alone); err != nil {
+		t.Fatal(err)
+	}
+	if want := decoded(t, r)[0][8000:24000]; !slices.Equal(both, want) {
+		t.Error("got another left channel where the right one has noise, want the same to the bit")
+	}
+}
+
+// Settings reach the encoders: more bits make a longer file, and what cannot be is said.
+func TestOpusConfig(t *testing.T) {
+	if !opus.Available {
+		t.Skip("no Opus in this build")
+	}
+	c := &capture{length: 4 * time.Second}
+	c.send(newParty(rtp.Caller, tone(440)), c.length, ideal)
+	path := c.write(t, t.TempDir())
+	size := func(o OpusConfig) int64 {
+		result, err := Run(t.Context(), Job{Spool: path, Out: directory(t), Formats: []string{Opus}, Opus: o})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return result.Files[0].Bytes
+	}
+	usual := size(OpusConfig{})
+	if few, many, dtx := size(OpusConfig{BitRate: 8000}), size(OpusConfig{BitRate: 48000, Complexity: 10}), size(OpusConfig{DTX: true}); few >= usual || many <= usual || dtx >= usual {
+		t.Errorf("got %d bytes, %d with few bits, %d with many, %d with DTX", usual, few, many, dtx)
+	}
+	for _, o := range []OpusConfig{{Complexity: 11}, {Complexity: -1}, {BitRate: 5999}, {BitRate: 256_001}} {
+		if o.Validate() == nil {
+			t.Errorf("%+v: got no fault", o)
+		}
+	}
+}
+
+// G.711 that is kept as G.711 is what the parties sent, in a file half as long.
+func TestWAVOfG711(t *testing.T) {
+	c := &capture{length: 2 * time.Second}
+	c.send(newParty(rtp.Caller, noise(1)), c.length, ideal)
+	out := directory(t)
+	result, err := Run(t.Context(), Job{Spool: c.write(t, t.TempDir()), Out: out, Formats: []string{WAVALaw, WAV, WAVMuLaw}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []struct {
+		path  string
+		bytes int64
+	}{{"call.alaw.wav", 94 + 32000}, {"call.wav", 80 + 64000}, {"call.ulaw.wav", 94 + 32000}} {
+		if f := result.Files[i]; f.Path != want.path || f.Bytes != want.bytes {
+			t.Errorf("got %s of %d bytes, want %s of %d", f.Path, f.Bytes, want.path, want.bytes)
+		}
+	}
+	if !slices.Equal(readWAV(t, out.Name()+"/call.alaw.wav")[0], readWAV(t, out.Name()+"/call.wav")[0]) {
+		t.Error("got other samples in A-law than in linear ones of a call in A-law")
+	}
 }
 
 // Lengths around packets and pages, and none at all, are all exact, and other
@@ -167,5 +272,54 @@ func TestOpusUnavailable(t *testing.T) {
 	wantErr(t, err, opus.ErrUnavailable)
 	if _, err := out.Stat("other.opus.part"); !os.IsNotExist(err) {
 		t.Errorf("got %v of the file that was not to be written, want none", err)
+	}
+}
+
+// A packet of a recording is encoded and written without an allocation.
+func TestOpusOutputAllocations(t *testing.T) {
+	if !opus.Available {
+		t.Skip("no Opus in this build")
+	}
+	o, err := newOpusOutput(io.Discard, 8000, spool.Header{ID: "call"}, Job{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	frames := make([]int16, 2*160*100)
+	for i := range frames {
+		frames[i] = noise(1)(int64(i)) / 4
+	}
+	if err := o.write(frames); err != nil { // pages get their memory
+		t.Fatal(err)
+	}
+	if got := testing.AllocsPerRun(100, func() { _ = o.write(frames[:320]) }); got != 0 {
+		t.Errorf("got %v allocations a packet, want none", got)
+	}
+}
+
+// A second of a call in which one party speaks.
+func BenchmarkOpusOutput(b *testing.B) {
+	if !opus.Available {
+		b.Skip("no Opus in this build")
+	}
+	for _, hz := range []int64{8000, 16000, 48000} {
+		b.Run(fmt.Sprint(hz), func(b *testing.B) {
+			o, err := newOpusOutput(io.Discard, hz, spool.Header{ID: "call"}, Job{})
+			if err != nil {
+				b.Fatal(err)
+			}
+			frames := make([]int16, 2*hz)
+			for i := int64(0); i < hz; i++ {
+				at := float64(i) / float64(hz)
+				for harmonic := 1.0; harmonic <= 12; harmonic++ {
+					frames[2*i] += int16(4000 / harmonic * math.Sin(2*math.Pi*harmonic*(120*at+20*at*at)) * max(0, math.Sin(2*math.Pi*4*at)))
+				}
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				if err := o.write(frames); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }

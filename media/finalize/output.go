@@ -12,33 +12,68 @@ import (
 	"github.com/bewaard/bewaard/media/wav"
 )
 
-// Formats that a recording can be written in; each is also the file's extension.
+// Formats that a recording can be written in, stereo all of them.
 const (
-	Opus = "opus" // Opus in Ogg, stereo
-	WAV  = "wav"  // linear samples of 16 bits, stereo
+	Opus     = "opus"     // Opus in Ogg, each party encoded by itself
+	WAV      = "wav"      // linear samples of 16 bits
+	WAVALaw  = "wav-alaw" // A-law: half as long, and nothing is lost of a call that was A-law
+	WAVMuLaw = "wav-ulaw" // µ-law
 )
+
+// formats are how each is written.
+var formats = map[string]struct {
+	extension string
+	encoding  wav.Encoding // 0: not WAV
+}{
+	Opus:     {"opus", 0},
+	WAV:      {"wav", wav.PCM16},
+	WAVALaw:  {"alaw.wav", wav.ALaw},
+	WAVMuLaw: {"ulaw.wav", wav.MuLaw},
+}
 
 // CheckFormat says why a recording cannot be written in a format, if so.
 func CheckFormat(format string) error {
-	switch format {
-	case WAV:
-		return nil
-	case Opus:
-		if !opus.Available {
-			return fmt.Errorf("format %s: %w", format, opus.ErrUnavailable)
-		}
-		return nil
+	switch _, known := formats[format]; {
+	case !known:
+		return fmt.Errorf("format %q: none of %s, %s, %s and %s", format, Opus, WAV, WAVALaw, WAVMuLaw)
+	case format == Opus && !opus.Available:
+		return fmt.Errorf("format %s: %w", format, opus.ErrUnavailable)
 	}
-	return fmt.Errorf("format %q: neither %s nor %s", format, Opus, WAV)
+	return nil
+}
+
+// OpusConfig is how parties are encoded in Opus. Zero values are the defaults, which
+// docs/performance.md tells the reasons of.
+type OpusConfig struct {
+	// Complexity is 1 (fastest) to 10 (best). Default: 1.
+	Complexity int `yaml:"complexity"`
+	// BitRate is that of each party while it speaks, in bits a second. Default: 20000 of a
+	// call at 8 kHz, 24000 at 16 kHz, 32000 at 48 kHz.
+	BitRate int `yaml:"bit_rate"`
+	// DTX leaves silence out. ffmpeg's own decoder, and what is built on it, then makes
+	// noise of silence. Default: false.
+	DTX bool `yaml:"dtx"`
+}
+
+// Validate reports every fault, each with its key.
+func (c OpusConfig) Validate() []error {
+	var faults []error
+	if c.Complexity < 0 || c.Complexity > 10 {
+		faults = append(faults, fmt.Errorf("complexity: %d is not from 1 to 10", c.Complexity))
+	}
+	if c.BitRate != 0 && (c.BitRate < 6000 || c.BitRate > 256_000) {
+		faults = append(faults, fmt.Errorf("bit_rate: %d is not from 6000 to 256000", c.BitRate))
+	}
+	return faults
 }
 
 // newOutput begins a recording in a file.
-func newOutput(file io.WriteSeeker, format string, hz int64, h spool.Header, expires time.Time) (output, error) {
-	if format == WAV {
-		w, err := wav.NewWriter(file, int(hz), 2)
+func newOutput(file io.WriteSeeker, format string, hz int64, h spool.Header, job Job) (output, error) {
+	if e := formats[format].encoding; e != 0 {
+		w, err := wav.NewWriterOf(file, e, int(hz), 2)
 		return wavOutput{w}, err
 	}
-	return newOpusOutput(file, hz, h, expires)
+	return newOpusOutput(file, hz, h, job)
 }
 
 // wavOutput writes a recording as WAV.
@@ -48,54 +83,66 @@ func (o wavOutput) write(frames []int16) error { return o.w.Write(frames) }
 func (o wavOutput) close(int64) error          { return o.w.Close() }
 
 const (
-	opusBitRate    = 32_000 // of both channels, of which mostly one is silent
 	opusClockHz    = 48_000 // RFC 7845 §4
 	opusPacketTime = 20 * time.Millisecond
 )
 
-// opusOutput encodes a recording into an Ogg-Opus file.
+// opusOutput encodes a recording into an Ogg-Opus file. Each party has a stream of its
+// own: in a stereo one the noise of coding what one party says reaches the other's channel
+// while both speak.
 type opusOutput struct {
-	encoder *opus.Encoder
+	voices  [2]opusVoice // left, right
 	muxer   *oggopus.Writer
 	hz      int64
-	pending []int16 // less than a packet
-	packet  [opus.MaxPacketBytes]byte
+	preSkip int64
 	encoded int64 // samples at 48 kHz
 }
 
-func newOpusOutput(file io.Writer, hz int64, h spool.Header, expires time.Time) (*opusOutput, error) {
-	encoder, err := opus.NewEncoder(opus.Config{Hz: int(hz), Channels: 2, BitRate: opusBitRate})
-	if err != nil {
-		return nil, err
+// opusVoice is one channel's.
+type opusVoice struct {
+	encoder *opus.Encoder
+	pending []int16 // less than a packet
+	packet  []byte
+}
+
+func newOpusOutput(file io.Writer, hz int64, h spool.Header, job Job) (*opusOutput, error) {
+	o := &opusOutput{hz: hz}
+	for i := range o.voices {
+		encoder, err := opus.NewEncoder(opus.Config{
+			Hz: int(hz), Channels: 1, BitRate: job.Opus.BitRate, Complexity: job.Opus.Complexity, DTX: job.Opus.DTX,
+		})
+		if err != nil {
+			return nil, err
+		}
+		o.voices[i] = opusVoice{encoder, make([]int16, 0, samplesAt(opusPacketTime, hz)), make([]byte, opus.MaxPacketBytes)}
+		o.preSkip = int64(encoder.PreSkip())
 	}
 	tags := [][2]string{{"RECORDING", h.ID}, {"PURPOSE", h.Terms.Purpose}}
-	if !expires.IsZero() {
-		tags = append(tags, [2]string{"EXPIRES", expires.UTC().Format(time.RFC3339)})
+	if !job.Expires.IsZero() {
+		tags = append(tags, [2]string{"EXPIRES", job.Expires.UTC().Format(time.RFC3339)})
 	}
-	muxer, err := oggopus.NewWriter(file, oggopus.Config{
+	var err error
+	o.muxer, err = oggopus.NewWriter(file, oggopus.Config{
 		Channels: 2,
-		PreSkip:  encoder.PreSkip(),
+		Apart:    true,
+		PreSkip:  int(o.preSkip),
 		InputHz:  int(hz),
 		Serial:   crc32.ChecksumIEEE([]byte(h.ID)), // a re-run makes the same file
 		Tags:     tags,
 	})
-	if err != nil {
-		return nil, err
-	}
-	return &opusOutput{
-		encoder: encoder,
-		muxer:   muxer,
-		hz:      hz,
-		pending: make([]int16, 0, 2*samplesAt(opusPacketTime, hz)),
-	}, nil
+	return o, err
 }
 
 func (o *opusOutput) write(frames []int16) error {
+	left, right := &o.voices[0], &o.voices[1]
 	for len(frames) > 0 {
-		n := min(cap(o.pending)-len(o.pending), len(frames))
-		o.pending = append(o.pending, frames[:n]...)
+		n := min(2*(cap(left.pending)-len(left.pending)), len(frames))
+		for i := 0; i < n; i += 2 {
+			left.pending = append(left.pending, frames[i])
+			right.pending = append(right.pending, frames[i+1])
+		}
 		frames = frames[n:]
-		if len(o.pending) == cap(o.pending) {
+		if len(left.pending) == cap(left.pending) {
 			if err := o.encode(); err != nil {
 				return err
 			}
@@ -106,27 +153,31 @@ func (o *opusOutput) write(frames []int16) error {
 
 // encode writes a packet of what is pending.
 func (o *opusOutput) encode() error {
-	n, err := o.encoder.Encode(o.packet[:], o.pending)
-	if err != nil {
-		return err
+	var packets [2][]byte
+	for i := range o.voices {
+		v := &o.voices[i]
+		n, err := v.encoder.Encode(v.packet, v.pending)
+		if err != nil {
+			return err
+		}
+		packets[i], v.pending = v.packet[:n], v.pending[:0]
 	}
 	samples := samplesAt(opusPacketTime, opusClockHz)
-	if err := o.muxer.WritePacket(o.packet[:n], int(samples)); err != nil {
-		return err
-	}
 	o.encoded += samples
-	o.pending = o.pending[:0]
-	return nil
+	return o.muxer.WritePacket(int(samples), packets[0], packets[1])
 }
 
-// close encodes silence until the encoder, which lags behind by the pre-skip,
-// has given everything.
+// close encodes silence until the encoders, which lag behind by the pre-skip, have
+// given everything.
 func (o *opusOutput) close(frames int64) error {
 	total := frames * opusClockHz / o.hz
-	for o.encoded < total+int64(o.encoder.PreSkip()) {
-		written := len(o.pending)
-		o.pending = o.pending[:cap(o.pending)]
-		clear(o.pending[written:])
+	for o.encoded < total+o.preSkip {
+		for i := range o.voices {
+			v := &o.voices[i]
+			written := len(v.pending)
+			v.pending = v.pending[:cap(v.pending)]
+			clear(v.pending[written:])
+		}
 		if err := o.encode(); err != nil {
 			return err
 		}

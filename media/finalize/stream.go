@@ -30,7 +30,7 @@ func (p packet) audio() audio {
 }
 
 // isAudio reports whether the packet is audio that we decode.
-func (p packet) isAudio() bool { return p.coding != nil && p.coding.decode != nil }
+func (p packet) isAudio() bool { return p.coding.isAudio() }
 
 // stream is packets of one SSRC whose sequence numbers and timestamps go on. A
 // sender that starts over with either begins another stream, also under the
@@ -38,6 +38,7 @@ func (p packet) isAudio() bool { return p.coding != nil && p.coding.decode != ni
 type stream struct {
 	ssrc     uint32
 	timeline timeline
+	voice    voice
 
 	highest  int64             // extended sequence number
 	seen     [1024 / 64]uint64 // which of the last 1024 have come, by their lowest bits
@@ -58,12 +59,13 @@ type reference struct {
 }
 
 // newStream returns a stream that begins with a packet.
-func newStream(h rtp.Header, channelHz int64) *stream {
+func newStream(h rtp.Header, channelHz int64, b *buffers) *stream {
 	return &stream{
 		ssrc: h.SSRC,
 		// Far from zero: what was sent before it and comes after it has a number too.
 		highest:  1<<32 + int64(h.Sequence) - 1,
 		timeline: timeline{channelHz: channelHz},
+		voice:    voice{hz: channelHz, buffers: b},
 	}
 }
 
@@ -94,7 +96,7 @@ func (s *stream) continues(h rtp.Header, at time.Duration, c *coding) bool {
 	if ahead <= -maxMisorder {
 		return false
 	}
-	if c == nil || c.decode == nil || !s.hasAudio {
+	if !c.isAudio() || !s.hasAudio {
 		return ahead < maxDropout
 	}
 	if c.clockHz != s.latest.clockHz {
@@ -110,7 +112,7 @@ func (s *stream) continues(h rtp.Header, at time.Duration, c *coding) bool {
 		return false
 	}
 	apart := sent - (at - s.latest.at)
-	likeArrivals := -jump <= apart && apart <= jump
+	likeArrivals := -maxJitter <= apart && apart <= maxJitter
 	likeSequence := ticks == steps*s.latest.ticks
 	if ahead >= maxDropout {
 		return likeArrivals && likeSequence // an outage of a minute and more

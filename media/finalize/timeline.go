@@ -11,14 +11,21 @@ const (
 	lookAhead = 10 * time.Second
 	// slot is the time of which the least transit is kept.
 	slot = 250 * time.Millisecond
-	// jump is by how much a stream's clock and the arrivals must part for the
-	// stream to be anchored anew. A stream that stands still for so long skips a
-	// slot, so no slot has transits from both sides of the jump.
-	jump = slot
-	// drift is the error that is corrected where it costs nothing: in silence.
-	drift = 5 * time.Millisecond
-	// maxDrift is the error that is corrected wherever it is found.
+	// maxJitter is by how much the arrivals of two packets may differ from their
+	// timestamps: beyond, the sender's clock has jumped or stood still, and the
+	// stream is anchored anew at once. One that stands still for so long skips a
+	// slot, so no slot has transits from both sides of it.
+	maxJitter = 600 * time.Millisecond
+	// drift is the error that is corrected: at once in silence, in speech by
+	// slipping, so that nothing is heard of it.
+	drift = 4 * time.Millisecond
+	// maxDrift is the error that is corrected at once wherever it is found. No
+	// clock drifts so far before slipping has caught up: it is another path.
 	maxDrift = 20 * time.Millisecond
+	// slipPart is how many samples of speech are made one more or one less at
+	// most: 0.6 % is a tenth of a semitone for the time of a packet, and thirty
+	// times what a clock that is off by 200 ppm asks for.
+	slipPart = 160
 )
 
 // timeline says where on its leg's channel the packets of one stream belong:
@@ -36,9 +43,10 @@ const (
 // Jitter only ever adds to a transit, so the least of many is the path's own,
 // and a packet begins at its timestamp plus that. It is taken from what is known
 // around a packet, lookAhead before and after: one late packet moves nothing,
-// be it the first. What moves the least itself is a change of path or a sender
-// whose clock is not ours; the offset then follows, at once when the error is
-// large, otherwise where the channel is silent.
+// be it the first. What moves the least itself is a change of path, which the
+// offset follows at once, or a sender whose clock is not ours: then the offset
+// follows in silence, or slips, packet by packet, while the audio of each is made
+// a little longer or shorter.
 //
 // Positions are in samples of the channel, the first of which is the capture's
 // first. A packet's audio ends when it arrives at the earliest, so packets of
@@ -51,9 +59,11 @@ type timeline struct {
 	offset   int64 // from the stream's clock to the channel, in samples
 	since    int64 // the slot in which that was last anchored anew
 	end      int64 // position behind the latest packet placed
-	moves    int   // how often the offset was corrected
+	moves    int   // how often the offset was corrected at once
+	slips    int64 // samples by which it slipped, in either direction
 
 	least transits
+	skew  skew
 }
 
 // audio is a packet's audio on its stream's clock, with its arrival.
@@ -64,17 +74,23 @@ type audio struct {
 }
 
 // observe makes a packet that has arrived known to those placed before and after it.
-func (t *timeline) observe(a audio) { t.least.add(slotOf(a.at), t.transit(a)) }
+func (t *timeline) observe(a audio) {
+	transit := t.transit(a)
+	t.least.add(slotOf(a.at), transit)
+	t.skew.observe(a.at, transit)
+}
 
-// place returns the position of a packet's first sample. Packets are placed in
-// the order of their sequence, each when all within lookAhead after it have been
-// observed. Quiet says that nothing is lost if some of its audio is covered by
-// what comes before it.
-func (t *timeline) place(a audio, quiet bool) int64 {
+// place returns the position of a packet's first sample, and by how many samples
+// its audio is to be made longer, or shorter if that is negative. Packets are
+// placed in the order of their sequence, each when all within lookAhead after it
+// have been observed. Quiet says that nothing is lost if some of its audio is
+// covered by what comes before it.
+func (t *timeline) place(a audio, quiet bool) (position, slip int64) {
 	var (
 		here      = slotOf(a.at)
 		transit   = t.transit(a)
-		ahead     = min(transit, t.least.within(here, here+windowSlots))
+		around    = min(here, max(slotOf(a.at-maxJitter), t.since)) // what was sent with it may have come before it
+		ahead     = min(transit, t.least.within(around, here+windowSlots))
 		behind    = min(transit, t.least.within(max(here-windowSlots, t.since), here))
 		begin     = t.samples(a.from)
 		length    = t.samples(a.from+a.ticks) - begin
@@ -90,17 +106,27 @@ func (t *timeline) place(a audio, quiet bool) int64 {
 	case !t.anchored:
 		// What comes first in sequence need not have come first.
 		t.anchored, t.offset = true, min(ahead, behind)
-	case ahead-t.offset > toSamples(jump), t.offset-transit > toSamples(maxDrift):
+	case ahead-t.offset > toSamples(maxJitter), t.offset-transit > toSamples(maxDrift):
 		t.move(ahead)
-		t.since = here
-	case late > toSamples(maxDrift), late > toSamples(drift) && room > 0:
+		t.since = around
+		t.skew.restart()
+	case late > toSamples(maxDrift):
+		t.move(t.offset + late)
+		t.skew.restart()
+	case late > toSamples(drift) && room > 0:
 		t.move(t.offset + late)
 	case early > toSamples(drift) && room > 0:
 		t.move(t.offset - min(early, room))
+	case late > toSamples(drift):
+		slip = min(late, max(length/slipPart, 1))
+	case early > toSamples(drift) && early <= toSamples(maxDrift): // beyond, a packet that shows it moves all
+		slip = -min(early, max(length/slipPart, 1))
 	}
-	position := begin + t.offset
-	t.end = max(t.end, position+length)
-	return position
+	position = begin + t.offset
+	t.offset += slip
+	t.slips += max(slip, -slip)
+	t.end = max(t.end, position+length+slip)
+	return position, slip
 }
 
 func (t *timeline) move(offset int64) {

@@ -13,6 +13,10 @@ const (
 	// maxHeldBytes bounds what a leg's streams hold; above it packets are placed
 	// with less than lookAhead known.
 	maxHeldBytes = 4 << 20
+	// maxPacketTime is the longest packet that is taken for audio; RFC 3551 §4.2
+	// has receivers accept 200 ms. A longer one would belong far before its arrival,
+	// and take its stream there.
+	maxPacketTime = 500 * time.Millisecond
 	// packetBytes is what holding a packet costs beside its payload.
 	packetBytes = 96
 
@@ -33,10 +37,11 @@ type track struct {
 	held    int
 	resumed []time.Duration // when a stopped capture went on
 	leg     Leg
-	samples int64 // placed
+	samples int64         // placed
+	watched time.Duration // how long the skew in leg was measured
 
-	spare [][]byte // memory for payloads
-	pcm   []int16
+	spare   [][]byte // memory for payloads
+	buffers buffers
 }
 
 func newTrack(channel int, codecs []rtp.Codec, s *stereo) *track {
@@ -53,9 +58,14 @@ func (t *track) take(at time.Duration, raw []byte) {
 		t.leg.Invalid++
 		return
 	}
+	c := t.codings.at(h.PayloadType, at)
+	if c.isAudio() && c.ticks(raw[h.PayloadOffset:h.PayloadEnd]) > samplesAt(maxPacketTime, c.clockHz) {
+		t.leg.Invalid++
+		return
+	}
 	t.leg.Packets++
 	t.newest = max(t.newest, at)
-	c := t.codings.at(h.PayloadType, at)
+	t.place(t.newest - 2*lookAhead) // with what is known of then, before it is forgotten for now
 	s := t.streamOf(h, at, c)
 	p := packet{
 		at:        at,
@@ -101,10 +111,10 @@ func (t *track) streamOf(h rtp.Header, at time.Duration, c *coding) *stream {
 		for len(oldest.waiting) > 0 {
 			t.placeNext(oldest)
 		}
-		t.leg.Moves += uint64(oldest.timeline.moves)
+		t.over(oldest)
 		t.streams = t.streams[:maxStreams-1]
 	}
-	s := newStream(h, t.stereo.hz)
+	s := newStream(h, t.stereo.hz, &t.buffers)
 	t.streams = slices.Insert(t.streams, 0, s)
 	t.leg.Streams++
 	return s
@@ -117,6 +127,9 @@ func (t *track) place(before time.Duration) {
 		for len(s.waiting) > 0 && (s.waiting[0].at <= before || t.held > maxHeldBytes) {
 			t.placeNext(s)
 		}
+		if len(s.waiting) == 0 && s.placedAt <= before-lookAhead {
+			t.flush(s) // while there is still a place for it
+		}
 	}
 }
 
@@ -125,27 +138,67 @@ func (t *track) placeNext(s *stream) {
 	after := s.placedAt
 	p, missing := s.next()
 	t.held -= packetBytes + len(p.payload)
-	if missing > 0 && !t.stoppedBetween(after, p.at) {
+	lost := missing > 0 && !t.stoppedBetween(after, p.at)
+	if lost {
 		t.leg.Lost += uint64(missing)
 	}
 	if !p.isAudio() {
 		return
 	}
-	pcm := t.decode(p)
-	position := s.timeline.place(p.audio(), isQuiet(pcm))
-	placed := t.stereo.add(t.channel, position, pcm)
-	t.samples += int64(placed)
-	if placed == 0 && len(pcm) > 0 {
+	t.hear(s, p, lost)
+	t.giveBack(p.payload)
+}
+
+// hear decodes a packet and places its audio, with what stands for those that were
+// lost in front of it.
+func (t *track) hear(s *stream, p packet, lost bool) {
+	if s.voice.changes(p.coding) {
+		t.flush(s)
+		s.voice.use(p.coding)
+	}
+	a, err := s.voice.decode(p, lost)
+	if err != nil {
+		t.leg.Invalid++
+		return
+	}
+	position, slip := s.timeline.place(a, isQuiet(s.voice.pcm))
+	if !s.voice.continues(position) {
+		t.flush(s)
+	}
+	position, audio := s.voice.speak(position, slip)
+	if placed := t.add(position, audio); placed == 0 && len(audio) > 0 {
 		t.leg.Late++
 	}
-	t.giveBack(p.payload)
+}
+
+// flush places what a stream's voice has held back.
+func (t *track) flush(s *stream) {
+	if position, audio := s.voice.flush(); len(audio) > 0 {
+		t.add(position, audio)
+	}
+}
+
+func (t *track) add(position int64, audio []int16) (placed int) {
+	placed = t.stereo.add(t.channel, position, audio)
+	t.samples += int64(placed)
+	return placed
+}
+
+// over takes what is to be said of a stream that nothing is placed of any more.
+func (t *track) over(s *stream) {
+	t.flush(s)
+	t.leg.Moves += uint64(s.timeline.moves)
+	t.leg.Slipped += float64(s.timeline.slips) / float64(t.stereo.hz)
+	if ppm, watched := s.timeline.skew.ppm(t.stereo.hz); watched > t.watched {
+		t.leg.SkewPPM, t.watched = ppm, watched
+	}
 }
 
 // close places all that waits and returns what is to be said of the leg.
 func (t *track) close() Leg {
 	t.place(1<<63 - 1)
 	for _, s := range t.streams {
-		t.leg.Moves += uint64(s.timeline.moves)
+		t.over(s)
 	}
 	// What we dropped is missing from the sequence just as what the network lost.
 	t.leg.Lost -= min(t.leg.Lost, t.leg.Dropped)
@@ -162,13 +215,6 @@ func (t *track) stoppedBetween(from, to time.Duration) bool {
 		}
 	}
 	return false
-}
-
-func (t *track) decode(p packet) []int16 {
-	n := p.coding.samples(p.payload)
-	t.pcm = slices.Grow(t.pcm[:0], n)[:n]
-	p.coding.decode(t.pcm, p.payload)
-	return t.pcm
 }
 
 // copyPayload returns a copy of a payload, in memory that was given back if

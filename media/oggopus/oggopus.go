@@ -2,6 +2,9 @@
 // (RFC 7845 on RFC 3533). Times are counted in samples at 48 kHz, whatever the
 // rate that was encoded.
 //
+// A file of two channels is one stereo stream, or has a mono stream for each: then a
+// packet holds one of both, and neither channel's noise can reach the other's.
+//
 // It knows nothing of what is in a packet beyond its duration: no codec, no clock.
 //
 //	page 0    OpusHead                          begins the stream, granule 0
@@ -21,12 +24,17 @@ import (
 
 const vendor = "bewaard"
 
-// head is the identification header (RFC 7845 §5.1) of a mono or stereo stream.
+// head is the identification header (RFC 7845 §5.1) of channels that one stream has,
+// mono or stereo: mapping family 0. Two mono streams, the first the left channel and
+// the second the right, are of family 1, which has more to say (§5.1.1.2).
 //
-//	0          8  9  10       12        16     18 19
+//	0          8  9  10       12        16     18 19  20 21        23
 //	| OpusHead | 1 | ch | pre-skip | input Hz | gain | 0 |
+//	| OpusHead | 1 | 2  | pre-skip | input Hz | gain | 1 | 2 | 0 | 0 | 1 |
+//	                                     streams, of them stereo, ch's stream
 type head struct {
 	channels int
+	streams  int
 	preSkip  int
 	inputHz  int
 }
@@ -35,28 +43,40 @@ const (
 	headMagic = "OpusHead"
 	headBytes = 19
 	tagsMagic = "OpusTags"
+
+	// apart is how the header of two mono streams ends, from the mapping family on.
+	apart = "\x01\x02\x00\x00\x01"
 )
 
 func (h head) bytes() []byte {
 	b := append([]byte(headMagic), 1, byte(h.channels))
 	b = binary.LittleEndian.AppendUint16(b, uint16(h.preSkip))
 	b = binary.LittleEndian.AppendUint32(b, uint32(h.inputHz))
-	return append(b, 0, 0, 0) // no gain, channel mapping family 0
+	b = append(b, 0, 0) // no gain
+	if h.streams == 2 {
+		return append(b, apart...)
+	}
+	return append(b, 0)
 }
 
 func parseHead(b []byte) (head, error) {
 	le := binary.LittleEndian
-	switch {
-	case len(b) < headBytes || string(b[:8]) != headMagic:
+	if len(b) < headBytes || string(b[:8]) != headMagic {
 		return head{}, errors.New("not an OpusHead")
+	}
+	h := head{channels: int(b[9]), streams: 1, preSkip: int(le.Uint16(b[10:])), inputHz: int(le.Uint32(b[12:]))}
+	if h.channels == 2 && string(b[headBytes-1:]) == apart {
+		h.streams = 2
+	}
+	switch {
 	case b[8]>>4 != 0: // the lower half is backward compatible
 		return head{}, fmt.Errorf("OpusHead of version %d", b[8])
-	case b[18] != 0 || b[9] != 1 && b[9] != 2:
-		return head{}, fmt.Errorf("%d channels in mapping family %d: only mono and stereo are read", b[9], b[18])
+	case h.streams == 1 && b[18] != 0 || h.channels != 1 && h.channels != 2:
+		return head{}, fmt.Errorf("%d channels in mapping family %d: only mono, stereo and two times mono are read", b[9], b[18])
 	case le.Uint16(b[16:]) != 0:
 		return head{}, errors.New("an output gain: only 0 dB is read")
 	}
-	return head{channels: int(b[9]), preSkip: int(le.Uint16(b[10:])), inputHz: int(le.Uint32(b[12:]))}, nil
+	return h, nil
 }
 
 // tagsBytes returns the comment header (RFC 7845 §5.2).

@@ -14,6 +14,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
+
+	"github.com/bewaard/bewaard/media/opus"
 )
 
 const frame = 960 // 20 ms
@@ -40,7 +42,22 @@ func stream(t testing.TB, sizes ...int) []byte {
 	t.Helper()
 	w, file := open(t, Config{Channels: 2, PreSkip: 312, InputHz: 8000, Serial: 7, Tags: [][2]string{{"ID", "1"}}})
 	for _, size := range sizes {
-		if err := w.WritePacket(packet(size), frame); err != nil {
+		if err := w.WritePacket(frame, packet(size)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(int64(len(sizes))*frame - 312); err != nil {
+		t.Fatal(err)
+	}
+	return file.Bytes()
+}
+
+// twoStreams is a file of two streams, whose packets have these sizes.
+func twoStreams(t testing.TB, sizes ...int) []byte {
+	t.Helper()
+	w, file := open(t, Config{Channels: 2, Apart: true, PreSkip: 312, InputHz: 8000, Serial: 7})
+	for _, size := range sizes {
+		if err := w.WritePacket(frame, packet(size), packet(size+1)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -99,7 +116,7 @@ func TestRoundTrip(t *testing.T) {
 	var want [][]byte
 	for _, size := range []int{1, 2, 254, 255, 256, 509, 510, 511, 1276, maxPacketBytes, 3} {
 		want = append(want, packet(size))
-		if err := w.WritePacket(packet(size), frame); err != nil {
+		if err := w.WritePacket(frame, packet(size)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -110,7 +127,7 @@ func TestRoundTrip(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(config, Config{o.Channels, o.PreSkip, o.InputHz, o.Serial, o.Tags}); diff != "" {
+	if diff := cmp.Diff(config, Config{o.Channels, o.Streams == 2, o.PreSkip, o.InputHz, o.Serial, o.Tags}); diff != "" {
 		t.Errorf("headers (-want +got):\n%s", diff)
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -127,7 +144,7 @@ func TestRoundTrip(t *testing.T) {
 func TestPages(t *testing.T) {
 	w, file := open(t, Config{Channels: 2, PreSkip: 312})
 	for range 120 {
-		if err := w.WritePacket(packet(80), frame); err != nil {
+		if err := w.WritePacket(frame, packet(80)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -176,7 +193,7 @@ func TestTrimsTheEnd(t *testing.T) {
 		for _, cut := range []int64{0, 1, 312, frame - 313} {
 			w, file := open(t, Config{Channels: 1, PreSkip: 312})
 			for range packets {
-				if err := w.WritePacket(packet(9), frame); err != nil {
+				if err := w.WritePacket(frame, packet(9)); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -205,7 +222,7 @@ func TestCloseRefuses(t *testing.T) {
 	} {
 		w, _ := open(t, Config{Channels: 1, PreSkip: 312})
 		for range c.packets {
-			if err := w.WritePacket(packet(9), frame); err != nil {
+			if err := w.WritePacket(frame, packet(9)); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -223,6 +240,7 @@ func TestNewWriterRefuses(t *testing.T) {
 		"pre-skip":       {Channels: 1, PreSkip: 1 << 16},
 		"negative":       {Channels: 1, PreSkip: -1},
 		"rate":           {Channels: 1, InputHz: -1},
+		"mono apart":     {Channels: 1, Apart: true},
 		"tag with =":     {Channels: 1, Tags: [][2]string{{"A=B", "c"}}},
 		"tag without":    {Channels: 1, Tags: [][2]string{{"", "c"}}},
 		"tag in UTF-8":   {Channels: 1, Tags: [][2]string{{"É", "c"}}},
@@ -249,33 +267,55 @@ func TestWritePacketRefuses(t *testing.T) {
 		"no duration": {packet(3), 0},
 		"size":        {packet(maxPacketBytes + 1), frame},
 	} {
-		if err := w.WritePacket(c.packet, c.samples); err == nil {
+		if err := w.WritePacket(c.samples, c.packet); err == nil {
 			t.Errorf("%s: got the packet written", name)
 		}
 	}
 }
 
-// A packet's duration is that of table 2 in RFC 6716, times its frames.
-func TestDuration(t *testing.T) {
-	const ms = 48
-	perFrame := [32]int{
-		10 * ms, 20 * ms, 40 * ms, 60 * ms, 10 * ms, 20 * ms, 40 * ms, 60 * ms, 10 * ms, 20 * ms, 40 * ms, 60 * ms,
-		10 * ms, 20 * ms, 10 * ms, 20 * ms,
-		120, 240, 480, 960, 120, 240, 480, 960, 120, 240, 480, 960, 120, 240, 480, 960,
-	}
-	for config, want := range perFrame {
-		toc := byte(config << 3)
-		for frames, p := range map[int][]byte{1: {toc}, 2: {toc | 2}, 3: {toc | 3, 3}, 48: {toc | 3, 48}} {
-			got, err := duration(p)
-			if tooLong := want*frames > maxPacketSamples; tooLong != (err != nil) || !tooLong && got != want*frames {
-				t.Errorf("configuration %d, %d frames: got %d and %v, want %d", config, frames, got, err, want*frames)
-			}
+// Of two streams a packet holds one of each; they are told apart again, and one of them
+// alone, three, or two that do not last equally long are refused.
+func TestApart(t *testing.T) {
+	w, file := open(t, Config{Channels: 2, Apart: true, PreSkip: 312})
+	var want [][2][]byte
+	for _, sizes := range [][2]int{{1, 1}, {3, 700}, {300, 2}, {1276, 1276}, {1, 40}} {
+		packets := [2][]byte{packet(sizes[0]), packet(sizes[1])}
+		want = append(want, packets)
+		if err := w.WritePacket(frame, packets[0], packets[1]); err != nil {
+			t.Fatal(err)
 		}
 	}
-	for _, p := range [][]byte{nil, {3}, {3, 0}} {
-		if got, err := duration(p); err == nil {
-			t.Errorf("got %d samples of % x, want an error", got, p)
+	for name, err := range map[string]error{
+		"one":     w.WritePacket(frame, packet(3)),
+		"three":   w.WritePacket(frame, packet(3), packet(3), packet(3)),
+		"shorter": w.WritePacket(frame, packet(3), []byte{0}),
+		"none":    w.WritePacket(frame, packet(3), nil),
+		"broken":  w.WritePacket(frame, []byte{3, 2, 1}, packet(3)),
+	} {
+		if err == nil {
+			t.Errorf("%s: got the packets written", name)
 		}
+	}
+	if err := w.Close(4 * frame); err != nil {
+		t.Fatal(err)
+	}
+	o, packets, err := readAll(file.Bytes())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if o.Channels != 2 || o.Streams != 2 || o.Total48k() != 4*frame {
+		t.Errorf("got %d channels in %d streams, %d samples; want 2 in 2, %d", o.Channels, o.Streams, o.Total48k(), 4*frame)
+	}
+	var got [][2][]byte
+	for _, p := range packets {
+		split, err := o.Split(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, [2][]byte{bytes.Clone(split[0]), bytes.Clone(split[1])})
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("packets (-want +got):\n%s", diff)
 	}
 }
 
@@ -387,7 +427,7 @@ func TestOpusinfo(t *testing.T) {
 	}
 	w, file := open(t, Config{Channels: 2, PreSkip: 312, InputHz: 8000, Serial: 42, Tags: [][2]string{{"PURPOSE", "kwaliteit"}}})
 	for i := range 501 {
-		if err := w.WritePacket(packet(40+i), frame); err != nil {
+		if err := w.WritePacket(frame, packet(40+i)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -437,11 +477,11 @@ func TestAnyPackets(t *testing.T) {
 		var want [][]byte
 		total := int64(0)
 		for _, p := range rapid.SliceOfN(rapid.SliceOfN(rapid.Byte(), 1, 600), 1, 80).Draw(rt, "packets") {
-			samples, err := duration(p)
+			samples, err := opus.Samples(p)
 			if err != nil {
 				continue
 			}
-			if err := w.WritePacket(p, samples); err != nil {
+			if err := w.WritePacket(samples, p); err != nil {
 				rt.Fatal(err)
 			}
 			want = append(want, p)
@@ -476,13 +516,14 @@ func FuzzReader(f *testing.F) {
 	f.Add(stream(f, 10))
 	f.Add(stream(f, same(60, 5)...))
 	f.Add(stream(f, 255, 700, 1))
+	f.Add(twoStreams(f, 3, 300))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		o, packets, err := readAll(repaired(b))
 		if err != nil {
 			return
 		}
 		file := new(bytes.Buffer)
-		w, err := NewWriter(file, Config{o.Channels, o.PreSkip, o.InputHz, o.Serial, o.Tags})
+		w, err := NewWriter(file, Config{o.Channels, o.Streams == 2, o.PreSkip, o.InputHz, o.Serial, o.Tags})
 		if err != nil {
 			if tags, err := tagsBytes(o.Tags); err != nil || len(tags) <= maxPacketBytes {
 				t.Fatal(err)
@@ -491,14 +532,22 @@ func FuzzReader(f *testing.F) {
 		}
 		total := int64(0)
 		for _, p := range packets {
-			samples, err := duration(p)
+			samples, err := opus.Samples(p)
 			if err != nil {
 				t.Fatalf("got a packet that is none: %v", err)
 			}
 			if len(p) > maxPacketBytes {
 				return // fits in no page of ours
 			}
-			if err := w.WritePacket(p, samples); err != nil {
+			if o.Streams == 2 {
+				split, err := o.Split(p)
+				if err != nil {
+					return // the reader leaves what is behind a packet's first bytes to who decodes it
+				}
+				if err := w.WritePacket(samples, split[0], split[1]); err != nil {
+					return // they do not last equally long, or the second is none
+				}
+			} else if err := w.WritePacket(samples, p); err != nil {
 				t.Fatal(err)
 			}
 			total += int64(samples)
@@ -510,7 +559,15 @@ func FuzzReader(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff(packets, got); diff != "" {
+		if o.Streams == 2 { // padding is left out
+			for i := range packets {
+				want, _ := o.Split(packets[i])
+				want[0] = bytes.Clone(want[0])
+				if split, err := again.Split(got[i]); err != nil || !bytes.Equal(split[0], want[0]) || !bytes.Equal(split[1], want[1]) {
+					t.Fatalf("packet %d: got % x, %v; want % x", i, split, err, want)
+				}
+			}
+		} else if diff := cmp.Diff(packets, got); diff != "" {
 			t.Fatalf("packets (-want +got):\n%s", diff)
 		}
 		if diff := cmp.Diff(o.Tags, again.Tags); diff != "" {
@@ -555,7 +612,7 @@ func BenchmarkWritePacket(b *testing.B) {
 			b.ReportAllocs()
 			b.SetBytes(int64(size))
 			for b.Loop() {
-				if err := w.WritePacket(p, frame); err != nil {
+				if err := w.WritePacket(frame, p); err != nil {
 					b.Fatal(err)
 				}
 			}

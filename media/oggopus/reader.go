@@ -6,15 +6,18 @@ import (
 	"errors"
 	"fmt"
 	"io"
+
+	"github.com/bewaard/bewaard/media/opus"
 )
 
 // maxReadPacketBytes bounds what a packet that goes on and on over pages takes.
 const maxReadPacketBytes = 1 << 20
 
-// Reader reads a file of one stream, mono or stereo. It is strict: a page that
+// Reader reads a file of one Ogg stream, mono or stereo. It is strict: a page that
 // is damaged, missing or of another stream is an error.
 type Reader struct {
 	Channels int
+	Streams  int         // 1, or 2 of a channel each
 	PreSkip  int         // samples at 48 kHz to be thrown away at the beginning
 	InputHz  int         // rate of what was encoded, 0: unknown
 	Serial   uint32      // of the stream within the file
@@ -25,6 +28,7 @@ type Reader struct {
 	segment  int    // next one of page.lacing
 	body     []byte // what is unread of page.body
 	packet   []byte // the packet being read
+	first    []byte // memory for Split
 	sequence uint32 // of the next page
 	end      int64  // granule of the last page on which a packet ended
 }
@@ -47,7 +51,7 @@ func (o *Reader) headers() error {
 	if err != nil {
 		return err
 	}
-	o.Channels, o.PreSkip, o.InputHz, o.Serial = h.channels, h.preSkip, h.inputHz, o.page.serial
+	o.Channels, o.Streams, o.PreSkip, o.InputHz, o.Serial = h.channels, h.streams, h.preSkip, h.inputHz, o.page.serial
 	if packet, err = o.headerPacket(); err != nil {
 		return err
 	}
@@ -68,17 +72,30 @@ func (o *Reader) headerPacket() ([]byte, error) {
 }
 
 // Next returns the next packet, valid until the call after this one, and how
-// many samples at 48 kHz it decodes to. After the last packet it returns io.EOF;
+// many samples at 48 kHz it decodes to. Where there are two streams it is one of
+// each, for Split to part. After the last packet it returns io.EOF;
 // a stream without its last page is an io.ErrUnexpectedEOF.
 func (o *Reader) Next() (packet []byte, samples48k int, err error) {
 	packet, err = o.next()
 	if err == nil {
-		samples48k, err = duration(packet)
+		samples48k, err = opus.Samples(packet)
 	}
 	if err != nil && err != io.EOF {
 		err = fmt.Errorf("read Ogg-Opus packet: %w", err)
 	}
 	return packet, samples48k, err
+}
+
+// Split parts a packet of two streams, and returns one of a single stream as it is.
+// They are valid until the next call of Next.
+func (o *Reader) Split(packet []byte) (packets [2][]byte, err error) {
+	if o.Streams == 1 {
+		return [2][]byte{packet}, nil
+	}
+	if o.first, packet, err = opus.CutDelimited(o.first[:0], packet); err != nil {
+		return packets, fmt.Errorf("split Ogg-Opus packet: %w", err)
+	}
+	return [2][]byte{o.first, packet}, nil
 }
 
 // Total48k returns how many samples are audible, known when Next has returned

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"math"
+
+	"github.com/bewaard/bewaard/media/opus"
 )
 
 const (
@@ -15,6 +17,7 @@ const (
 // Config says what a stream's headers say.
 type Config struct {
 	Channels int         // 1 or 2
+	Apart    bool        // 2 channels are two mono streams, left and right
 	PreSkip  int         // samples at 48 kHz that a player throws away at the beginning
 	InputHz  int         // rate of what was encoded, for information; 0: unknown
 	Serial   uint32      // of the stream within the file
@@ -25,7 +28,9 @@ type Config struct {
 type Writer struct {
 	w       io.Writer
 	preSkip int
+	streams int
 
+	joined  []byte // memory for a packet of both streams
 	page    page   // being filled
 	begin   int64  // granule at the page's beginning
 	written []byte // memory for a page's bytes
@@ -39,6 +44,9 @@ func NewWriter(w io.Writer, c Config) (*Writer, error) {
 	if c.PreSkip < 0 || c.PreSkip > math.MaxUint16 || c.InputHz < 0 || int64(c.InputHz) > math.MaxUint32 {
 		return nil, fmt.Errorf("write Ogg-Opus header: pre-skip of %d, rate of %d Hz", c.PreSkip, c.InputHz)
 	}
+	if c.Apart && c.Channels != 2 {
+		return nil, errors.New("write Ogg-Opus header: one channel cannot be kept apart")
+	}
 	tags, err := tagsBytes(c.Tags)
 	if err != nil {
 		return nil, fmt.Errorf("write Ogg-Opus header: %w", err)
@@ -46,8 +54,12 @@ func NewWriter(w io.Writer, c Config) (*Writer, error) {
 	if len(tags) > maxPacketBytes {
 		return nil, fmt.Errorf("write Ogg-Opus header: %d bytes of tags", len(tags))
 	}
-	o := &Writer{w: w, preSkip: c.PreSkip, page: page{serial: c.Serial, flags: begins}}
-	for _, header := range [][]byte{head{c.Channels, c.PreSkip, c.InputHz}.bytes(), tags} {
+	h := head{c.Channels, 1, c.PreSkip, c.InputHz}
+	if c.Apart {
+		h.streams = 2
+	}
+	o := &Writer{w: w, preSkip: c.PreSkip, streams: h.streams, page: page{serial: c.Serial, flags: begins}}
+	for _, header := range [][]byte{h.bytes(), tags} {
 		o.page.add(header)
 		if err := o.flush(); err != nil {
 			return nil, err
@@ -56,10 +68,25 @@ func NewWriter(w io.Writer, c Config) (*Writer, error) {
 	return o, nil
 }
 
-// WritePacket appends a packet that decodes to so many samples at 48 kHz.
-func (o *Writer) WritePacket(packet []byte, samples48k int) error {
-	if samples, err := duration(packet); err != nil || samples != samples48k {
-		return fmt.Errorf("write Ogg-Opus packet: %d bytes that are not %d samples of Opus", len(packet), samples48k)
+// WritePacket appends a packet that decodes to so many samples at 48 kHz. Where there
+// are two streams it takes one of each, which last equally long.
+func (o *Writer) WritePacket(samples48k int, packet []byte, second ...[]byte) error {
+	if len(second) != o.streams-1 {
+		return fmt.Errorf("write Ogg-Opus packet: packets of %d streams, there are %d", 1+len(second), o.streams)
+	}
+	if err := lasts(packet, samples48k); err != nil {
+		return err
+	}
+	if o.streams == 2 {
+		err := lasts(second[0], samples48k)
+		if err != nil {
+			return err
+		}
+		if o.joined, err = opus.AppendDelimited(o.joined[:0], packet); err != nil {
+			return fmt.Errorf("write Ogg-Opus packet: %w", err)
+		}
+		o.joined = append(o.joined, second[0]...)
+		packet = o.joined
 	}
 	if len(packet) > maxPacketBytes {
 		return fmt.Errorf("write Ogg-Opus packet: %d bytes, at most %d are possible", len(packet), maxPacketBytes)
@@ -73,6 +100,14 @@ func (o *Writer) WritePacket(packet []byte, samples48k int) error {
 	}
 	o.page.add(packet)
 	o.page.granule += int64(samples48k)
+	return nil
+}
+
+// lasts holds a packet against how long it is said to be.
+func lasts(packet []byte, samples48k int) error {
+	if samples, err := opus.Samples(packet); err != nil || samples != samples48k {
+		return fmt.Errorf("write Ogg-Opus packet: %d bytes that are not %d samples of Opus", len(packet), samples48k)
+	}
 	return nil
 }
 

@@ -23,8 +23,13 @@ var ErrUnavailable = errors.New("built without cgo, hence without Opus")
 type Config struct {
 	Hz         int // 8000, 16000 or 48000
 	Channels   int // 1 or 2
-	BitRate    int // bits a second for all channels; 0: 16,000 a channel
-	Complexity int // 1 (fastest) to 10 (best); 0: 5
+	BitRate    int // bits a second for all channels; 0: 20,000 a channel at 8 kHz, 24,000 at 16, 32,000 at 48
+	Complexity int // 1 (fastest) to 10 (best); 0: 1
+	// DTX has silence take a byte a packet.
+	DTX bool
+	// ExpectedLoss is the ratio of packets that will be lost, 0 to 1. Where it is not
+	// 0, packets carry what the one before says, too, at a lower rate (LBRR).
+	ExpectedLoss float64
 }
 
 const (
@@ -34,10 +39,16 @@ const (
 	minStereoBitRate = 24_000
 	maxBitRate       = 510_000
 
-	defaultBitRate    = 16_000 // a channel
-	defaultComplexity = 5
-	framesPerSecond   = 50
+	// Bits are the cheaper way to a recording that sounds like the call: at 8 kHz, 20,000
+	// a second and complexity 1 are nearer to it than 16,000 and complexity 5, for half the
+	// time. docs/performance.md has the measurements.
+	defaultComplexity = 1
+
+	framesPerSecond = 50
 )
+
+// defaultBitRates are a channel's, by the sampling rate.
+var defaultBitRates = map[int]int{8000: 20_000, 16000: 24_000, 48000: 32_000}
 
 // withDefaults returns the effective configuration.
 func (c Config) withDefaults() (Config, error) {
@@ -45,7 +56,7 @@ func (c Config) withDefaults() (Config, error) {
 		return Config{}, err
 	}
 	if c.BitRate == 0 {
-		c.BitRate = defaultBitRate * c.Channels
+		c.BitRate = defaultBitRates[c.Hz] * c.Channels
 	}
 	if c.Complexity == 0 {
 		c.Complexity = defaultComplexity
@@ -56,6 +67,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.BitRate < lowest || c.BitRate > maxBitRate {
 		return Config{}, fmt.Errorf("%d bits a second, %d to %d are possible with %d channels", c.BitRate, lowest, maxBitRate, c.Channels)
+	}
+	if c.ExpectedLoss < 0 || c.ExpectedLoss > 1 {
+		return Config{}, fmt.Errorf("expected loss of %v, 0 to 1 are possible", c.ExpectedLoss)
 	}
 	if c.Complexity < 1 || c.Complexity > 10 {
 		return Config{}, fmt.Errorf("complexity %d, 1 to 10 are possible", c.Complexity)

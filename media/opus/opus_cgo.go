@@ -3,6 +3,7 @@
 package opus
 
 import (
+	"errors"
 	"fmt"
 
 	libopus "github.com/hraban/opus"
@@ -51,6 +52,14 @@ func NewEncoder(c Config) (*Encoder, error) {
 	if err := e.lib.SetComplexity(c.Complexity); err != nil {
 		return nil, fmt.Errorf("set complexity of Opus encoder: %w", err)
 	}
+	if err := e.lib.SetDTX(c.DTX); err != nil {
+		return nil, fmt.Errorf("set DTX of Opus encoder: %w", err)
+	}
+	if c.ExpectedLoss > 0 {
+		if err := errors.Join(e.lib.SetInBandFEC(true), e.lib.SetPacketLossPerc(int(100*c.ExpectedLoss))); err != nil {
+			return nil, fmt.Errorf("set expected loss of Opus encoder: %w", err)
+		}
+	}
 	var lookahead C.opus_int32
 	if code := C.voip_lookahead(C.opus_int32(c.Hz), C.int(c.Channels), &lookahead); code != C.OPUS_OK {
 		return nil, fmt.Errorf("ask look-ahead of Opus encoder: %w", libopus.Error(code))
@@ -80,6 +89,7 @@ func (e *Encoder) Encode(dst []byte, pcm []int16) (n int, err error) {
 // Decoder decodes one stream.
 type Decoder struct {
 	lib      *libopus.Decoder
+	hz       int
 	channels int
 }
 
@@ -93,7 +103,7 @@ func NewDecoder(hz, channels int) (*Decoder, error) {
 	if err != nil {
 		return nil, fmt.Errorf("new Opus decoder: %w", err)
 	}
-	return &Decoder{lib: lib, channels: channels}, nil
+	return &Decoder{lib: lib, hz: hz, channels: channels}, nil
 }
 
 // Decode decodes a packet into dst and returns how many samples that are, both
@@ -105,4 +115,26 @@ func (d *Decoder) Decode(dst []int16, packet []byte) (n int, err error) {
 		return 0, fmt.Errorf("decode Opus: %w", err)
 	}
 	return n * d.channels, nil
+}
+
+// Conceal fills dst, both channels counted, with what the lost packets before next
+// may have held. If next carries what the last of them said (LBRR), that is used, else
+// the sound before them is drawn out. next may be nil; it is still to be decoded
+// afterwards. dst is a multiple of 2.5 ms.
+func (d *Decoder) Conceal(dst []int16, next []byte) error {
+	step := d.hz * d.channels / 400
+	if len(dst) == 0 || len(dst)%step != 0 {
+		return fmt.Errorf("conceal lost Opus packet: %d samples are not a multiple of %d", len(dst), step)
+	}
+	dst = dst[:len(dst):len(dst)] // the binding writes up to the capacity
+	var err error
+	if len(next) > 0 {
+		err = d.lib.DecodeFEC(next, dst)
+	} else {
+		err = d.lib.DecodePLC(dst)
+	}
+	if err != nil {
+		return fmt.Errorf("conceal lost Opus packet: %w", err)
+	}
+	return nil
 }

@@ -25,3 +25,6 @@ func NewDecoder(hz, channels int) (*Decoder, error) { return nil, ErrUnavailable
 
 // Decode returns ErrUnavailable.
 func (*Decoder) Decode(dst []int16, packet []byte) (n int, err error) { return 0, ErrUnavailable }
+
+// Conceal returns ErrUnavailable.
+func (*Decoder) Conceal(dst []int16, next []byte) error { return ErrUnavailable }

@@ -3,27 +3,27 @@
 //
 // It knows nothing of who hears a prompt, or when.
 //
-//	WAV ─ wav ─▶ samples ─ resample ─▶ 8 kHz ─ g711 ─▶ PCMA, PCMU in 20 ms frames
+//	WAV ─ wav ─▶ samples ─ resample ─┬─▶  8 kHz ─▶ PCMA, PCMU, L16
+//	                                 ├─▶ 16 kHz ─▶ G722, L16       in frames of 20 ms
+//	                                 ├─▶ 48 kHz ─▶ L16
+//	                                 └─▶ as it is ─▶ Opus
 package prompt
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
-	"github.com/bewaard/bewaard/media/g711"
 	"github.com/bewaard/bewaard/media/resample"
 	"github.com/bewaard/bewaard/media/wav"
 )
 
-// FrameSamples is how far a frame takes the RTP timestamp on: 20 ms at 8 kHz.
-const FrameSamples = clockHz / 50
-
 const (
-	clockHz    = 8000
 	maxSeconds = 60
 	silentPeak = 104 // -50 dBFS: a file whose loudest sample is below says nothing
 )
@@ -34,7 +34,12 @@ type Prompt struct {
 	Duration time.Duration // of the file's audio
 	SHA256   string        // of the whole file, in hex
 
-	frames map[string][][]byte // by the codec's name
+	frames map[key]Frames
+}
+
+type key struct {
+	codec   string
+	clockHz int
 }
 
 // Load reads a mono PCM16 WAV file of 8, 16 or 48 kHz. A file that is empty,
@@ -58,21 +63,50 @@ func load(r io.Reader) (*Prompt, error) {
 	if _, err := io.Copy(io.Discard, r); err != nil { // chunks behind the samples
 		return nil, err
 	}
-	rs, err := resample.New(hz, clockHz)
-	if err != nil {
-		return nil, err
-	}
-	narrow := rs.Flush(rs.Process(nil, samples))
-	whole := (len(narrow) + FrameSamples - 1) / FrameSamples * FrameSamples
-	narrow = append(narrow, make([]int16, whole-len(narrow))...) // the last frame ends in silence
-	return &Prompt{
+	p := &Prompt{
 		Duration: time.Duration(len(samples)) * time.Second / time.Duration(hz),
 		SHA256:   hex.EncodeToString(hash.Sum(nil)),
-		frames: map[string][][]byte{
-			"PCMA": frames(narrow, g711.EncodeALaw),
-			"PCMU": frames(narrow, g711.EncodeMuLaw),
-		},
-	}, nil
+	}
+	p.frames, err = encode(samples, hz)
+	return p, err
+}
+
+// New makes a prompt of samples that are not from a file, at 8, 16 or 48 kHz.
+func New(id string, samples []int16, hz int) (*Prompt, error) {
+	frames, err := encode(samples, hz)
+	if err != nil {
+		return nil, fmt.Errorf("make prompt %s: %w", id, err)
+	}
+	return &Prompt{ID: id, Duration: time.Duration(len(samples)) * time.Second / time.Duration(hz), frames: frames}, nil
+}
+
+// encode makes the frames of every codec. The last one of each ends in silence.
+func encode(samples []int16, hz int) (map[key]Frames, error) {
+	at := map[int][]int16{hz: samples} // by rate
+	frames := map[key]Frames{}
+	for _, c := range codecs {
+		if !Plays(c.name, c.clockHz) {
+			continue
+		}
+		rate := cmp.Or(c.hz, hz)
+		if at[rate] == nil {
+			r, err := resample.New(hz, rate)
+			if err != nil {
+				return nil, err
+			}
+			at[rate] = r.Flush(r.Process(nil, samples))
+		}
+		frame := int(c.interval * time.Duration(rate) / time.Second)
+		rest := (frame - len(at[rate])%frame) % frame
+		payloads, err := c.encode(append(slices.Clip(at[rate]), make([]int16, rest)...), rate, frame)
+		if err != nil {
+			return nil, err
+		}
+		frames[key{c.name, c.clockHz}] = Frames{
+			Payloads: payloads, Interval: c.interval, Samples: uint32(c.interval * time.Duration(c.clockHz) / time.Second),
+		}
+	}
+	return frames, nil
 }
 
 // read reads all samples of a file that can be a prompt.
@@ -118,20 +152,9 @@ func peak(samples []int16) int {
 	return p
 }
 
-// frames encodes samples, a whole number of frames.
-func frames(samples []int16, encode func([]byte, []int16)) [][]byte {
-	octets := make([]byte, len(samples))
-	encode(octets, samples)
-	out := make([][]byte, 0, len(octets)/FrameSamples)
-	for ; len(octets) > 0; octets = octets[FrameSamples:] {
-		out = append(out, octets[:FrameSamples:FrameSamples])
-	}
-	return out
-}
-
-// Frames returns the payloads of 20 ms each for a codec by its upper-case name,
-// PCMA or PCMU, and false for any other. They are shared: not to be changed.
-func (p *Prompt) Frames(codecName string) ([][]byte, bool) {
-	f, ok := p.frames[codecName]
+// Frames returns the prompt in a codec, by its upper-case name and its clock rate, and
+// false for one that Plays does not know.
+func (p *Prompt) Frames(codecName string, clockHz int) (Frames, bool) {
+	f, ok := p.frames[key{codecName, clockHz}]
 	return f, ok
 }

@@ -3,6 +3,7 @@ package prompt
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"fmt"
 	"math"
@@ -13,6 +14,8 @@ import (
 	"time"
 
 	"github.com/bewaard/bewaard/media/g711"
+	"github.com/bewaard/bewaard/media/g722"
+	"github.com/bewaard/bewaard/media/opus"
 	"github.com/bewaard/bewaard/media/wav"
 )
 
@@ -49,6 +52,8 @@ func tone(hz, samples int) []int16 {
 	return out
 }
 
+const frameSamples = 160
+
 // A prompt at any of the rates becomes the same sound in both laws, in frames of
 // 20 ms of which the last one ends in silence.
 func TestFrames(t *testing.T) {
@@ -66,16 +71,17 @@ func TestFrames(t *testing.T) {
 		}
 		want := tone(8000, 4080)
 		for codec, decode := range decoders {
-			frames, ok := p.Frames(codec)
-			if !ok || len(frames) != 26 {
+			f, ok := p.Frames(codec, 8000)
+			frames := f.Payloads
+			if !ok || len(frames) != 26 || f.Samples != frameSamples || f.Interval != 20*time.Millisecond {
 				t.Fatalf("%d Hz, %s: got %d frames, want 26", hz, codec, len(frames))
 			}
-			got := make([]int16, 26*FrameSamples)
+			got := make([]int16, 26*frameSamples)
 			for i, frame := range frames {
-				if len(frame) != FrameSamples || cap(frame) != FrameSamples {
-					t.Fatalf("%d Hz, %s: got a frame of %d, want %d", hz, codec, len(frame), FrameSamples)
+				if len(frame) != frameSamples || cap(frame) != frameSamples {
+					t.Fatalf("%d Hz, %s: got a frame of %d, want %d", hz, codec, len(frame), frameSamples)
 				}
-				decode(got[i*FrameSamples:], frame)
+				decode(got[i*frameSamples:], frame)
 			}
 			if rest := frames[25][80:]; !bytes.Equal(rest, bytes.Repeat([]byte{silence[codec]}, 80)) {
 				t.Errorf("%d Hz, %s: got % x behind the prompt's end, want silence", hz, codec, rest)
@@ -89,15 +95,97 @@ func TestFrames(t *testing.T) {
 	}
 }
 
+// A prompt at any of the rates is the same sound in every codec, as long as it was and at
+// most two frames longer, of which a receiver is told by its clock.
+func TestEveryCodec(t *testing.T) {
+	for _, c := range []struct {
+		name              string
+		clockHz, hz       int
+		samples, payloads int // a frame, and how many there are at least
+	}{
+		{"PCMA", 8000, 8000, 160, 26}, {"PCMU", 8000, 8000, 160, 26}, {"G722", 8000, 16000, 160, 26}, {"OPUS", 48000, 48000, 960, 26},
+		{"L16", 8000, 8000, 160, 26}, {"L16", 16000, 16000, 320, 26}, {"L16", 48000, 48000, 480, 51},
+	} {
+		for _, hz := range []int{8000, 16000, 48000} {
+			p, err := New("x", tone(hz, hz/2+hz/100), hz)
+			if err != nil {
+				t.Fatal(err)
+			}
+			f, ok := p.Frames(c.name, c.clockHz)
+			if want := c.name != "OPUS" || opus.Available; ok != want || Plays(c.name, c.clockHz) != want {
+				t.Fatalf("%s/%d: got %v, %v, want %v", c.name, c.clockHz, ok, Plays(c.name, c.clockHz), want)
+			}
+			if !ok {
+				continue
+			}
+			if n := len(f.Payloads); int(f.Samples) != c.samples || f.Interval != time.Duration(c.samples)*time.Second/time.Duration(c.clockHz) || n < c.payloads || n > c.payloads+1 {
+				t.Errorf("%s/%d of %d Hz: got %d frames of %d samples and %v, want %d of %d", c.name, c.clockHz, hz, n, f.Samples, f.Interval, c.payloads, c.samples)
+			}
+			pcm := heard(t, c.name, c.hz, f)
+			middle := pcm[c.hz/10 : 4*c.hz/10]
+			var re, im, energy float64
+			for i, s := range middle {
+				sin, cos := math.Sincos(2 * math.Pi * 700 * float64(i) / float64(c.hz))
+				re, im, energy = re+float64(s)*cos, im+float64(s)*sin, energy+float64(s)*float64(s)
+			}
+			if share, level := 2*(re*re+im*im)/(energy*float64(len(middle))), math.Sqrt(2*energy/float64(len(middle))); share < 0.98 || level < 9000 || level > 11000 {
+				t.Errorf("%s/%d of %d Hz: got %.3f of the energy at the tone, at a level of %.0f; want 0.98 at 10000", c.name, c.clockHz, hz, share, level)
+			}
+			for i, s := range pcm[min(len(pcm), 525*c.hz/1000):] {
+				if s < -500 || s > 500 { // Opus rings a little
+					t.Fatalf("%s/%d of %d Hz: got %d at sample %d behind the end, want silence", c.name, c.clockHz, hz, s, i)
+				}
+			}
+		}
+	}
+}
+
+// heard is what a receiver hears.
+func heard(t *testing.T, codec string, hz int, f Frames) (pcm []int16) {
+	t.Helper()
+	wide := g722.NewDecoder()
+	for _, payload := range f.Payloads {
+		frame := make([]int16, int(f.Interval*time.Duration(hz)/time.Second))
+		switch codec {
+		case "PCMA":
+			g711.DecodeALaw(frame, payload)
+		case "PCMU":
+			g711.DecodeMuLaw(frame, payload)
+		case "G722":
+			wide.Decode(frame, payload)
+		case "L16":
+			for i := range frame {
+				frame[i] = int16(binary.BigEndian.Uint16(payload[2*i:]))
+			}
+		}
+		pcm = append(pcm, frame...)
+	}
+	if codec == "OPUS" {
+		d, err := opus.NewDecoder(hz, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		pcm = pcm[:0]
+		for _, payload := range f.Payloads {
+			frame := make([]int16, hz/50)
+			if n, err := d.Decode(frame, payload); err != nil || n != hz/50 {
+				t.Fatalf("got %d samples and %v", n, err)
+			}
+			pcm = append(pcm, frame...)
+		}
+	}
+	return pcm
+}
+
 // A codec that no prompt is encoded to has no frames.
 func TestNoFrames(t *testing.T) {
 	p, err := Load("x", bytes.NewReader(file(t, 8000, 1, tone(8000, 160))))
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, codec := range []string{"OPUS", "G722", "pcma", ""} {
-		if frames, ok := p.Frames(codec); ok || frames != nil {
-			t.Errorf("%s: got %d frames, want none", codec, len(frames))
+	for _, codec := range []key{{"G729", 8000}, {"L16", 44100}, {"G722", 16000}, {"pcma", 8000}, {}} {
+		if frames, ok := p.Frames(codec.codec, codec.clockHz); ok || frames.Payloads != nil || Plays(codec.codec, codec.clockHz) {
+			t.Errorf("%v: got %d frames, want none", codec, len(frames.Payloads))
 		}
 	}
 }

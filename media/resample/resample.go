@@ -49,9 +49,15 @@ func New(fromHz, toHz int) (*Resampler, error) {
 	low := min(fromHz, toHz) // divides the other
 	r := &Resampler{up: toHz / low, down: fromHz / low}
 	r.phases, r.centre = phases(r.up, r.down)
-	r.oldest = -int64(len(r.phases[0]) - 1)
-	r.history = make([]float32, len(r.phases[0])-1) // silence before the first sample
+	r.Reset()
 	return r, nil
+}
+
+// Reset makes the Resampler as new: another stream begins.
+func (r *Resampler) Reset() {
+	before := len(r.phases[0]) - 1 // of silence before the first sample
+	r.history = append(r.history[:0], make([]float32, before)...)
+	r.oldest, r.read, r.wrote = -int64(before), 0, 0
 }
 
 // phases designs the low-pass at up times the input's rate and deals its taps
@@ -86,7 +92,7 @@ func (r *Resampler) Process(dst, src []int16) []int16 {
 
 // Flush appends the end of the output, for which silence stands in for the
 // samples that do not follow. Altogether the output then has as many samples as
-// the input times toHz/fromHz, rounded up. The Resampler is used up.
+// the input times toHz/fromHz, rounded up. The Resampler is used up until it is Reset.
 func (r *Resampler) Flush(dst []int16) []int16 {
 	total := (r.read*int64(r.up) + int64(r.down) - 1) / int64(r.down)
 	r.history = append(r.history, make([]float32, r.centre/r.up+1)...)

@@ -3,6 +3,7 @@ package resample
 import (
 	"fmt"
 	"math"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -199,5 +200,22 @@ func BenchmarkSecond(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// A Resampler that is Reset is as a new one.
+func TestReset(t *testing.T) {
+	src := make([]int16, 500)
+	for i := range src {
+		src[i] = int16(i*i*7919 + i)
+	}
+	r, err := New(16000, 8000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := r.Flush(r.Process(nil, src))
+	r.Reset()
+	if again := r.Flush(r.Process(nil, src)); !slices.Equal(again, first) {
+		t.Error("got another output after Reset, want the same")
 	}
 }

@@ -30,7 +30,7 @@ type File struct {
 	notBefore int64 // nanoseconds since 1970; the smallest number if exempt
 
 	// Owned by whoever appends.
-	disk   *os.File
+	disk   disk
 	closed bool
 
 	early  atomic.Uint64
@@ -40,6 +40,13 @@ type File struct {
 	events []Event // not yet written
 	pauses []pause // in the order of their beginning; only the last can be open
 	err    error   // the first that a write gave; nothing is written after it
+}
+
+// disk is the file that a File writes to.
+type disk interface {
+	io.Writer
+	Sync() error
+	Close() error
 }
 
 // pause is a time in which the capture is stopped, in nanoseconds since 1970.

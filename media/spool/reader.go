@@ -32,7 +32,9 @@ type Reader struct {
 	file    *os.File // nil if not opened by name
 	in      *bufio.Reader
 	mark    mark
-	held    int // bytes of in that the frame last returned shares
+	held    int   // bytes of in that the frame last returned shares
+	offset  int64 // of what in gives next
+	bytes   int64 // of the file as it was opened
 	damaged int
 	err     error // every further Next returns it
 }
@@ -49,6 +51,9 @@ func Open(path string) (*Reader, error) {
 		return nil, fmt.Errorf("open spool %s: %w", path, err)
 	}
 	r.file = file
+	if info, err := file.Stat(); err == nil {
+		r.bytes = info.Size()
+	}
 	return r, nil
 }
 
@@ -95,6 +100,10 @@ func (r *Reader) Close() error {
 	return r.file.Close()
 }
 
+// Progress returns how many bytes were read, and of how many; 0 where the spool was
+// not opened by name.
+func (r *Reader) Progress() (read, bytes int64) { return r.offset + int64(r.held), r.bytes }
+
 // Damaged returns how many times so far damage was met and skipped up to the
 // next good frame. A torn tail is not counted.
 func (r *Reader) Damaged() int { return r.damaged }
@@ -106,7 +115,7 @@ func (r *Reader) Next() (Frame, error) {
 	if r.err != nil {
 		return nil, r.err
 	}
-	r.in.Discard(r.held)
+	r.discard(r.held)
 	r.held = 0
 	skipping := false
 	for {
@@ -157,6 +166,7 @@ func (r *Reader) read() (Frame, error) {
 		if json.Unmarshal(payload, &e) != nil {
 			return nil, errDamaged
 		}
+		r.held = frameHeaderBytes + len(payload)
 		return e, nil
 	}
 	return nil, errDamaged
@@ -189,19 +199,25 @@ func (r *Reader) peek() (t frameType, leg rtp.Leg, payload []byte, err error) {
 	return frameType(f[8]), rtp.Leg(f[9]), f[frameHeaderBytes:], nil
 }
 
+// discard goes past what was peeked at.
+func (r *Reader) discard(n int) {
+	n, _ = r.in.Discard(n)
+	r.offset += int64(n)
+}
+
 // skip goes to the next mark, or the end of the file.
 func (r *Reader) skip() {
-	r.in.Discard(1)
+	r.discard(1)
 	for {
 		b, err := r.in.Peek(max(r.in.Buffered(), len(r.mark)))
 		if i := bytes.Index(b, r.mark[:]); i >= 0 {
-			r.in.Discard(i)
+			r.discard(i)
 			return
 		}
 		if err != nil {
-			r.in.Discard(len(b))
+			r.discard(len(b))
 			return
 		}
-		r.in.Discard(len(b) - len(r.mark) + 1)
+		r.discard(len(b) - len(r.mark) + 1)
 	}
 }

@@ -9,21 +9,29 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/bewaard/bewaard/media/g711"
 )
 
 // write returns a file's bytes, the samples written in pieces.
 func write(t testing.TB, hz, channels int, pieces ...[]int16) []byte {
+	t.Helper()
+	return writeOf(t, PCM16, hz, channels, pieces...)
+}
+
+func writeOf(t testing.TB, e Encoding, hz, channels int, pieces ...[]int16) []byte {
 	t.Helper()
 	f, err := os.Create(filepath.Join(t.TempDir(), "a.wav"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	w, err := NewWriter(f, hz, channels)
+	w, err := NewWriterOf(f, e, hz, channels)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,14 +95,174 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
-// The header is the canonical one of 44 bytes, with both sizes.
+// The header has both sizes, and room for longer ones; samples that are not linear have
+// their number there, too.
 func TestHeader(t *testing.T) {
-	want := "RIFF\x2c\x00\x00\x00WAVEfmt \x10\x00\x00\x00\x01\x00\x02\x00" +
+	junk := "JUNK\x1c\x00\x00\x00" + strings.Repeat("\x00", 28)
+	want := "RIFF\x50\x00\x00\x00WAVE" + junk + "fmt \x10\x00\x00\x00\x01\x00\x02\x00" +
 		"\x40\x1f\x00\x00\x00\x7d\x00\x00\x04\x00\x10\x00data\x08\x00\x00\x00" +
 		"\x01\x00\xff\xff\x00\x80\xff\x7f"
 	got := write(t, 8000, 2, []int16{1, -1, math.MinInt16, math.MaxInt16})
 	if diff := cmp.Diff(want, string(got)); diff != "" {
 		t.Errorf("file (-want +got):\n%s", diff)
+	}
+	want = "RIFF\x5a\x00\x00\x00WAVE" + junk + "fmt \x12\x00\x00\x00\x06\x00\x01\x00" +
+		"\x40\x1f\x00\x00\x40\x1f\x00\x00\x01\x00\x08\x00\x00\x00fact\x04\x00\x00\x00\x03\x00\x00\x00data\x03\x00\x00\x00" +
+		"\xd5\x2a\xaa\x00"
+	got = writeOf(t, ALaw, 8000, 1, []int16{1, math.MinInt16, math.MaxInt16})
+	if diff := cmp.Diff(want, string(got)); diff != "" {
+		t.Errorf("file of A-law (-want +got):\n%s", diff)
+	}
+}
+
+// What was G.711 goes into a file of its law and out of it as it was.
+func TestG711(t *testing.T) {
+	octets := make([]byte, 256*400)
+	for i := range octets {
+		octets[i] = byte(i * 7)
+	}
+	for e, law := range map[Encoding]struct {
+		decode func([]int16, []byte)
+		encode func([]byte, []int16)
+	}{ALaw: {g711.DecodeALaw, g711.EncodeALaw}, MuLaw: {g711.DecodeMuLaw, g711.EncodeMuLaw}} {
+		samples := make([]int16, len(octets))
+		law.decode(samples, octets)
+		r, got, err := readAll(bytes.NewReader(writeOf(t, e, 8000, 2, samples[:2], samples[2:70002], samples[70002:])), 333)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(got, samples) || r.Encoding != e {
+			t.Errorf("encoding %d: got other samples than were written, of encoding %d", e, r.Encoding)
+		}
+	}
+}
+
+// sparse is a file of which only the beginning is kept: what is written beyond it, or
+// skipped, is counted.
+type sparse struct {
+	head     [128]byte
+	at, size int64
+}
+
+func (s *sparse) Write(b []byte) (int, error) {
+	if s.at < int64(len(s.head)) {
+		copy(s.head[s.at:], b)
+	}
+	s.at += int64(len(b))
+	s.size = max(s.size, s.at)
+	return len(b), nil
+}
+
+func (s *sparse) Seek(offset int64, whence int) (int64, error) {
+	if whence != io.SeekStart {
+		return 0, errors.ErrUnsupported
+	}
+	s.at = offset
+	return offset, nil
+}
+
+// A file that gets too long for its sizes is RF64, and reads as long as it is; one that
+// just fits is not.
+func TestBeyond4GiB(t *testing.T) {
+	const room = math.MaxUint32 - 1 // the largest RIFF size that is one
+	for _, e := range []Encoding{PCM16, MuLaw} {
+		largest := (room - int64(format{e, 8000, 2}.headerBytes()) + 8) / int64(2*e.sampleBytes()) * int64(2*e.sampleBytes())
+		for _, c := range []struct {
+			dataBytes int64
+			rf64      bool
+		}{{largest, false}, {largest + int64(2*e.sampleBytes()), true}, {5 << 30, true}, {40 << 30, true}} {
+			s := &sparse{}
+			w, err := NewWriterOf(s, e, 8000, 2)
+			if err != nil {
+				t.Fatal(err)
+			}
+			last := []int16{1000, -1000}
+			w.dataBytes = c.dataBytes - int64(len(last)*e.sampleBytes()) // as if so much had been written
+			s.at += w.dataBytes
+			if err := errors.Join(w.Write(last), w.Close()); err != nil {
+				t.Fatal(err)
+			}
+			if got := string(s.head[:4]) == "RF64"; got != c.rf64 {
+				t.Errorf("encoding %d, %d bytes: got RF64 %v, want %v", e, c.dataBytes, got, c.rf64)
+			}
+			if want := int64(w.headerBytes()) + c.dataBytes; s.size != want {
+				t.Errorf("encoding %d: got a file of %d bytes, want %d", e, s.size, want)
+			}
+			r, err := NewReader(io.MultiReader(bytes.NewReader(s.head[:w.headerBytes()]), endless{}))
+			if err != nil {
+				t.Errorf("encoding %d, %d bytes: %v", e, c.dataBytes, err)
+				continue
+			}
+			if r.unread != c.dataBytes || r.Encoding != e || r.Channels != 2 {
+				t.Errorf("encoding %d: got %d bytes to read, want %d", e, r.unread, c.dataBytes)
+			}
+		}
+	}
+}
+
+type endless struct{}
+
+func (endless) Read(b []byte) (int, error) { clear(b); return len(b), nil }
+
+// ffmpeg finds an RF64 file as long as it is: the file has a hole of 5 GiB.
+func TestFFprobeReadsRF64(t *testing.T) {
+	if _, err := exec.LookPath("ffprobe"); err != nil {
+		t.Skip("ffprobe is not installed")
+	}
+	name := filepath.Join(t.TempDir(), "long.wav")
+	f, err := os.Create(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	w, err := NewWriter(f, 48000, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const seconds = 28000
+	w.dataBytes = seconds*48000*4 - 4
+	if _, err := f.Seek(w.dataBytes, io.SeekCurrent); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(w.Write([]int16{1, 2}), w.Close()); err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command("ffprobe", "-v", "error", "-show_entries", "format=duration:stream=codec_name,channels,sample_rate", "-of", "csv=p=0", name).CombinedOutput()
+	if want := "pcm_s16le,48000,2\n28000.000000\n"; err != nil || string(out) != want {
+		t.Errorf("got %v and %q, want %q", err, out, want)
+	}
+}
+
+// Other programs read the samples of G.711.
+func TestProgramsReadG711(t *testing.T) {
+	samples := ramp(1600)
+	for e, codec := range map[Encoding]string{ALaw: "pcm_alaw", MuLaw: "pcm_mulaw"} {
+		b := writeOf(t, e, 8000, 2, samples)
+		_, want, err := readAll(bytes.NewReader(b), 160)
+		if err != nil {
+			t.Fatal(err)
+		}
+		name := filepath.Join(t.TempDir(), "a.wav")
+		if err := os.WriteFile(name, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		for program, arg := range map[string][]string{
+			"ffmpeg": {"-v", "error", "-c:a", codec, "-i", name, "-f", "s16le", "-"},
+			"sox":    {"-D", name, "-t", "raw", "-e", "signed-integer", "-b", "16", "-"},
+		} {
+			if _, err := exec.LookPath(program); err != nil {
+				t.Logf("%s is not installed", program)
+				continue
+			}
+			out, err := exec.Command(program, arg...).Output()
+			got := make([]int16, len(out)/2)
+			for i := range got {
+				got[i] = int16(binary.LittleEndian.Uint16(out[2*i:]))
+			}
+			if err != nil || !slices.Equal(got, want) {
+				t.Errorf("%s, %s: got %v and %d samples, want the %d that we read", program, codec, err, len(got), len(want))
+			}
+		}
 	}
 }
 
@@ -125,9 +293,8 @@ func TestWriterRefuses(t *testing.T) {
 	if err := w.Write(make([]int16, 3)); err == nil {
 		t.Error("got half a sample pair written")
 	}
-	w.dataBytes = maxDataBytes - 1
-	if err := w.Write(make([]int16, 2)); err == nil || !strings.Contains(err.Error(), "4 GiB") {
-		t.Errorf("got %v beyond the largest size, want an error that says 4 GiB", err)
+	if _, err := NewWriterOf(f, 3, 8000, 1); err == nil {
+		t.Error("got a writer for floats")
 	}
 }
 
@@ -142,7 +309,7 @@ func TestWriterPassesErrorsOn(t *testing.T) {
 	if _, err := NewWriter(failing{}, 8000, 1); !errors.Is(err, errDisk) {
 		t.Errorf("header: got %v, want %v", err, errDisk)
 	}
-	w := &Writer{w: failing{}, hz: 8000, channels: 1, pending: make([]byte, 0, bufferBytes)}
+	w := &Writer{w: failing{}, format: format{PCM16, 8000, 1}, pending: make([]byte, 0, bufferBytes)}
 	if err := w.Write(make([]int16, bufferBytes)); !errors.Is(err, errDisk) {
 		t.Errorf("samples: got %v, want %v", err, errDisk)
 	}
@@ -204,10 +371,12 @@ func TestRefuses(t *testing.T) {
 		"empty":            {"", "unexpected EOF"},
 		"Ogg":              {"OggS" + strings.Repeat("\x00", 40), "not a WAV"},
 		"AIFF in RIFF":     {"RIFF\x04\x00\x00\x00AIFF", "not a WAV"},
-		"A-law":            {riff(chunk("fmt ", set(0, "\x06\x00")), data), "encoding 0x6"},
+		"A-law of 16 bits": {riff(chunk("fmt ", set(0, "\x06\x00")), data), "16-bit samples of encoding 0x6"},
 		"float":            {riff(chunk("fmt ", set(0, "\x03\x00")), data), "encoding 0x3"},
-		"8 bits":           {riff(chunk("fmt ", set(14, "\x08\x00")), data), "8-bit PCM"},
-		"extensible A-law": {riff(chunk("fmt ", extensible[:24]+"\x06"+extensible[25:]), data), "encoding 0x6"},
+		"8 bits":           {riff(chunk("fmt ", set(14, "\x08\x00")), data), "8-bit samples of encoding 0x1"},
+		"extensible float": {riff(chunk("fmt ", extensible[:24]+"\x03"+extensible[25:]), data), "encoding 0x3"},
+		"short ds64":       {"RF64\xff\xff\xff\xffWAVE" + chunk("ds64", "short"), "ds64 chunk of 5"},
+		"negative ds64":    {"RF64\xff\xff\xff\xffWAVE" + chunk("ds64", strings.Repeat("\xff", 28)), "impossible size"},
 		"other GUID":       {riff(chunk("fmt ", extensible[:39]+"\x00"), data), "encoding 0xfffe"},
 		"no channels":      {riff(chunk("fmt ", set(2, "\x00\x00")), data), "0 channels"},
 		"block align":      {riff(chunk("fmt ", set(12, "\x04\x00")), data), "blocks of 4"},
@@ -234,7 +403,7 @@ func TestTorn(t *testing.T) {
 		if !errors.Is(err, io.ErrUnexpectedEOF) {
 			t.Fatalf("cut at %d: got %v, want %v", n, err, io.ErrUnexpectedEOF)
 		}
-		if want := max(0, n-headerBytes) / bytesPerSample; len(got) != want {
+		if want := max(0, n-(format{PCM16, 8000, 2}).headerBytes()) / 2; len(got) != want {
 			t.Fatalf("cut at %d: got %d samples, want %d", n, len(got), want)
 		}
 	}
@@ -271,21 +440,23 @@ func FuzzReader(f *testing.F) {
 	f.Add(write(f, 48000, 2, ramp(20)))
 	f.Add([]byte(riff(chunk("LIST", "odd"), chunk("fmt ", extensible), chunk("data", "\x01\x00\x02\x00"))))
 	f.Add([]byte(riff(chunk("fmt ", pcmMono8k), chunk("data", "abc"))))
+	f.Add(writeOf(f, ALaw, 8000, 2, ramp(20)))
+	f.Add([]byte("RF64\xff\xff\xff\xffWAVE" + chunk("ds64", strings.Repeat("\x00", 8)+"\x04"+strings.Repeat("\x00", 19)) + chunk("fmt ", pcmMono8k) + "data\xff\xff\xff\xff\x01\x00\x02\x00"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		w, samples, err := readAll(bytes.NewReader(b), 64)
 		if err != nil {
 			return
 		}
-		if len(samples)*bytesPerSample > len(b) {
+		if len(samples) > len(b) {
 			t.Fatalf("got %d samples of %d bytes", len(samples), len(b))
 		}
 		if len(samples)%w.Channels != 0 {
 			t.Fatalf("got %d samples for %d channels", len(samples), w.Channels)
 		}
-		if int64(w.Hz)*int64(w.Channels)*bytesPerSample > math.MaxUint32 {
+		if int64(w.Hz)*int64(w.Channels)*2 > math.MaxUint32 {
 			return // cannot be written
 		}
-		again, got, err := readAll(bytes.NewReader(write(t, w.Hz, w.Channels, samples)), 64)
+		again, got, err := readAll(bytes.NewReader(writeOf(t, w.Encoding, w.Hz, w.Channels, samples)), 64)
 		if err != nil {
 			t.Fatal(err)
 		}

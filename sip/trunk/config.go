@@ -66,6 +66,10 @@ type Config struct {
 	// call pass them: image (fax), video. Others are refused. Default: image.
 	Streams []string `yaml:"streams"`
 
+	// Codecs are those that cannot be recorded and that calls which are to be recorded
+	// may use all the same, where both trunks of a call have them. Default: none.
+	Codecs []string `yaml:"codecs"`
+
 	// TLS is how we show who we are to the trunk's peers, and know them, where that is not
 	// as sip.tls says.
 	TLS *sip.TLS `yaml:"tls"`
@@ -160,6 +164,12 @@ func (c Config) Passes(kind string) bool {
 	return slices.Contains(c.Streams, kind)
 }
 
+// PassesCodec reports whether calls that are to be recorded may use a codec that cannot
+// be.
+func (c Config) PassesCodec(name string) bool {
+	return slices.ContainsFunc(c.Codecs, func(codec string) bool { return strings.EqualFold(codec, name) })
+}
+
 // PassesChallenges reports whether a peer's challenge is for who calls.
 func (c Config) PassesChallenges() bool {
 	return c.Challenges == Pass || c.Challenges == "" && c.Auth == nil
@@ -174,6 +184,9 @@ func (c Config) pingInterval() time.Duration {
 	}
 	return *c.Ping
 }
+
+// codecNames is what the names of codecs in use are made of.
+const codecNames = names + "."
 
 // names is what names of trunks are made of: they are labels of metrics.
 const names = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_"
@@ -245,6 +258,11 @@ func (c Config) validatePlace(fault func(format string, args ...any)) {
 	for i, kind := range c.Streams {
 		if err := oneOf(kind, "image", "video"); err != nil {
 			fault("streams[%d]: %w", i, err)
+		}
+	}
+	for i, codec := range c.Codecs {
+		if codec == "" || strings.Trim(codec, codecNames) != "" {
+			fault("codecs[%d]: %.40q is no codec's name, such as G729 or AMR-WB", i, codec)
 		}
 	}
 	for key, err := range map[string]error{

@@ -10,20 +10,19 @@ import (
 	"sync"
 	"time"
 
-	"github.com/bewaard/bewaard/media/g711"
 	"github.com/bewaard/bewaard/sip"
 	"github.com/bewaard/bewaard/sip/sdp"
 )
 
 const (
 	frameSamples = 160 // 20 ms
-	alaw         = 8   // RTP payload type of PCMA (RFC 3551 §6)
 	events       = 101 // of telephone-event in our descriptions
 )
 
 // Line is one call at a phone: what is said and what was heard.
 type Line struct {
 	cfg    Config
+	codec  codec
 	leg    *sip.Leg
 	conn   *net.UDPConn
 	hangup chan struct{}
@@ -43,11 +42,15 @@ type Line struct {
 }
 
 func newLine(cfg Config, leg *sip.Leg) (*Line, error) {
+	c, err := codecOf(cfg.Codec)
+	if err != nil {
+		return nil, err
+	}
 	conn, err := net.ListenUDP("udp", udpAddr(netip.AddrPortFrom(cfg.Listen.Addr(), 0)))
 	if err != nil {
 		return nil, err
 	}
-	l := &Line{cfg: cfg, leg: leg, conn: conn, hangup: make(chan struct{}), over: make(chan struct{}), ssrc: rand.Uint32(), keys: []byte(cfg.Press), more: make(chan struct{}, 1)}
+	l := &Line{cfg: cfg, codec: c, leg: leg, conn: conn, hangup: make(chan struct{}), over: make(chan struct{}), ssrc: rand.Uint32(), keys: []byte(cfg.Press), more: make(chan struct{}, 1)}
 	l.busy.Go(l.listen) // ends when close closes the socket
 	return l, nil
 }
@@ -106,8 +109,13 @@ func (l *Line) close() {
 // description is our offer or answer.
 func (l *Line) description() []byte {
 	local := l.conn.LocalAddr().(*net.UDPAddr).AddrPort()
-	return fmt.Appendf(nil, "v=0\r\no=- %d 1 IN IP4 %s\r\ns=-\r\nc=IN IP4 %s\r\nt=0 0\r\nm=audio %d RTP/AVP %d %d\r\na=rtpmap:%d PCMA/8000\r\na=rtpmap:%d telephone-event/8000\r\na=fmtp:%d 0-15\r\na=ptime:20\r\n",
-		l.ssrc, local.Addr(), local.Addr(), local.Port(), alaw, events, alaw, events, events)
+	c := l.codec
+	d := fmt.Appendf(nil, "v=0\r\no=- %d 1 IN IP4 %s\r\ns=-\r\nc=IN IP4 %s\r\nt=0 0\r\nm=audio %d RTP/AVP %d %d\r\na=rtpmap:%d %s\r\n",
+		l.ssrc, local.Addr(), local.Addr(), local.Port(), c.payloadType, events, c.payloadType, c.name)
+	if c.fmtp != "" {
+		d = fmt.Appendf(d, "a=fmtp:%d %s\r\n", c.payloadType, c.fmtp)
+	}
+	return fmt.Appendf(d, "a=rtpmap:%d telephone-event/8000\r\na=fmtp:%d 0-15\r\na=ptime:20\r\n", events, events)
 }
 
 // hear takes the other side's description: where to speak to.
@@ -125,14 +133,14 @@ func (l *Line) hear(body []byte) error {
 		return err
 	}
 	for _, c := range m.Codecs() {
-		if c.PayloadType == alaw {
+		if c.PayloadType == l.codec.payloadType {
 			l.mu.Lock()
 			l.to = to
 			l.mu.Unlock()
 			return nil
 		}
 	}
-	return fmt.Errorf("no PCMA in %v", m.Formats)
+	return fmt.Errorf("no %s in %v", l.codec.name, m.Formats)
 }
 
 // speak begins to send; a second call does nothing.
@@ -150,7 +158,8 @@ func (l *Line) send() {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	began := time.Now()
-	samples, packet := make([]int16, frameSamples), make([]byte, 12+frameSamples)
+	speech, packet := l.codec.newSpeech(), make([]byte, 12, 1500)
+	var samples []int16
 	sequence := uint16(rand.Uint32())
 	offset := rand.Uint32()
 	for frame := 0; ; frame++ {
@@ -169,15 +178,13 @@ func (l *Line) send() {
 			key, l.keys = l.keys[0], l.keys[1:]
 		}
 		l.mu.Unlock()
-		stamp := offset + uint32(frame*frameSamples)
+		stamp := offset + uint32(frame*l.codec.ticks)
 		if key != 0 {
 			sequence = l.sendKey(to, key, sequence, stamp)
 		}
-		for i := range samples {
-			samples[i] = l.cfg.Voice(frame*frameSamples + i)
-		}
-		g711.EncodeALaw(packet[12:], samples)
-		l.header(packet, alaw, frame == 0, sequence, stamp)
+		samples = l.codec.say(samples, l.cfg.Voice, frame)
+		packet = speech(packet[:12], samples)
+		l.header(packet, l.codec.payloadType, frame == 0, sequence, stamp)
 		l.conn.WriteToUDPAddrPort(packet, to)
 		sequence++
 	}
@@ -211,7 +218,7 @@ func (l *Line) sendKey(to netip.AddrPort, key byte, sequence uint16, stamp uint3
 		if i >= 2 {
 			packet[13] |= 0x80
 		}
-		binary.BigEndian.PutUint16(packet[14:], uint16(min(i+1, 3)*frameSamples))
+		binary.BigEndian.PutUint16(packet[14:], uint16(min(i+1, 3)*l.codec.ticks))
 		l.conn.WriteToUDPAddrPort(packet, to)
 		sequence++
 	}
@@ -221,19 +228,20 @@ func (l *Line) sendKey(to netip.AddrPort, key byte, sequence uint16, stamp uint3
 // listen keeps what comes in.
 func (l *Line) listen() {
 	packet := make([]byte, 1500)
-	samples := make([]int16, 1500)
+	hearing := l.codec.newHearing()
+	var samples []int16
 	for {
 		n, _, err := l.conn.ReadFromUDPAddrPort(packet)
 		if err != nil {
 			return
 		}
-		if n < 12 || packet[0]>>6 != 2 || packet[1]&0x7f != alaw {
+		if n < 12 || packet[0]>>6 != 2 || packet[1]&0x7f != l.codec.payloadType {
 			continue
 		}
-		g711.DecodeALaw(samples[:n-12], packet[12:n])
+		samples = hearing(samples, packet[12:n])
 		l.mu.Lock()
 		l.packets++
-		l.heard = append(l.heard, samples[:n-12]...)
+		l.heard = l.codec.heard(l.heard, samples)
 		l.mu.Unlock()
 		select {
 		case l.more <- struct{}{}:

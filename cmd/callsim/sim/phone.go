@@ -24,6 +24,7 @@ type Config struct {
 	Listen netip.AddrPort // SIP over UDP; port 0 for any
 	Peer   netip.AddrPort // who it calls and is called by
 	Voice  Voice          // what its user says. Default: Silence
+	Codec  string         // PCMA, PCMU, G722, L16 (at 16 kHz) or OPUS. Default: PCMA
 	Ring   time.Duration  // before a call that comes in is answered
 	// Reject answers calls that come in with that status instead, e.g. 486.
 	Reject int
@@ -55,6 +56,9 @@ func New(ctx context.Context, cfg Config) (*Phone, error) {
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if _, err := codecOf(cfg.Codec); err != nil {
+		return nil, err
 	}
 	p := &Phone{cfg: cfg, lines: make(chan *Line, 64)}
 	p.SetPeer(cfg.Peer)
