@@ -112,6 +112,7 @@ func (s *fakeSession) Connect(leg rtp.Leg, r media.Remote) error {
 func (s *fakeSession) Relay(from rtp.Leg, on bool) { s.note("relay %v %v", from, on) }
 func (s *fakeSession) Capture(t *media.Tap)        { s.note("capture %v", t != nil) }
 func (s *fakeSession) Keys() <-chan media.Key      { return nil }
+func (s *fakeSession) Now() time.Time              { return time.Now() }
 func (s *fakeSession) Silences() <-chan rtp.Leg    { return nil }
 func (s *fakeSession) Expect(rtp.Leg, bool)        {}
 

@@ -125,6 +125,7 @@ func (k *Keeper) Close() error {
 // goroutine: meanwhile the tap holds what arrives.
 type spooling struct {
 	keeper *Keeper
+	began  time.Time
 	failed chan struct{}
 	fail   func()
 	opened chan struct{} // closed when file and err are set
@@ -134,7 +135,7 @@ type spooling struct {
 
 // Record begins to write what the tap brings.
 func (k *Keeper) Record(g spool.Grant, h spool.Header, tap *media.Tap) Recording {
-	s := &spooling{keeper: k, failed: make(chan struct{}), opened: make(chan struct{})}
+	s := &spooling{keeper: k, began: h.Began, failed: make(chan struct{}), opened: make(chan struct{})}
 	s.fail = sync.OnceFunc(func() { close(s.failed) })
 	k.opening.Go(func() { // ends when the file is made; Close waits for it
 		defer close(s.opened)
@@ -168,7 +169,7 @@ func (s *spooling) Failed() <-chan struct{} { return s.failed }
 func (s *spooling) Stop() { s.Event(spool.Event{Kind: spool.CaptureStopped}) }
 
 func (s *spooling) Event(e spool.Event) {
-	e.At = time.Now()
+	e.At = s.began.Add(time.Since(s.began)) // on the capture's own clock
 	note := func() {
 		if s.file == nil {
 			return

@@ -2,6 +2,7 @@ package call
 
 import (
 	"net/netip"
+	"time"
 
 	"github.com/bewaard/bewaard/media"
 	"github.com/bewaard/bewaard/media/rtp"
@@ -24,6 +25,7 @@ type Session interface {
 	Capture(*media.Tap)
 	Keys() <-chan media.Key
 	Translate(from rtp.Leg, types map[uint8]uint8)
+	Now() time.Time
 	Expect(from rtp.Leg, on bool)
 	Silences() <-chan rtp.Leg
 	Close() media.Stats

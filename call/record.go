@@ -1,8 +1,6 @@
 package call
 
 import (
-	"time"
-
 	"github.com/bewaard/bewaard/media"
 	"github.com/bewaard/bewaard/media/rtp"
 	"github.com/bewaard/bewaard/media/spool"
@@ -51,7 +49,7 @@ func (c *Call) capture() *End {
 		c.log.Error("no grant", "call_id", c.id, "error", err)
 		return c.cannotRecord("no_grant")
 	}
-	c.started = time.Now()
+	c.started = c.media.Now()
 	c.tap = media.NewTap(c.tapRoom())
 	c.recording = c.manager.parts.Recorder.Record(grant, spool.Header{Began: c.started, Legs: c.spoolLegs()}, c.tap)
 	c.media.Capture(c.tap)

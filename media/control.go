@@ -108,7 +108,7 @@ func (r *reporting) take(report *rtp.Report, at time.Time, l *leg) {
 func (s *Session) report(now time.Time, silence time.Duration) {
 	for leg := range s.legs {
 		s.sendReport(rtp.Leg(leg), now, false)
-		if s.legs[leg].fellSilent(now, silence) {
+		if s.legs[leg].fellSilent(s.at(now), silence) {
 			select {
 			case s.silences <- rtp.Leg(leg):
 			default: // it has not taken the last one yet
@@ -133,7 +133,7 @@ func (s *Session) sendReport(leg rtp.Leg, now time.Time, bye bool) {
 	if remote == nil || remote.Raw || to == nil || !remote.RTCP.IsValid() && !remote.Mux {
 		return
 	}
-	timestamp := l.out.stampAt(now, l.clockHz())
+	timestamp := l.out.stampAt(s.at(now), l.clockHz())
 	ntp := rtp.NTP(now)
 	if source := l.out.source.Load(); source != 0 {
 		ntp = s.legs[leg.Other()].reporting.clock(uint32(source>>32), timestamp-uint32(source), l.clockHz(), ntp)
@@ -209,12 +209,12 @@ func (r *reporting) clock(ssrc, timestamp uint32, clockHz int, ours uint64) uint
 }
 
 // fellSilent reports once that the peer, who should send, has not for so long.
-func (l *leg) fellSilent(now time.Time, after time.Duration) bool {
+func (l *leg) fellSilent(at int64, after time.Duration) bool {
 	r := &l.reporting
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	since := l.expectedSince.Load()
-	if since == 0 || now.UnixNano()-max(since, l.heardAt.Load()) < int64(after) {
+	if since == 0 || at-max(since, l.heardAt.Load()) < int64(after) {
 		r.silent = false
 		return false
 	}
@@ -224,8 +224,8 @@ func (l *leg) fellSilent(now time.Time, after time.Duration) bool {
 }
 
 // stampAt returns the timestamp that the stream has at a time.
-func (o *outgoing) stampAt(now time.Time, clockHz int) uint32 {
+func (o *outgoing) stampAt(at int64, clockHz int) uint32 {
 	clock := o.clock.Load()
-	elapsed := uint32(now.UnixMicro()) - uint32(clock) // microseconds; wraps after an hour
+	elapsed := uint32(at/1000) - uint32(clock) // microseconds; wraps after an hour
 	return uint32(clock>>32) + uint32(uint64(elapsed)*uint64(clockHz)/1_000_000)
 }

@@ -178,7 +178,7 @@ func TestDesk(t *testing.T) {
 		counts := make([]int, 50)
 		sessions := make([]*Session, len(counts))
 		for i := range sessions {
-			sessions[i] = &Session{silences: make(chan rtp.Leg, 2), sockets: &countingSockets{sent: &counts[i]}}
+			sessions[i] = &Session{began: time.Now(), silences: make(chan rtp.Leg, 2), sockets: &countingSockets{sent: &counts[i]}}
 			to := netip.MustParseAddrPort("127.0.0.1:9")
 			for leg := range 2 {
 				sessions[i].legs[leg].out.init()

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -81,7 +82,7 @@ const bindTries = 16
 // knows us: see Address.
 func (e *Engine) Open(at [2]Where) (*Session, error) {
 	p := e.driver.open()
-	s := &Session{engine: e, sockets: p, keys: make(chan Key, keysQueue), silences: make(chan rtp.Leg, 2)}
+	s := &Session{engine: e, began: time.Now(), sockets: p, keys: make(chan Key, keysQueue), silences: make(chan rtp.Leg, 2)}
 	for _, leg := range []rtp.Leg{rtp.Caller, rtp.Callee} {
 		port, err := e.bind(p, leg, at[leg].Known)
 		if err != nil {

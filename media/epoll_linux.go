@@ -238,12 +238,11 @@ func (l *loop) run() {
 	for {
 		n := l.wait()
 		woke := time.Now()
-		at := woke.UnixNano()
 		l.tick++
 		ordered := false
 		for i := range n {
 			if e := &l.events[i]; e.Fd != wakeSlot {
-				l.read(l.slots[e.Fd], e.Pad, at)
+				l.read(l.slots[e.Fd], e.Pad, woke)
 			} else {
 				ordered = true
 			}
@@ -327,7 +326,7 @@ const maxBurst = 32
 // read takes what a socket has: one datagram, as RTP comes one at a time. Only of one that
 // had something in the tick before, too, is more asked for: a flood must not fill the
 // queue that the peer's packets stand in.
-func (l *loop) read(d *descriptors, kind int32, at int64) {
+func (l *loop) read(d *descriptors, kind int32, now time.Time) {
 	most := 1
 	if d.busy[kind] == l.tick-1 {
 		most = maxBurst
@@ -347,7 +346,7 @@ func (l *loop) read(d *descriptors, kind int32, at int64) {
 			continue
 		}
 		leg := rtp.Leg(kind)
-		to := d.session.step(leg, from, at, b)
+		to := d.session.step(leg, from, d.session.at(now), b)
 		if !to.IsValid() {
 			continue
 		}

@@ -92,7 +92,7 @@ func (p *Playback) send(now time.Time) bool {
 	for !l.out.hold() { // a relayed packet is being rewritten: nanoseconds
 	}
 	b := p.packet[:rtp.HeaderBytes+copy(p.packet[rtp.HeaderBytes:], p.frames.Payloads[sent])]
-	h := l.out.insert(b, p.frames.PayloadType, sent == 0, p.frames.Samples, now.UnixNano())
+	h := l.out.insert(b, p.frames.PayloadType, sent == 0, p.frames.Samples, p.session.at(now))
 	l.out.release()
 	to := l.to.Load()
 	if to == nil { // put on hold meanwhile
@@ -107,9 +107,9 @@ func (p *Playback) send(now time.Time) bool {
 	l.played.Add(1)
 	p.mu.Lock()
 	if sent == 0 {
-		p.result.FirstSequence, p.result.FirstAt = h.Sequence, now
+		p.result.FirstSequence, p.result.FirstAt = h.Sequence, p.session.clock(now)
 	}
-	p.result.LastSequence, p.result.LastAt = h.Sequence, now
+	p.result.LastSequence, p.result.LastAt = h.Sequence, p.session.clock(now)
 	p.result.Packets++
 	p.mu.Unlock()
 	p.next = p.next.Add(p.frames.Interval)

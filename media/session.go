@@ -24,6 +24,7 @@ const keysQueue = 16
 type Session struct {
 	// Immutable after Open.
 	engine  *Engine
+	began   time.Time
 	local   [2]netip.AddrPort // as peers are told
 	sockets sockets
 	keys    chan Key
@@ -46,6 +47,15 @@ func (s *Session) Local(leg rtp.Leg) netip.AddrPort { return s.local[leg] }
 // Keys brings the keys that are pressed on either leg.
 func (s *Session) Keys() <-chan Key { return s.keys }
 
+// Now returns the time on the clock that the session began on: a step of the system's clock
+// in a call does not move its packets against each other, or against its announcement.
+func (s *Session) Now() time.Time { return s.clock(time.Now()) }
+
+func (s *Session) clock(now time.Time) time.Time { return s.began.Add(now.Sub(s.began)) }
+
+// at is that time in nanoseconds since 1970.
+func (s *Session) at(now time.Time) int64 { return s.clock(now).UnixNano() }
+
 // Expect says whether a leg's peer should send from now on: nobody who holds, is held or
 // listens only need.
 func (s *Session) Expect(leg rtp.Leg, on bool) {
@@ -53,7 +63,7 @@ func (s *Session) Expect(leg rtp.Leg, on bool) {
 	if !on {
 		since.Store(0)
 	} else {
-		since.CompareAndSwap(0, time.Now().UnixNano())
+		since.CompareAndSwap(0, s.at(time.Now()))
 	}
 }
 
