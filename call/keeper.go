@@ -257,6 +257,10 @@ func (k *Keeper) done(name string, result finalize.Result, failed error) {
 	for _, skipped := range result.Skipped {
 		k.log.Warn("format left out", "call_id", id, "error", skipped)
 	}
+	for leg, l := range result.Legs {
+		k.log.Debug("leg finalized", "call_id", id, "leg", rtp.Leg(leg), "packets", l.Packets, "lost", l.Lost, "late", l.Late, "streams", l.Streams,
+			"moves", l.Moves, "slipped_seconds", l.Slipped, "skew_ppm", l.SkewPPM)
+	}
 	k.metrics.recordings.WithLabelValues(row.Purpose, string(row.State)).Inc()
 	if a := row.Announcement; a == nil || !a.Complete && a.Exempt == "" || a.Complete && result.Began.Before(a.LastAt) {
 		k.log.Error("recorded without an announcement", "call_id", id)

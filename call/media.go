@@ -23,6 +23,9 @@ type Session interface {
 	Play(rtp.Leg, media.Frames) (Playback, error)
 	Capture(*media.Tap)
 	Keys() <-chan media.Key
+	Translate(from rtp.Leg, types map[uint8]uint8)
+	Expect(from rtp.Leg, on bool)
+	Silences() <-chan rtp.Leg
 	Close() media.Stats
 }
 

@@ -19,8 +19,14 @@ type outgoing struct {
 	held    atomic.Bool
 	playing atomic.Bool // relayed packets are not sent
 
+	// Written by who holds it, for the reports.
+	packets, octets atomic.Uint64 // sent, and their payload
+	clock           atomic.Uint64 // timestamp of the last packet, and when that was in microseconds: 32 bits each
+	source          atomic.Uint64 // SSRC that is relayed, and the shift of its timestamps; 0 for none
+
+	ssrc uint32 // immutable after init
+
 	// Owned by who holds it.
-	ssrc      uint32
 	started   bool
 	sequence  uint16 // the next in line
 	timestamp uint32 // of the last packet
@@ -68,6 +74,25 @@ func (o *outgoing) relay(h rtp.Header, at int64, b []byte) {
 	rtp.SetTimestamp(b, timestamp)
 	if int16(sequence-o.sequence) >= 0 { // not one that came late
 		o.sequence, o.timestamp, o.at = sequence+1, timestamp, at
+		o.publish()
+	}
+	o.count(h.PayloadEnd - h.PayloadOffset)
+}
+
+func (o *outgoing) count(payloadBytes int) {
+	o.packets.Add(1)
+	o.octets.Add(uint64(payloadBytes))
+}
+
+// publish lets the reports know how far the stream is.
+func (o *outgoing) publish() {
+	o.clock.Store(uint64(o.timestamp)<<32 | uint64(uint32(o.at/1000)))
+	source := uint64(0)
+	if o.relaying {
+		source = uint64(o.from)<<32 | uint64(o.shift)
+	}
+	if o.source.Load() != source {
+		o.source.Store(source)
 	}
 }
 
@@ -83,22 +108,7 @@ func (o *outgoing) insert(b []byte, payloadType uint8, first bool, samples uint3
 	h := rtp.Header{Marker: first, PayloadType: payloadType, Sequence: o.sequence, Timestamp: timestamp, SSRC: o.ssrc}
 	rtp.PutHeader(b, h)
 	o.sequence, o.timestamp, o.at, o.relaying = o.sequence+1, timestamp, at, false
+	o.publish()
+	o.count(len(b) - rtp.HeaderBytes)
 	return h
-}
-
-// source tells what the stream relays, for the reports on it.
-func (o *outgoing) source() rtp.Source {
-	if !o.relaying {
-		return rtp.Source{As: o.ssrc}
-	}
-	return rtp.Source{SSRC: o.from, As: o.ssrc, SequenceOffset: o.offset, TimestampOffset: o.shift}
-}
-
-// peek returns source, unless the stream is being written this very moment.
-func (o *outgoing) peek() (rtp.Source, bool) {
-	if !o.hold() {
-		return rtp.Source{}, false
-	}
-	defer o.release()
-	return o.source(), true
 }

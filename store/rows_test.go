@@ -261,7 +261,7 @@ var (
 	lasting  = []string{
 		"ID", "State", "Reason", "Direction", "CallerTrunk", "CalleeTrunk", "Began", "Answered", "Ended",
 		"Outcome", "Cause", "EndedBy", "SIPStatus", "ContinuedIn", "Rule", "Policy", "Purpose", "Basis", "Retention", "Expires",
-		"Announcement", "Recording", "Tries", "Files", "Destroyed",
+		"Announcement", "Recording", "Tries", "Files", "Audio", "Destroyed",
 	}
 )
 

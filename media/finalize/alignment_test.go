@@ -169,8 +169,8 @@ func TestAlignment(t *testing.T) {
 		{"true and slow", [2]clock{{path: 5 * ms}, {fastPPM: -100, path: 30 * ms, jitter: 20 * ms, loss: 0.01}}, 1},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			if testing.Short() && test.name != "loud" {
-				t.Skip("short")
+			if (raced || testing.Short()) && test.name != "loud" {
+				t.Skip("too slow")
 			}
 			start := time.Now()
 			out, legs := scored(t, test.parties, length)
@@ -204,5 +204,40 @@ func TestAlignment(t *testing.T) {
 				length, time.Since(start).Round(ms), worst[0], worst[1], apart, legs[0].SkewPPM, legs[1].SkewPPM,
 				legs[0].Slipped, legs[1].Slipped, legs[0].Moves, legs[1].Moves)
 		})
+	}
+}
+
+// Whatever the clocks, paths and networks of two parties are, and however they talk:
+// their channels are where they spoke, within 20 ms.
+func TestAlignmentOfAnyClocks(t *testing.T) {
+	if raced || testing.Short() {
+		t.Skip("too slow")
+	}
+	for seed := range uint64(12) {
+		r := rand.New(rand.NewPCG(seed, 3))
+		var parties [2]clock
+		for leg := range parties {
+			talk, rest := time.Duration(1+r.IntN(30))*time.Second, time.Duration(1+r.IntN(8))*time.Second
+			parties[leg] = clock{
+				fastPPM: r.Float64()*400 - 200,
+				path:    time.Duration(r.IntN(100)) * ms,
+				jitter:  time.Duration(r.IntN(500)) * ms,
+				loss:    r.Float64() * 0.2,
+				breath:  func(at time.Duration) bool { return leg == 0 && at%(talk+rest) > talk },
+			}
+		}
+		out, legs := scored(t, parties, 4*time.Minute)
+		for leg, party := range parties {
+			errs := out.errors(leg, party.path)
+			if len(errs) < 30 {
+				t.Errorf("seed %d, leg %d: got %d clicks of %+v", seed, leg, len(errs), party)
+			}
+			for n, err := range errs {
+				if err.Abs() > 20*ms {
+					t.Errorf("seed %d, leg %d: got a click %v off at %v, of %+v: %+v", seed, leg, err, time.Duration(n)*clickEvery, party, legs[leg])
+					break
+				}
+			}
+		}
 	}
 }

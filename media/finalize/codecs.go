@@ -80,7 +80,7 @@ func newOpus() decoder {
 	return full{d}
 }
 
-var errNoDuration = errors.New("Opus packet without a duration")
+var errNoDuration = errors.New("packet of Opus without a duration")
 
 func (d full) decode(dst []int16, payload []byte) ([]int16, error) {
 	n := int(opusTicks(payload))

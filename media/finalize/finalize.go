@@ -1,14 +1,17 @@
 // Package finalize turns one spool into one recording: the offline half of media.
 //
-//	spool ─┬─ track caller ── streams ── timeline ─┐
-//	       │                                       ├─▶ stereo ─┬─▶ WAV
-//	       └─ track callee ── streams ── timeline ─┘           └─▶ Ogg-Opus
+//	spool ─┬─ track caller ── streams ─┬─ voice ────┐
+//	       │                           └─ timeline ─┼─▶ stereo ─┬─▶ WAV
+//	       └─ track callee ── … ────────────────────┘           └─▶ Ogg-Opus
 //
 // A track takes one leg's packets to its channel: a stream puts the packets of
-// one sender in order, its timeline says where on the channel each belongs, and
-// stereo holds the stretch of the recording that is open. What is lost is
-// silence of the same length; so are comfort noise, keys, a held party and a
-// stopped capture. The recording is as long as the capture was.
+// one sender in order, its voice decodes them, its timeline says where on the
+// channel each belongs and follows a clock that is not ours, and stereo holds the
+// stretch of the recording that is open. A Pool makes one recording after the
+// other.
+//
+// What is lost is silence of the same length; so are comfort noise, keys, a held
+// party and a stopped capture. The recording is as long as the capture was.
 //
 // Everything streams: memory does not grow with the call.
 //

@@ -53,6 +53,9 @@ func batches(t testing.TB, rec *recording, length time.Duration, next func(leg r
 // all the time, packets of 60 KB, numbers out of all order. Most of it is the window
 // of the recording, which is larger at higher rates.
 func TestMemoryIsBounded(t *testing.T) {
+	if raced || testing.Short() {
+		t.Skip("too slow")
+	}
 	r := rand.New(rand.NewPCG(1, 1))
 	payload := make([]byte, 160)
 	huge := make([]byte, 60_000)
@@ -76,9 +79,7 @@ func TestMemoryIsBounded(t *testing.T) {
 			return packetOf(8, false, uint16(-n), uint32(-n*160), uint32(leg), payload)
 		},
 	}
-	if !testing.Short() {
-		inMemory(t, "four hours", 8000, 4*time.Hour, 16<<20, ordinary)
-	}
+	inMemory(t, "four hours", 8000, 4*time.Hour, 16<<20, ordinary)
 	inMemory(t, "at 48 kHz", 48000, 3*time.Minute, 40<<20, ordinary)
 	for name, next := range hostile {
 		inMemory(t, name, 8000, 3*time.Minute, 24<<20, next)

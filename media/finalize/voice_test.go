@@ -105,10 +105,8 @@ func TestCodecsOfOtherRates(t *testing.T) {
 		rec := newRecording((&capture{}).header(), newStereo(hz, []output{out}))
 		steady := &speaker{rec: rec, leg: rtp.Caller, toneHz: 1000}
 		lossy := &speaker{rec: rec, leg: rtp.Callee, toneHz: 700}
-		var changes []time.Duration
 		for n := range time.Duration(12) {
 			until := (n + 1) * time.Second
-			changes = append(changes, until)
 			for _, s := range []*speaker{steady, lossy} {
 				lost := func(i int) bool { return s == lossy && i%10 == 4 }
 				switch n % 3 {
@@ -157,37 +155,41 @@ func TestCodecsOfOtherRates(t *testing.T) {
 // A sender's clock that is off is followed at other rates too, and what slips is
 // the same tone.
 func TestSlipAtOtherRates(t *testing.T) {
-	for _, c := range []*coding{linear(8000, 16000), linear(16000, 16000), linear(48000, 48000)} {
-		for _, hz := range []int64{8000, 16000, 48000} {
-			out := &frames{}
-			rec := newRecording((&capture{}).header(), newStereo(hz, []output{out}))
-			track := rec.tracks[rtp.Caller]
-			track.codings[96] = []use{{-1 << 63, c}}
-			ticks, samples := samplesAt(20*ms, c.clockHz), samplesAt(20*ms, c.hz)
-			for n := range int64(100 * 50) { // its packets come 200 ppm too slowly
-				payload := make([]byte, 0, 2*samples)
-				for i := range samples {
-					level := 10000 * math.Sin(2*math.Pi*1000*float64(n*samples+i)/float64(c.hz))
-					payload = binary.BigEndian.AppendUint16(payload, uint16(int16(level)))
-				}
-				at := began.Add(time.Duration(n+1) * 20004 * time.Microsecond)
-				raw := packetOf(96, false, uint16(n), uint32(n*ticks), 1, payload)
-				if err := rec.batch(spool.Batch{Packets: rtp.AppendCaptured(nil, at.UnixNano(), raw)}); err != nil {
-					t.Fatal(err)
-				}
+	for _, test := range []struct {
+		coding *coding
+		hz     int64
+	}{
+		{linear(8000, 16000), 8000}, {linear(8000, 16000), 16000}, {linear(16000, 16000), 48000}, {linear(48000, 48000), 48000},
+	} {
+		c, hz := test.coding, test.hz
+		out := &frames{}
+		rec := newRecording((&capture{}).header(), newStereo(hz, []output{out}))
+		track := rec.tracks[rtp.Caller]
+		track.codings[96] = []use{{-1 << 63, c}}
+		ticks, samples := samplesAt(20*ms, c.clockHz), samplesAt(20*ms, c.hz)
+		for n := range int64(100 * 50) { // its packets come 200 ppm too slowly
+			payload := make([]byte, 0, 2*samples)
+			for i := range samples {
+				level := 10000 * math.Sin(2*math.Pi*1000*float64(n*samples+i)/float64(c.hz))
+				payload = binary.BigEndian.AppendUint16(payload, uint16(int16(level)))
 			}
-			rec.finish(t)
-			leg := track.leg
-			if leg.Moves != 0 || math.Abs(leg.SkewPPM+200) > 1 || math.Abs(leg.Slipped-0.014) > 0.003 {
-				t.Errorf("%s %d Hz at %d Hz: got leg %+v, want a skew of -200 ppm and some 14 ms slipped", c.name, c.hz, hz, leg)
+			at := began.Add(time.Duration(n+1) * 20004 * time.Microsecond)
+			raw := packetOf(96, false, uint16(n), uint32(n*ticks), 1, payload)
+			if err := rec.batch(spool.Batch{Packets: rtp.AppendCaptured(nil, at.UnixNano(), raw)}); err != nil {
+				t.Fatal(err)
 			}
-			// The steepest step of the tone, and a little for slipping and filters.
-			steepest := 2 * math.Pi * 1000 / float64(hz) * 10000 * 1.02
-			for i := hz; i < int64(len(out.channels[0]))-hz; i++ {
-				if step := math.Abs(float64(out.channels[0][i]) - float64(out.channels[0][i-1])); step > steepest {
-					t.Errorf("%d Hz at %d Hz: got a step of %.0f at sample %d, want at most %.0f", c.hz, hz, step, i, steepest)
-					break
-				}
+		}
+		rec.finish(t)
+		leg := track.leg
+		if leg.Moves != 0 || math.Abs(leg.SkewPPM+200) > 1 || math.Abs(leg.Slipped-0.014) > 0.003 {
+			t.Errorf("%s %d Hz at %d Hz: got leg %+v, want a skew of -200 ppm and some 14 ms slipped", c.name, c.hz, hz, leg)
+		}
+		// The steepest step of the tone, and a little for slipping and filters.
+		steepest := 2 * math.Pi * 1000 / float64(hz) * 10000 * 1.02
+		for i := hz; i < int64(len(out.channels[0]))-hz; i++ {
+			if step := math.Abs(float64(out.channels[0][i]) - float64(out.channels[0][i-1])); step > steepest {
+				t.Errorf("%d Hz at %d Hz: got a step of %.0f at sample %d, want at most %.0f", c.hz, hz, step, i, steepest)
+				break
 			}
 		}
 	}

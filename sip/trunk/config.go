@@ -29,13 +29,15 @@ func (s Side) Other() Side {
 	return Internal
 }
 
-// What a trunk's keys challenges, refer and redirects say.
+// What a trunk's keys challenges, refer, redirects and silence say.
 const (
 	Answer    = "answer"
 	Pass      = "pass"
 	Refuse    = "refuse"
 	Terminate = "terminate"
 	Follow    = "follow"
+	Note      = "note"
+	Hangup    = "hangup"
 )
 
 // Config is one entry of the file's trunks section.
@@ -95,6 +97,9 @@ type Config struct {
 	// Redirects says what becomes of a peer's redirection: follow it to the trunk's own
 	// peers, pass it to who calls, or refuse the call. Default: follow.
 	Redirects string `yaml:"redirects"`
+	// Silence says what becomes of a call whose party on the trunk should send audio and has
+	// sent none for media.silence: note it in the row, or hangup. Default: note.
+	Silence string `yaml:"silence"`
 	// Trusted says whether the trunk is in our trust domain (RFC 3325): only then it gets,
 	// and is believed, who really calls. Default: true.
 	Trusted *bool `yaml:"trusted"`
@@ -262,6 +267,7 @@ func (c Config) validatePlace(fault func(format string, args ...any)) {
 	}
 	for key, err := range map[string]error{
 		"challenges": oneOf(c.Challenges, Answer, Pass), "refer": oneOf(c.Refer, Refuse, Pass, Terminate), "redirects": oneOf(c.Redirects, Follow, Pass, Refuse),
+		"silence": oneOf(c.Silence, Note, Hangup),
 	} {
 		if err != nil {
 			fault("%s: %w", key, err)

@@ -1,0 +1,6 @@
+//go:build race
+
+package finalize
+
+// raced: the race detector makes everything slower, and allocations larger.
+const raced = true
