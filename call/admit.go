@@ -150,6 +150,9 @@ func (c *Call) readOffer(body []byte) *End {
 		return &End{Cause: BadOffer, Leg: rtp.Caller, Err: err}
 	}
 	audio, err := offer.Audio()
+	if err == nil && audio.Profile() != sdp.Plain {
+		err = sdp.ErrNoAudio
+	}
 	if err != nil {
 		return &End{Cause: NoAudio, Leg: rtp.Caller, Err: err}
 	}

@@ -21,6 +21,9 @@ func (c *Call) towards(d *sdp.Description, wanted func(sdp.Codec) bool) (*sdp.De
 		return nil, sdp.ErrNoAudio
 	}
 	m := passed.Media[c.main]
+	if m.RTP() && m.Profile() != sdp.Plain {
+		return nil, sdp.ErrNoAudio
+	}
 	if m.RTP() && m.Type == "audio" && m.Port != 0 && m.Keep(wanted) == 0 {
 		return nil, sdp.ErrNoAudio
 	}
