@@ -11,15 +11,17 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/bewaard/bewaard/media/rtp"
+	"github.com/bewaard/bewaard/media/srtp"
 )
 
 // Engine opens sessions.
 type Engine struct {
 	// Immutable after New.
-	cfg     Config
-	ports   *ports
-	pacer   *pacer
-	metrics *metrics
+	cfg      Config
+	ports    *ports
+	pacer    *pacer
+	metrics  *metrics
+	identity *srtp.Identity
 
 	keysDropped atomic.Uint64
 
@@ -34,7 +36,11 @@ func New(cfg Config, registry prometheus.Registerer) (*Engine, error) {
 		return nil, errors.Join(faults...)
 	}
 	cfg = cfg.withDefaults()
-	e := &Engine{cfg: cfg, ports: newPorts(cfg.Ports), sessions: map[*Session]struct{}{}}
+	identity, err := srtp.NewIdentity()
+	if err != nil {
+		return nil, err
+	}
+	e := &Engine{cfg: cfg, ports: newPorts(cfg.Ports), identity: identity, sessions: map[*Session]struct{}{}}
 	e.pacer = newPacer()
 	e.metrics = newMetrics(e, registry)
 	return e, nil
@@ -62,7 +68,7 @@ const bindTries = 16
 // knows us: see Address.
 func (e *Engine) Open(at [2]Where) (*Session, error) {
 	p := &portable{}
-	s := &Session{engine: e, sockets: p, keys: make(chan Key, keysQueue)}
+	s := &Session{engine: e, sockets: p, keys: make(chan Key, keysQueue), broken: make(chan Broken, 2)}
 	for _, leg := range []rtp.Leg{rtp.Caller, rtp.Callee} {
 		port, err := e.bind(p, leg, at[leg].Known)
 		if err != nil {
@@ -118,6 +124,10 @@ func (e *Engine) Address(at Where) netip.Addr {
 	return at.Known
 }
 
+// Fingerprint is of the certificate that we show in handshakes, which session descriptions
+// are to tell.
+func (e *Engine) Fingerprint() srtp.Fingerprint { return e.identity.Fingerprint() }
+
 // forget takes a closed session off the books, its ports and its counts.
 func (e *Engine) forget(s *Session) {
 	e.giveBack(s)
@@ -161,6 +171,9 @@ func (s *LegStats) add(o LegStats) {
 	s.Lost += o.Lost
 	s.Rejected += o.Rejected
 	s.Invalid += o.Invalid
+	s.Forged += o.Forged
+	s.Replayed += o.Replayed
+	s.Unkeyed += o.Unkeyed
 	s.Relayed += o.Relayed
 	s.Played += o.Played
 	s.Errors += o.Errors

@@ -15,6 +15,7 @@ type leg struct {
 	remote atomic.Pointer[Remote]         // as negotiated; a new one opens the latch
 	to     atomic.Pointer[netip.AddrPort] // where packets to the peer go: latched, or as negotiated
 	relay  atomic.Bool                    // pass what comes in to the other leg
+	secure atomic.Pointer[secure]         // what protects its packets; nil for nothing
 
 	out outgoing // our stream to the peer
 
@@ -26,6 +27,7 @@ type leg struct {
 
 	// Written by the sockets and the pacer, read by anybody.
 	received, bytes, rejected, invalid, relayed, played, errors, dropped atomic.Uint64
+	forged, replayed, unkeyed                                            atomic.Uint64
 	lost                                                                 atomic.Uint64 // of reception
 	jitter                                                               atomic.Int64  // of reception, in nanoseconds
 	heardAt                                                              atomic.Int64
@@ -89,6 +91,7 @@ func (l *leg) stats() LegStats {
 	s := LegStats{
 		Received: l.received.Load(), Bytes: l.bytes.Load(), Rejected: l.rejected.Load(), Invalid: l.invalid.Load(),
 		Relayed: l.relayed.Load(), Played: l.played.Load(), Errors: l.errors.Load(), Dropped: l.dropped.Load(),
+		Forged: l.forged.Load(), Replayed: l.replayed.Load(), Unkeyed: l.unkeyed.Load(),
 		Lost: l.lost.Load(), Jitter: time.Duration(l.jitter.Load()),
 	}
 	p := l.prompt.Load()
@@ -111,10 +114,13 @@ const acknowledgeWithin = 500
 // made so long after that it tells of other packets.
 func (l *leg) acknowledge(r *rtp.Report) {
 	p := l.prompt.Load()
-	if p == nil || r.SSRC != l.out.ssrc || l.acknowledged.Load() != nil {
+	if p == nil || l.acknowledged.Load() != nil {
 		return
 	}
 	played := p.Result()
+	if r.SSRC != played.SSRC {
+		return
+	}
 	if beyond := int16(uint16(r.Highest) - played.LastSequence); played.Packets == played.Total && beyond >= 0 && beyond <= acknowledgeWithin {
 		l.acknowledged.Store(r)
 	}

@@ -499,8 +499,8 @@ func FuzzStep(f *testing.F) {
 			return
 		}
 		s.control(rtp.Caller, from, bytes.Clone(b))
-		if to := s.step(rtp.Caller, from, 1, b); to.IsValid() {
-			if _, err := rtp.Parse(b); err != nil {
+		if out, to := s.step(rtp.Caller, from, 1, b); to.IsValid() {
+			if _, err := rtp.Parse(out); err != nil {
 				t.Errorf("sent on what is not RTP: %v", err)
 			}
 		}

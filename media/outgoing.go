@@ -19,8 +19,9 @@ type outgoing struct {
 	held    atomic.Bool
 	playing atomic.Bool // relayed packets are not sent
 
+	ssrc atomic.Uint32 // of who holds it to change
+
 	// Owned by who holds it.
-	ssrc      uint32
 	started   bool
 	sequence  uint16 // the next in line
 	timestamp uint32 // of the last packet
@@ -33,8 +34,21 @@ type outgoing struct {
 }
 
 func (o *outgoing) init() {
-	o.ssrc, o.sequence, o.timestamp = rand.Uint32(), uint16(rand.Uint32()), rand.Uint32()
+	o.ssrc.Store(rand.Uint32())
+	o.sequence, o.timestamp = uint16(rand.Uint32())>>1, rand.Uint32() // no wrap at once: RFC 3711 §3.3.1
 	o.clockHz = 8000
+}
+
+// renew has the stream, if it has begun, go on as another one: what its receiver knows of
+// it does not hold any more.
+func (o *outgoing) renew() {
+	for !o.hold() { // a packet is being rewritten: nanoseconds
+	}
+	defer o.release()
+	if o.started {
+		o.started, o.relaying = false, false
+		o.init()
+	}
 }
 
 func (o *outgoing) hold() bool { return o.held.CompareAndSwap(false, true) }
@@ -63,7 +77,7 @@ func (o *outgoing) relay(h rtp.Header, at int64, b []byte) {
 		rtp.SetMarker(b) // the receiver's clock may be set anew: RFC 3551 §4.1
 	}
 	sequence, timestamp := h.Sequence+o.offset, h.Timestamp+o.shift
-	rtp.SetSSRC(b, o.ssrc)
+	rtp.SetSSRC(b, o.ssrc.Load())
 	rtp.SetSequence(b, sequence)
 	rtp.SetTimestamp(b, timestamp)
 	if int16(sequence-o.sequence) >= 0 { // not one that came late
@@ -80,7 +94,7 @@ func (o *outgoing) insert(b []byte, payloadType uint8, first bool, samples uint3
 	if first {
 		timestamp = o.due(at)
 	}
-	h := rtp.Header{Marker: first, PayloadType: payloadType, Sequence: o.sequence, Timestamp: timestamp, SSRC: o.ssrc}
+	h := rtp.Header{Marker: first, PayloadType: payloadType, Sequence: o.sequence, Timestamp: timestamp, SSRC: o.ssrc.Load()}
 	rtp.PutHeader(b, h)
 	o.sequence, o.timestamp, o.at, o.relaying = o.sequence+1, timestamp, at, false
 	return h
@@ -89,9 +103,9 @@ func (o *outgoing) insert(b []byte, payloadType uint8, first bool, samples uint3
 // source tells what the stream relays, for the reports on it.
 func (o *outgoing) source() rtp.Source {
 	if !o.relaying {
-		return rtp.Source{As: o.ssrc}
+		return rtp.Source{As: o.ssrc.Load()}
 	}
-	return rtp.Source{SSRC: o.from, As: o.ssrc, SequenceOffset: o.offset, TimestampOffset: o.shift}
+	return rtp.Source{SSRC: o.from, As: o.ssrc.Load(), SequenceOffset: o.offset, TimestampOffset: o.shift}
 }
 
 // peek returns source, unless the stream is being written this very moment.

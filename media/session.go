@@ -27,6 +27,7 @@ type Session struct {
 	local   [2]netip.AddrPort // as peers are told
 	sockets sockets
 	keys    chan Key
+	broken  chan Broken
 
 	legs [2]leg
 	tap  atomic.Pointer[Tap]
@@ -57,11 +58,15 @@ func (s *Session) Connect(leg rtp.Leg, remote Remote) error {
 	}
 	remote.Events = slices.Clone(remote.Events)
 	l := &s.legs[leg]
+	if err := s.protect(leg, remote); err != nil {
+		return fmt.Errorf("connect %v leg: %w", leg, err)
+	}
+	remote.Secure = nil                    // the keys are where they are used, and nowhere else
 	if remote.RTP.Addr().IsUnspecified() { // on hold as of old (RFC 3264 §8.4): it wants nothing
 		l.to.Store(nil)
 		return nil
 	}
-	if old := l.remote.Load(); old != nil && l.to.Load() != nil && old.RTP == remote.RTP && old.RTCP == remote.RTCP && old.NAT == remote.NAT && old.Raw == remote.Raw &&
+	if old := l.remote.Load(); old != nil && l.to.Load() != nil && old.RTP == remote.RTP && old.RTCP == remote.RTCP && old.NAT == remote.NAT && old.Raw == remote.Raw && old.Mux == remote.Mux &&
 		old.ClockHz == remote.ClockHz && slices.Equal(old.Events, remote.Events) {
 		return nil
 	}
@@ -138,6 +143,7 @@ func (s *Session) Close() Stats {
 			p.Stop()
 		}
 	}
+	s.endHandshakes()
 	s.sockets.close()
 	s.stats, s.closed = s.live(), true
 	s.engine.forget(s)
@@ -146,12 +152,17 @@ func (s *Session) Close() Stats {
 
 // step takes a datagram that came in on a leg's RTP socket and says what is to be
 // sent on to the other leg, and where: nothing if to is not valid. The datagram is
-// rewritten in place. It is called from one goroutine a leg, and is the same for
-// every engine.
-func (s *Session) step(leg rtp.Leg, from netip.AddrPort, at int64, b []byte) (to netip.AddrPort) {
+// rewritten in place; one that is protected anew may grow into its array's room behind it.
+// It is called from one goroutine a leg, and is the same for every engine.
+func (s *Session) step(leg rtp.Leg, from netip.AddrPort, at int64, b []byte) (out []byte, to netip.AddrPort) {
 	l := &s.legs[leg]
+	if l.secure.Load() != nil {
+		if b = s.open(leg, from, b); b == nil {
+			return
+		}
+	}
 	if l.isRaw() {
-		return s.pass(leg, from, at, b)
+		return b, s.pass(leg, from, at, b)
 	}
 	h, err := rtp.Parse(b)
 	if err != nil {
@@ -189,10 +200,13 @@ func (s *Session) step(leg rtp.Leg, from netip.AddrPort, at int64, b []byte) (to
 	other.out.relay(h, at, b)
 	other.out.release()
 	if dest := other.to.Load(); dest != nil {
+		if b = other.seal(b); b == nil {
+			return
+		}
 		l.relayed.Add(1)
-		to = *dest
+		return b, *dest
 	}
-	return to
+	return
 }
 
 // pass takes a datagram of a stream that is relayed as it is: fax, video. Nothing of it
@@ -230,12 +244,24 @@ func (s *Session) press(leg rtp.Leg, h rtp.Header, b []byte) {
 // control takes a datagram that came in on a leg's RTCP socket, and returns what is
 // to be sent on to the other leg, nil for nothing. It is the slow door.
 func (s *Session) control(leg rtp.Leg, from netip.AddrPort, b []byte) (out []byte, to netip.AddrPort) {
-	l, other := &s.legs[leg], &s.legs[leg.Other()]
+	l := &s.legs[leg]
 	remote := l.remote.Load()
 	if remote == nil || !remote.NAT && from.Addr() != remote.RTCP.Addr() && from.Addr() != remote.RTP.Addr() {
 		l.rejected.Add(1)
 		return nil, to
 	}
+	if l.secure.Load() != nil {
+		if b = l.openReport(b); b == nil {
+			return nil, to
+		}
+	}
+	return s.report(leg, b)
+}
+
+// report takes a plain datagram of RTCP from a leg's peer, as control does.
+func (s *Session) report(leg rtp.Leg, b []byte) (out []byte, to netip.AddrPort) {
+	l, other := &s.legs[leg], &s.legs[leg.Other()]
+	remote := l.remote.Load()
 	if remote.Raw {
 		dest := other.remote.Load()
 		if !l.relay.Load() || dest == nil || !dest.Raw {
@@ -262,6 +288,15 @@ func (s *Session) control(leg rtp.Leg, from netip.AddrPort, b []byte) (out []byt
 	}
 	if out, err = rtp.TranslateRTCP(b, own, theirs); err != nil {
 		l.invalid.Add(1)
+		return nil, to
+	}
+	if out = other.sealReport(out); out == nil {
+		return nil, to
+	}
+	if dest.Mux {
+		if at := other.to.Load(); at != nil {
+			s.sockets.send(leg.Other(), out, *at) // a lost report is followed by another
+		}
 		return nil, to
 	}
 	return out, dest.RTCP

@@ -15,8 +15,10 @@ import (
 type sockets interface {
 	// serve begins to read. It is called once.
 	serve(*Session)
-	// send sends a packet from a leg's RTP socket. Any goroutine may call it.
+	// send sends a packet from a leg's RTP socket, sendRTCP one from its other. Any
+	// goroutine may call them.
 	send(leg rtp.Leg, packet []byte, to netip.AddrPort) error
+	sendRTCP(leg rtp.Leg, packet []byte, to netip.AddrPort) error
 	// close ends the reading and waits for it.
 	close()
 }
@@ -69,11 +71,11 @@ func (p *portable) readRTP(s *Session, leg rtp.Leg) {
 			}
 			continue // an ICMP error of what we sent: nothing to read
 		}
-		to := s.step(leg, unmap(from), time.Now().UnixNano(), b[:n])
+		packet, to := s.step(leg, unmap(from), time.Now().UnixNano(), b[:n])
 		if !to.IsValid() {
 			continue
 		}
-		if _, err := out.WriteToUDPAddrPort(b[:n], to); err != nil {
+		if _, err := out.WriteToUDPAddrPort(packet, to); err != nil {
 			s.legs[leg.Other()].errors.Add(1)
 		}
 	}
@@ -98,6 +100,11 @@ func (p *portable) readRTCP(s *Session, leg rtp.Leg) {
 
 func (p *portable) send(leg rtp.Leg, packet []byte, to netip.AddrPort) error {
 	_, err := p.rtp[leg].WriteToUDPAddrPort(packet, to)
+	return err
+}
+
+func (p *portable) sendRTCP(leg rtp.Leg, packet []byte, to netip.AddrPort) error {
+	_, err := p.rtcp[leg].WriteToUDPAddrPort(packet, to)
 	return err
 }
 

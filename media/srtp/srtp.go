@@ -54,6 +54,9 @@ func (s Suite) String() string {
 	return "no suite"
 }
 
+// Overhead is how many bytes a packet of RTP grows by at most.
+const Overhead = 16
+
 func (s Suite) known() bool { return s != 0 && int(s) < len(suites) }
 
 // Why a packet is not taken, or not sent. They are counted, and so never made anew.

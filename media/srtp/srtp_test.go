@@ -214,8 +214,8 @@ func TestNewKey(t *testing.T) {
 					t.Fatal(err)
 				}
 				peer = &Out{}
-				if replaced, err := peer.Rekey(next); replaced || err != nil {
-					t.Fatal(replaced, err)
+				if changed, err := peer.Rekey(next); !changed || err != nil {
+					t.Fatal(changed, err)
 				}
 				if keeps {
 					peer.to.SetROC(7, 1)

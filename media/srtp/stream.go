@@ -153,9 +153,10 @@ type Out struct {
 }
 
 // Rekey has another key hold from now on; the same one changes nothing. It reports whether
-// one that had held is over: the stream is to go on as another then, under an SSRC of its
-// own, so that nobody has to know how often its numbers had wrapped.
-func (o *Out) Rekey(k Key) (replaced bool, err error) {
+// it was another: a stream that has begun is to go on as another then, under an SSRC of its
+// own, so that nobody has to know how often its numbers had wrapped, and none of them is
+// used twice by a key that comes back.
+func (o *Out) Rekey(k Key) (changed bool, err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if k == o.key {
@@ -166,9 +167,8 @@ func (o *Out) Rekey(k Key) (replaced bool, err error) {
 	if err != nil {
 		return false, fmt.Errorf("take key of %v: %w", k.suite, err)
 	}
-	replaced = o.to != nil
 	o.key, o.to, o.sent = k, to, window{}
-	return replaced, nil
+	return true, nil
 }
 
 // Ready reports whether there is a key.
