@@ -106,6 +106,16 @@ func TestFingerprints(t *testing.T) {
 	}
 }
 
+// A fingerprint of whatever bytes is read as it was written.
+func TestFingerprintBytes(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		want := Fingerprint{"sha-256", string(rapid.SliceOfN(rapid.Byte(), 1, 64).Draw(t, "sum"))}
+		if got, err := ParseFingerprint(want.String()); err != nil || got != want {
+			t.Fatalf("got %v, %v, want %v", got, err, want)
+		}
+	})
+}
+
 // Who begins is who may: RFC 5763 §5.
 func TestSetup(t *testing.T) {
 	for offered, want := range map[Setup]Setup{ActPass: Active, Passive: Active, Active: Passive, HoldConn: "", "nonsense": ""} {

@@ -37,7 +37,7 @@ func ParseFingerprint(v string) (Fingerprint, error) {
 
 func (f Fingerprint) String() string {
 	pairs := make([]string, len(f.Sum))
-	for i := range f.Sum {
+	for i := range pairs { // bytes, not runes
 		pairs[i] = fmt.Sprintf("%02X", f.Sum[i])
 	}
 	return f.Hash + " " + strings.Join(pairs, ":")
