@@ -12,6 +12,10 @@ import (
 // hole, and the prompt counts as interrupted.
 const maxStall = 200 * time.Millisecond
 
+// keyGrace is how long a prompt to a leg that is protected waits: the description with our
+// key is still under way, and what overtakes it cannot be made out.
+const keyGrace = 200 * time.Millisecond
+
 // Playback is a prompt on its way to a leg's peer.
 type Playback struct {
 	session *Session
@@ -33,9 +37,13 @@ func newPlayback(s *Session, leg rtp.Leg, frames Frames) *Playback {
 	for _, payload := range frames.Payloads {
 		longest = max(longest, len(payload))
 	}
+	begins := time.Now()
+	if s.legs[leg].secure.Load() != nil && !frames.Tone {
+		begins = begins.Add(keyGrace)
+	}
 	return &Playback{
 		session: s, leg: leg, frames: frames, done: make(chan struct{}),
-		next: time.Now(), packet: make([]byte, rtp.HeaderBytes+longest+srtp.Overhead),
+		next: begins, packet: make([]byte, rtp.HeaderBytes+longest+srtp.Overhead),
 		result: Played{Total: len(frames.Payloads), SSRC: s.legs[leg].out.ssrc.Load()},
 	}
 }
