@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/bewaard/bewaard/media/g711"
+	"github.com/bewaard/bewaard/media/srtp"
 	"github.com/bewaard/bewaard/sip"
 	"github.com/bewaard/bewaard/sip/sdp"
 )
@@ -30,6 +31,8 @@ type Line struct {
 	over   chan struct{}
 	once   sync.Once
 	busy   sync.WaitGroup
+	secure *secure // nil: it is plain
+	called bool    // the other side offers
 
 	mu       sync.Mutex
 	to       netip.AddrPort
@@ -47,7 +50,11 @@ func newLine(cfg Config, leg *sip.Leg) (*Line, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &Line{cfg: cfg, leg: leg, conn: conn, hangup: make(chan struct{}), over: make(chan struct{}), ssrc: rand.Uint32(), keys: []byte(cfg.Press), more: make(chan struct{}, 1)}
+	l := &Line{cfg: cfg, leg: leg, conn: conn, hangup: make(chan struct{}), over: make(chan struct{}), ssrc: rand.Uint32(), keys: []byte(cfg.Press), more: make(chan struct{}, 1), called: leg != nil}
+	if l.secure, err = newSecure(cfg.SRTP, l.write); err != nil {
+		conn.Close()
+		return nil, err
+	}
 	l.busy.Go(l.listen) // ends when close closes the socket
 	return l, nil
 }
@@ -99,6 +106,9 @@ func (l *Line) Press(key byte) {
 
 func (l *Line) close() {
 	close(l.over)
+	if l.secure != nil {
+		l.secure.end()
+	}
 	l.conn.Close()
 	l.busy.Wait()
 }
@@ -106,8 +116,8 @@ func (l *Line) close() {
 // description is our offer or answer.
 func (l *Line) description() []byte {
 	local := l.conn.LocalAddr().(*net.UDPAddr).AddrPort()
-	return fmt.Appendf(nil, "v=0\r\no=- %d 1 IN IP4 %s\r\ns=-\r\nc=IN IP4 %s\r\nt=0 0\r\nm=audio %d RTP/AVP %d %d\r\na=rtpmap:%d PCMA/8000\r\na=rtpmap:%d telephone-event/8000\r\na=fmtp:%d 0-15\r\na=ptime:20\r\n",
-		l.ssrc, local.Addr(), local.Addr(), local.Port(), alaw, events, alaw, events, events)
+	return fmt.Appendf(nil, "v=0\r\no=- %d 1 IN IP4 %s\r\ns=-\r\nc=IN IP4 %s\r\nt=0 0\r\nm=audio %d %s %d %d\r\na=rtpmap:%d PCMA/8000\r\na=rtpmap:%d telephone-event/8000\r\na=fmtp:%d 0-15\r\na=ptime:20\r\n%s",
+		l.ssrc, local.Addr(), local.Addr(), local.Port(), l.secure.profile(), alaw, events, alaw, events, events, l.secure.lines())
 }
 
 // hear takes the other side's description: where to speak to.
@@ -129,6 +139,12 @@ func (l *Line) hear(body []byte) error {
 			l.mu.Lock()
 			l.to = to
 			l.mu.Unlock()
+			if l.secure != nil {
+				return l.secure.hear(d, m, l.called)
+			}
+			if m.Profile() != sdp.Plain {
+				return errProtected
+			}
 			return nil
 		}
 	}
@@ -150,7 +166,7 @@ func (l *Line) send() {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	began := time.Now()
-	samples, packet := make([]int16, frameSamples), make([]byte, 12+frameSamples)
+	samples, packet := make([]int16, frameSamples), make([]byte, 12+frameSamples, 12+frameSamples+srtp.Overhead)
 	sequence := uint16(rand.Uint32())
 	offset := rand.Uint32()
 	for frame := 0; ; frame++ {
@@ -163,7 +179,6 @@ func (l *Line) send() {
 			}
 		}
 		l.mu.Lock()
-		to := l.to
 		var key byte
 		if len(l.keys) > 0 {
 			key, l.keys = l.keys[0], l.keys[1:]
@@ -171,16 +186,36 @@ func (l *Line) send() {
 		l.mu.Unlock()
 		stamp := offset + uint32(frame*frameSamples)
 		if key != 0 {
-			sequence = l.sendKey(to, key, sequence, stamp)
+			sequence = l.sendKey(key, sequence, stamp)
 		}
 		for i := range samples {
 			samples[i] = l.cfg.Voice(frame*frameSamples + i)
 		}
 		g711.EncodeALaw(packet[12:], samples)
 		l.header(packet, alaw, frame == 0, sequence, stamp)
-		l.conn.WriteToUDPAddrPort(packet, to)
+		l.say(packet)
 		sequence++
 	}
+}
+
+// say sends a packet, protected where the line is; one that cannot be yet is not.
+func (l *Line) say(packet []byte) {
+	if l.secure != nil {
+		var err error
+		if packet, err = l.secure.out.RTP(packet); err != nil {
+			return
+		}
+	}
+	l.write(packet)
+}
+
+// write sends a datagram to where the other side hears.
+func (l *Line) write(b []byte) error {
+	l.mu.Lock()
+	to := l.to
+	l.mu.Unlock()
+	_, err := l.conn.WriteToUDPAddrPort(b, to)
+	return err
 }
 
 func (l *Line) header(packet []byte, payloadType byte, marker bool, sequence uint16, stamp uint32) {
@@ -194,7 +229,7 @@ func (l *Line) header(packet []byte, payloadType byte, marker bool, sequence uin
 }
 
 // sendKey sends a key's event with its three ends (RFC 4733 §2.5.1.4).
-func (l *Line) sendKey(to netip.AddrPort, key byte, sequence uint16, stamp uint32) uint16 {
+func (l *Line) sendKey(key byte, sequence uint16, stamp uint32) uint16 {
 	code := byte(0)
 	switch {
 	case key >= '0' && key <= '9':
@@ -204,7 +239,7 @@ func (l *Line) sendKey(to netip.AddrPort, key byte, sequence uint16, stamp uint3
 	case key == '#':
 		code = 11
 	}
-	packet := make([]byte, 16)
+	packet := make([]byte, 16, 16+srtp.Overhead)
 	for i := range 5 {
 		l.header(packet, events, i == 0, sequence, stamp)
 		packet[12], packet[13] = code, 10
@@ -212,7 +247,7 @@ func (l *Line) sendKey(to netip.AddrPort, key byte, sequence uint16, stamp uint3
 			packet[13] |= 0x80
 		}
 		binary.BigEndian.PutUint16(packet[14:], uint16(min(i+1, 3)*frameSamples))
-		l.conn.WriteToUDPAddrPort(packet, to)
+		l.say(packet)
 		sequence++
 	}
 	return sequence
@@ -220,12 +255,17 @@ func (l *Line) sendKey(to netip.AddrPort, key byte, sequence uint16, stamp uint3
 
 // listen keeps what comes in.
 func (l *Line) listen() {
-	packet := make([]byte, 1500)
+	buf := make([]byte, 1500)
 	samples := make([]int16, 1500)
 	for {
-		n, _, err := l.conn.ReadFromUDPAddrPort(packet)
+		n, _, err := l.conn.ReadFromUDPAddrPort(buf)
 		if err != nil {
 			return
+		}
+		packet := buf[:n]
+		if l.secure != nil {
+			packet = l.secure.plain(packet)
+			n = len(packet)
 		}
 		if n < 12 || packet[0]>>6 != 2 || packet[1]&0x7f != alaw {
 			continue
