@@ -43,7 +43,7 @@ func (c *Call) admit(context.Context) *End {
 	if c.delayed {
 		return nil
 	}
-	return c.take(rtp.Caller, c.offer)
+	return c.take(rtp.Caller, c.offer, asOffer)
 }
 
 // reserve takes the call's places on both trunks. An emergency call is never refused one.
@@ -150,13 +150,13 @@ func (c *Call) readOffer(body []byte) *End {
 		return &End{Cause: BadOffer, Leg: rtp.Caller, Err: err}
 	}
 	audio, err := offer.Audio()
-	if err == nil && audio.Profile() != sdp.Plain {
-		err = sdp.ErrNoAudio
-	}
 	if err != nil {
 		return &End{Cause: NoAudio, Leg: rtp.Caller, Err: err}
 	}
 	c.offer, c.main = offer, slices.Index(offer.Media, audio)
+	if err := c.acceptable(rtp.Caller, offer); err != nil {
+		return unprotected(rtp.Caller, err)
+	}
 	if c.silent != "" {
 		return nil
 	}

@@ -5,6 +5,7 @@ import (
 
 	"github.com/bewaard/bewaard/media"
 	"github.com/bewaard/bewaard/media/rtp"
+	"github.com/bewaard/bewaard/media/srtp"
 )
 
 // Media opens what a call needs of the real-time half.
@@ -13,6 +14,8 @@ type Media interface {
 	Open(at [2]media.Where) (Session, error)
 	// Address is ours, as such a peer is told it.
 	Address(at media.Where) netip.Addr
+	// Fingerprint is of the certificate that it shows in handshakes.
+	Fingerprint() srtp.Fingerprint
 }
 
 // Session is one call's media: see media.Session.
@@ -23,6 +26,7 @@ type Session interface {
 	Play(rtp.Leg, media.Frames) (Playback, error)
 	Capture(*media.Tap)
 	Keys() <-chan media.Key
+	Broken() <-chan media.Broken
 	Close() media.Stats
 }
 
