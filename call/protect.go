@@ -22,11 +22,11 @@ import (
 
 // protection is how one party's audio is protected.
 type protection struct {
-	own     map[srtp.Suite]srtp.Key // ours, those that it was told
-	agreed  *media.Secure           // nil: it is not
-	profile sdp.Profile             // of the stream by which that was agreed
-	remote  *media.Remote           // where its audio goes, for when the keys follow
-	theirs  theirs
+	own    map[srtp.Suite]srtp.Key // ours, those that it was told
+	agreed *media.Secure           // nil: it is not
+	proto  string                  // of the stream by which that was agreed
+	remote *media.Remote           // where its audio goes, for when the keys follow
+	theirs theirs
 }
 
 // theirs is a party's part in what is agreed. Who has another key, or is elsewhere, may be
@@ -198,7 +198,7 @@ func (c *Call) lock(p *party, offer *sdp.Description) func(*sdp.Media) {
 		p.audio.agreed = &media.Secure{In: t.key, Out: ours}
 		answer = func(own *sdp.Media) { own.SetCryptos([]sdp.Crypto{cryptoOf(t.crypto.Tag, ours)}) }
 	}
-	p.audio.profile = m.Profile()
+	p.audio.proto = m.Proto
 	return func(own *sdp.Media) {
 		own.Proto = m.Proto
 		answer(own)
@@ -216,18 +216,18 @@ func (c *Call) offering(p *party) func(*sdp.Media) {
 	if !cfg.Protects() {
 		return func(*sdp.Media) {}
 	}
-	profile := sdp.Plain
+	profile := func(*sdp.Media) {}
 	switch {
 	case p.audio.agreed != nil:
-		profile = p.audio.profile
+		profile = func(m *sdp.Media) { m.Proto = p.audio.proto }
 	case c.requires(p) && cfg.Handshakes():
-		profile = sdp.DTLS
+		profile = func(m *sdp.Media) { m.SetProfile(sdp.DTLS) }
 	case c.requires(p):
-		profile = sdp.SAVP
+		profile = func(m *sdp.Media) { m.SetProfile(sdp.SAVP) }
 	}
 	if cfg.Handshakes() {
 		return func(m *sdp.Media) {
-			m.SetProfile(profile)
+			profile(m)
 			m.SetDTLS(c.fingerprint(), sdp.ActPass)
 			m.SetMux()
 		}
@@ -242,7 +242,7 @@ func (c *Call) offering(p *party) func(*sdp.Media) {
 		cryptos = append(cryptos, cryptoOf(i+1, p.audio.key(suite)))
 	}
 	return func(m *sdp.Media) {
-		m.SetProfile(profile)
+		profile(m)
 		m.SetCryptos(cryptos)
 	}
 }
@@ -289,7 +289,7 @@ func (c *Call) answered(p *party, d *sdp.Description, m *sdp.Media) (*media.Secu
 	if err != nil {
 		return nil, err
 	}
-	p.audio.agreed, p.audio.profile = agreed, m.Profile()
+	p.audio.agreed, p.audio.proto = agreed, m.Proto
 	if agreed != nil {
 		if at, _, err := d.RTP(m); err == nil && !at.Addr().IsUnspecified() {
 			p.audio.theirs = theirs{agreed.In, at}

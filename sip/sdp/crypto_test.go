@@ -125,7 +125,7 @@ func TestSetup(t *testing.T) {
 	}
 }
 
-// A profile is changed and its feedback stays; located, nothing of another's protection is
+// A profile is read with feedback and without; located, nothing of another's protection is
 // left.
 func TestProfile(t *testing.T) {
 	for proto, want := range map[string]Profile{
@@ -139,7 +139,7 @@ func TestProfile(t *testing.T) {
 	}
 	d := parse(t, describe("a=fingerprint:sha-256 AA", "m=audio 4000 RTP/SAVPF 8", "a=crypto:1 X inline:"+key, "a=setup:active", "a=rtcp-mux", "a=key-mgmt:mikey AA", "a=sendrecv"))
 	d.Locate(Origin{}, []uint16{5000})
-	if got := string(d.Bytes()); !strings.Contains(got, "m=audio 5000 RTP/AVPF 8\r\na=sendrecv\r\n") || strings.Contains(got, "fingerprint") {
+	if got := string(d.Bytes()); !strings.Contains(got, "m=audio 5000 RTP/AVP 8\r\na=sendrecv\r\n") || strings.Contains(got, "fingerprint") {
 		t.Errorf("got %s", got)
 	}
 }

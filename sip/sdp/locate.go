@@ -37,9 +37,7 @@ func (d *Description) Locate(o Origin, ports []uint16) {
 			continue
 		}
 		m.Port, m.ports = int(ports[i]), ""
-		if m.RTP() {
-			m.SetProfile(Plain)
-		}
+		m.unprotect()
 		raw := !m.RTP() || m.Type != "audio"
 		m.lines = remove(m.lines, func(line string) bool { return line[0] == 'c' || located(line) || !raw && rewritten(line) })
 		if d.Direction(m) != directions[i] { // the address said so, which is ours now

@@ -96,13 +96,8 @@ func (m *Media) Profile() Profile {
 	return ""
 }
 
-// SetProfile makes p the stream's profile, with feedback if it had that.
-func (m *Media) SetProfile(p Profile) {
-	if strings.HasSuffix(m.Proto, "F") {
-		p += "F"
-	}
-	m.Proto = string(p)
-}
+// SetProfile makes p the stream's profile, without feedback.
+func (m *Media) SetProfile(p Profile) { m.Proto = string(p) }
 
 // RTP reports whether the stream is RTP over UDP, plain or protected.
 func (m *Media) RTP() bool { return m.Profile() != "" }

@@ -223,13 +223,19 @@ func (d *Description) canonical() []byte {
 	c := d.Clone()
 	for _, m := range c.Media {
 		m.SetDirection(d.Direction(m))
-		if m.RTP() {
-			m.SetProfile(Plain)
-		}
+		m.unprotect()
 		m.lines = remove(m.lines, protection)
 	}
 	c.lines = remove(c.lines, func(line string) bool { _, is := direction(line); return is || line[0] == 'o' })
 	return c.Bytes()
+}
+
+// unprotect makes a protected stream plain RTP. The feedback that many offer together with
+// protection goes with it: nothing of it passes, and who is plain seldom knows it.
+func (m *Media) unprotect() {
+	if m.RTP() && m.Profile() != Plain {
+		m.SetProfile(Plain)
+	}
 }
 
 // protection reports whether a line is about how packets are protected.
