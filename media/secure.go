@@ -68,12 +68,17 @@ const handshakeTimeout = 10 * time.Second
 // protect has a leg's packets be protected as negotiated from now on. What is agreed
 // already, and again, goes on.
 func (s *Session) protect(leg rtp.Leg, remote Remote) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	l := &s.legs[leg]
 	sec := l.secure.Load()
 	if remote.Secure == nil || remote.Raw {
 		l.secure.Store(nil)
 		sec.end()
 		return nil
+	}
+	if s.closed {
+		return ErrClosed
 	}
 	if sec == nil {
 		sec = &secure{}
