@@ -163,7 +163,7 @@ func (c *Call) lock(p *party, offer *sdp.Description) func(*sdp.Media) {
 		return c.offering(p)
 	}
 	m := offer.Media[c.main]
-	if m.Type != "audio" || !m.RTP() {
+	if m.Type != "audio" || m.Port == 0 || !m.RTP() {
 		return func(*sdp.Media) {}
 	}
 	t, err := c.terms(p, offer, m)

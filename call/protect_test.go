@@ -127,7 +127,7 @@ func TestProtectedCall(t *testing.T) {
 			if l, r := sim.Share(left, farHz), sim.Share(right, pbxHz); l < 0.85 || r < 0.85 {
 				t.Errorf("got %.2f and %.2f of left and right at their parties' frequencies, want nearly all", l, r)
 			}
-			for _, k := range []srtp.Key{test.carrier.Key, test.pbx.Key} {
+			for _, k := range []srtp.Key{test.carrier.Key, test.pbx.Key, near.Key(), far.Key()} {
 				if !k.IsZero() {
 					unseen(t, k.Material(), log.Bytes(), w.dir)
 				}
@@ -137,6 +137,39 @@ func TestProtectedCall(t *testing.T) {
 			}
 		})
 	}
+}
+
+// While a call goes on, no key is in its spool or in any other file, ours as little as the
+// parties'.
+func TestKeysAreNotSpooled(t *testing.T) {
+	log := &locked{}
+	carrier, pbx := srtp.NewKey(srtp.AES128SHA80), srtp.NewKey(srtp.AES256GCM)
+	w := newWorld(t, options{
+		carrier: sim.Config{SRTP: sim.SRTP{Key: carrier}}, pbx: sim.Config{SRTP: sim.SRTP{Key: pbx}}, log: log, trunks: bothRequire,
+	})
+	near, err := w.carrier.Call(bounded(t), "+31201234567", "+31209876543")
+	if err != nil {
+		t.Fatal(err)
+	}
+	far := <-w.pbx.Lines()
+	if err := far.Wait(bounded(t), far.Packets()+75); err != nil { // the spool is written twice a second
+		t.Fatal(err)
+	}
+	for _, k := range []srtp.Key{near.Key(), far.Key(), carrier, pbx} {
+		unseen(t, k.Material(), log.Bytes(), w.dir)
+	}
+	spools := 0
+	filepath.WalkDir(filepath.Join(w.dir, "spool"), func(name string, d fs.DirEntry, err error) error {
+		if info, err := d.Info(); err == nil && !d.IsDir() && info.Size() > 10000 {
+			spools++
+		}
+		return err
+	})
+	if spools != 1 {
+		t.Errorf("got %d spools with packets, want one", spools)
+	}
+	near.Hangup()
+	<-far.Over()
 }
 
 // unseen fails the test where a key is in the log or in a file, in whatever form.

@@ -75,6 +75,17 @@ func (l *Line) Heard() []int16 {
 	return append([]int16(nil), l.heard...)
 }
 
+// Key returns the key by which the other side's description says that it protects what the
+// line hears.
+func (l *Line) Key() srtp.Key {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.secure == nil {
+		return srtp.Key{}
+	}
+	return l.secure.theirs
+}
+
 // Packets returns how many RTP packets came in.
 func (l *Line) Packets() int {
 	l.mu.Lock()
@@ -138,7 +149,7 @@ func (l *Line) hear(body []byte) error {
 		if c.PayloadType == alaw {
 			l.mu.Lock()
 			l.to = to
-			l.mu.Unlock()
+			defer l.mu.Unlock()
 			if l.secure != nil {
 				return l.secure.hear(d, m, l.called)
 			}

@@ -21,11 +21,12 @@ type SRTP struct {
 
 // secure is a line's protection.
 type secure struct {
-	proto string // of the stream
-	tag   int
-	key   srtp.Key
-	in    srtp.In
-	out   srtp.Out
+	proto  string // of the stream
+	tag    int
+	key    srtp.Key
+	theirs srtp.Key // the other side's, of its description
+	in     srtp.In
+	out    srtp.Out
 
 	// Of a handshake.
 	identity *srtp.Identity
@@ -102,7 +103,7 @@ func (s *secure) hear(d *sdp.Description, m *sdp.Media, offer bool) error {
 		if err != nil {
 			return err
 		}
-		s.tag = c.Tag
+		s.tag, s.theirs = c.Tag, theirs
 		if _, err := s.out.Rekey(s.key); err != nil {
 			return err
 		}
