@@ -60,16 +60,14 @@ func TestOtherEndOfHandshake(t *testing.T) {
 			}
 			defer h.Close()
 			ready.Done()
-			cfg := &dtls.Config{
-				Certificates: nil, InsecureSkipVerify: true, ClientAuth: dtls.RequireAnyClientCert,
-				SRTPProtectionProfiles: []dtls.SRTPProtectionProfile{dtls.SRTP_AES128_CM_HMAC_SHA1_80},
-			}
-			cfg.Certificates = append(cfg.Certificates, theirs.certificate)
-			begin := dtls.Client
+			shown, any := dtls.WithCertificates(theirs.certificate), dtls.WithInsecureSkipVerify(true)
+			profile := dtls.WithSRTPProtectionProfiles(dtls.SRTP_AES128_CM_HMAC_SHA1_80)
+			var conn *dtls.Conn
 			if client {
-				begin = dtls.Server
+				conn, err = dtls.ServerWithOptions(way, peerAddr{}, shown, any, profile, dtls.WithClientAuth(dtls.RequireAnyClientCert))
+			} else {
+				conn, err = dtls.ClientWithOptions(way, peerAddr{}, shown, any, profile)
 			}
-			conn, err := begin(way, peerAddr{}, cfg)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -354,10 +354,11 @@ func BenchmarkRTP(b *testing.B) {
 }
 
 // ends runs a handshake between two, over a way that loses datagrams.
-func ends(t *testing.T, lose func() bool, client, server Peer, ours, theirs *Identity) (a, b *Handshake, failed error, keys [4]Key) {
+func ends(t *testing.T, lose func() bool, client, server Peer, ours, theirs *Identity) (keys [4]Key, failed error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
+	var a, b *Handshake
 	var err error
 	var ready sync.WaitGroup
 	ready.Add(1)
@@ -380,6 +381,8 @@ func ends(t *testing.T, lose func() bool, client, server Peer, ours, theirs *Ide
 		t.Fatal(err)
 	}
 	ready.Done()
+	t.Cleanup(a.Close)
+	t.Cleanup(b.Close)
 	var both sync.WaitGroup
 	var failures [2]error
 	both.Go(func() {
@@ -393,7 +396,7 @@ func ends(t *testing.T, lose func() bool, client, server Peer, ours, theirs *Ide
 		}
 	})
 	both.Wait()
-	return a, b, errors.Join(failures[:]...), keys
+	return keys, errors.Join(failures[:]...)
 }
 
 func identities(t *testing.T) (a, b *Identity) {
@@ -421,9 +424,7 @@ func TestHandshake(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			ours, theirs := identities(t)
-			a, b, err, keys := ends(t, lose, Peer{[]Fingerprint{theirs.Fingerprint()}, true}, Peer{[]Fingerprint{ours.Fingerprint()}, false}, ours, theirs)
-			defer a.Close()
-			defer b.Close()
+			keys, err := ends(t, lose, Peer{[]Fingerprint{theirs.Fingerprint()}, true}, Peer{[]Fingerprint{ours.Fingerprint()}, false}, ours, theirs)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -447,9 +448,7 @@ func TestStranger(t *testing.T) {
 		"nobody": {{nil, true}, {[]Fingerprint{ours.Fingerprint()}, false}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			a, b, err, _ := ends(t, never, peers[0], peers[1], ours, theirs)
-			defer a.Close()
-			defer b.Close()
+			_, err := ends(t, never, peers[0], peers[1], ours, theirs)
 			if err == nil {
 				t.Error("got keys with a stranger, want none")
 			}
