@@ -185,10 +185,42 @@ func TestSameKey(t *testing.T) {
 		wrap(t, out, in, 7)
 		rekey(t, k, out, in)
 		pass(t, out, in, 7, 6)
-		sent, _ := out.RTP(packet(7, 7))
-		_, fresh := pair(t, k)
-		if _, err := fresh.RTP(sent); err != ErrForged {
-			t.Errorf("%v: got %v from who does not know of the wrap, want %v", s, err, ErrForged)
+		if wraps, _ := in.now.context.ROC(7); wraps != 1 {
+			t.Errorf("%v: got %d wraps after the same key, want 1", s, wraps)
+		}
+	}
+}
+
+// Who comes into a stream late finds out how often it has wrapped, and does not go on trying
+// for ever.
+func TestLate(t *testing.T) {
+	for _, s := range every {
+		k := NewKey(s)
+		out, in := pair(t, k)
+		for range 3 {
+			wrap(t, out, in, 7)
+		}
+		_, late := pair(t, k)
+		stranger, _ := pair(t, NewKey(s))
+		for range 10 {
+			sent, _ := stranger.RTP(packet(8, 1))
+			if _, err := late.RTP(sent); err != ErrForged {
+				t.Errorf("%v: got %v of a stranger's packet, want %v", s, err, ErrForged)
+			}
+			stranger.sent = window{}
+		}
+		for i := range uint16(3) {
+			pass(t, out, late, 7, 6+i)
+		}
+		_, given := pair(t, k)
+		for range maxSearches {
+			sent, _ := stranger.RTP(packet(8, 1))
+			given.RTP(sent)
+			stranger.sent = window{}
+		}
+		sent, _ := out.RTP(packet(7, 20))
+		if _, err := given.RTP(sent); err != ErrForged {
+			t.Errorf("%v: got %v after too many packets of strangers, want %v", s, err, ErrForged)
 		}
 	}
 }

@@ -2,6 +2,7 @@ package srtp
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"sync"
@@ -14,6 +15,13 @@ import (
 // replayWindow is how many packets back one may come and still be told from a copy.
 const replayWindow = 128
 
+// Who comes into a stream late, since its sender went over to another call, does not know how
+// often its numbers have wrapped. It tries: six hours of 20 ms, and no more than so many packets.
+const (
+	maxWraps    = 16
+	maxSearches = 50
+)
+
 // settled is after how many packets by a new key those by the old one are over.
 const settled = 250
 
@@ -25,6 +33,7 @@ type In struct {
 	now     *reader
 	before  []*reader // that packets may still be for, or be for instead: see Rekey
 	good    int       // packets since Rekey
+	sought  int       // packets that search was tried with
 	scratch []byte    // a packet that is tried more than once
 }
 
@@ -74,23 +83,57 @@ func (in *In) Rekey(k Key) error {
 		}
 		in.before = append(in.before, old)
 	}
-	in.key, in.now, in.good = k, next, 0
+	in.key, in.now, in.good, in.sought = k, next, 0, 0
 	return nil
 }
 
 // RTP makes a packet plain, in place.
-func (in *In) RTP(b []byte) ([]byte, error) { return in.open(b, (*reader).rtp) }
-
-// RTCP makes a report plain, in place.
-func (in *In) RTCP(b []byte) ([]byte, error) { return in.open(b, (*reader).rtcp) }
-
-func (in *In) open(b []byte, open func(*reader, []byte) ([]byte, error)) ([]byte, error) {
+func (in *In) RTP(b []byte) ([]byte, error) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
+	out, err := in.open(b, (*reader).rtp)
+	if err == ErrForged && in.unheard() {
+		return in.search(b)
+	}
+	return out, err
+}
+
+// RTCP makes a report plain, in place.
+func (in *In) RTCP(b []byte) ([]byte, error) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.open(b, (*reader).rtcp)
+}
+
+// unheard reports whether a stream may be one that we come into late.
+func (in *In) unheard() bool { return in.now != nil && !in.now.heard && in.sought < maxSearches }
+
+// search tries a packet, which open has left in scratch, as one of a stream that has wrapped.
+func (in *In) search(b []byte) ([]byte, error) {
+	in.sought++
+	if len(in.scratch) < 12 {
+		return nil, ErrForged
+	}
+	r, err := newReader(in.key)
+	if err != nil {
+		return nil, err
+	}
+	ssrc := binary.BigEndian.Uint32(in.scratch[8:])
+	for wraps := uint32(1); wraps <= maxWraps; wraps++ {
+		r.context.SetROC(ssrc, wraps)
+		if out, err := r.rtp(append(b[:0], in.scratch...)); err == nil {
+			in.now = r
+			return out, nil
+		}
+	}
+	return nil, ErrForged
+}
+
+func (in *In) open(b []byte, open func(*reader, []byte) ([]byte, error)) ([]byte, error) {
 	switch {
 	case in.now == nil:
 		return nil, ErrNoKey
-	case len(in.before) == 0:
+	case len(in.before) == 0 && !in.unheard():
 		return open(in.now, b)
 	}
 	in.scratch = append(in.scratch[:0], b...) // what is tried in vain may be gone
