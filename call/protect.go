@@ -156,6 +156,19 @@ func (c *Call) acceptable(leg rtp.Leg, d *sdp.Description) error {
 	return err
 }
 
+// takes says what is wrong with how a party's answer to an offer of ours is protected.
+func (c *Call) takes(p *party, answer *sdp.Description) error {
+	if c.main >= len(answer.Media) {
+		return nil
+	}
+	m := answer.Media[c.main]
+	if m.Type != "audio" || m.Port == 0 || !m.RTP() {
+		return nil
+	}
+	_, err := c.agreed(p, answer, m)
+	return err
+}
+
 // lock returns what makes a description of ours towards a party say how the audio is
 // protected: what an answer to an offer of its says, or an offer of ours where offer is nil.
 func (c *Call) lock(p *party, offer *sdp.Description) func(*sdp.Media) {

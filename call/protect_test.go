@@ -336,6 +336,15 @@ func TestKeys(t *testing.T) {
 		b.wantKeys(b.pbx.Expect("SIP/2.0 200"), "RTP/SAVP 1 AEAD_AES_128_GCM k10")
 		b.did("connect callee to "+pbxAudio+" in=k5 out=k4", "connect caller to "+carrierAudio+" in=k1 out=k6", "connect callee to "+pbxAudio+" in=k9 out=k10")
 
+		// The carrier answers plain: of no use, and the call goes on as it was.
+		pbx.offer(protected(answeredWith, "RTP/SAVP", newLine, "a=sendonly"))
+		b.pbx.Expect("SIP/2.0 100")
+		b.carrier.Reply(b.carrier.Expect("INVITE "), "200 OK", offered)
+		b.carrier.Expect("ACK ")
+		useless := b.pbx.Expect("SIP/2.0 488")
+		b.pbx.Acknowledge(b.pbx.Compose(pbx.Dialog, "INVITE", pbx.seq, "", ""), useless)
+		b.did()
+
 		// Plain all of a sudden: refused, and the call goes on as it was.
 		pbx.offer(answeredWith)
 		b.pbx.Expect("SIP/2.0 100")
@@ -414,6 +423,20 @@ func TestKeysOfOthers(t *testing.T) {
 		b.pbx.Expect("ACK ")
 		b.pbx.Reply(b.pbx.Expect("BYE "), "200 OK", "")
 		b.did("connect callee to 10.0.0.5:6004 in=k11 out=k10")
+	})
+}
+
+// Who is called for a transfer, and cannot protect what he says, does not take the place.
+func TestTransferNotProtected(t *testing.T) {
+	plainly(t, func(pbx, _ *trunk.Config) { pbx.Refer, pbx.SRTP = trunk.Terminate, trunk.Required }, func(b *bubble) {
+		_, pbx := b.talking(offered, protected(answeredWith, "RTP/SAVP", b.crypto(1, srtp.AES256GCM)))
+		pbx.send("REFER", "Refer-To: <sip:200@10.0.0.5>\r\nRefer-Sub: false\r\n", "")
+		b.pbx.Expect("SIP/2.0 202")
+		reply(b.pbx, b.pbx.Expect("INVITE sip:200@"), "third", "200 OK", "", answeredWith)
+		b.pbx.Expect("ACK ")
+		b.pbx.Reply(b.pbx.Expect("BYE "), "200 OK", "")
+		b.did()
+		b.over(pbx)
 	})
 }
 
@@ -581,10 +604,20 @@ func TestHandshakeFails(t *testing.T) {
 	})
 }
 
-// What cannot be protected does not pass to a trunk that requires it: fax beside the audio.
+// What cannot be protected does not pass to a trunk that requires it, nor from it: fax beside
+// the audio, or in its place.
 func TestFaxIsNotProtected(t *testing.T) {
 	const fax = "m=image 4002 udptl t38\r\n"
-	plainly(t, func(pbx, _ *trunk.Config) { pbx.SRTP = trunk.Required }, func(b *bubble) {
+	required := func(pbx, _ *trunk.Config) { pbx.SRTP = trunk.Required }
+	plainly(t, required, func(b *bubble) {
+		_, pbx := b.talking(offered, protected(answeredWith, "RTP/SAVP", b.crypto(1, srtp.AES256GCM)))
+		offer := pbx.offer(strings.Replace(offerHead, "127.0.0.1", "10.0.0.5", -1) + fax)
+		b.pbx.Expect("SIP/2.0 100")
+		b.pbx.Acknowledge(offer, b.pbx.Expect("SIP/2.0 488"))
+		b.did()
+		b.over(pbx)
+	})
+	plainly(t, required, func(b *bubble) {
 		b.carrier.Invite("+31205550100", offered+fax, "")
 		b.carrier.Expect("SIP/2.0 100")
 		wantBody(t, b.pbx.Expect("INVITE "), "m=image 0 udptl t38")

@@ -57,6 +57,9 @@ func (c *Call) passReoffer(leg rtp.Leg, e sip.Event) {
 		return
 	}
 	passed, err := c.towards(offer, c.mayUse)
+	if err == nil && offer.Media[c.main].Port != 0 && !c.passes(c.main, offer.Media[c.main]) {
+		err = sdp.ErrNoAudio // what would be left is no stream at all
+	}
 	if err != nil {
 		from.leg.RejectReoffer(488, "Not Acceptable Here")
 		return
@@ -161,6 +164,9 @@ func (c *Call) reofferAcknowledged(leg rtp.Leg, e sip.Event) {
 		return
 	}
 	answer, err := c.answerOf(leg, e.Body)
+	if err == nil {
+		err = c.takes(c.parties[leg], answer)
+	}
 	if err != nil {
 		c.log.Warn("answer of no use", "call_id", c.id, "leg", leg, "error", err)
 		return
@@ -229,6 +235,9 @@ func (c *Call) reofferAnswered(leg rtp.Leg, e sip.Event) {
 	}
 	c.pending, c.retry.times = nil, 0
 	answer, err := c.answerOf(leg, e.Body)
+	if err == nil {
+		err = c.takes(c.parties[leg], answer)
+	}
 	if err != nil {
 		c.log.Warn("answer of no use", "call_id", c.id, "leg", leg, "error", err)
 		if p.offer != nil { // acknowledged, and of no use: the old session stays towards who offered

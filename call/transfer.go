@@ -259,6 +259,9 @@ func (c *Call) replace(e sip.Event) *End {
 			if offer, err = sdp.Parse(t.party.ours); err == nil {
 				err = sdp.Accepts(offer, answer)
 			}
+			if err == nil {
+				err = c.takes(t.party, answer)
+			}
 		}
 		if err != nil {
 			t.hangup(488, "Not Acceptable Here")
