@@ -8,10 +8,10 @@ testing := sip-tester
 interop := sip-tester baresip-core
 FUZZTIME ?= 20s
 
-.PHONY: help demo build test race fuzz golden bench lint prompts interop interop-table clean opus sipp
+.PHONY: help demo build test race fuzz golden bench bench-peers lint prompts interop interop-table clean opus sipp
 
 help: ## print this
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: opus ## show the whole life of recordings on this machine, in half a minute
 	@$(go) run ./cmd/bewaard demo $(ARGS)
@@ -46,6 +46,10 @@ interop-table:
 
 bench: opus ## run the benchmarks
 	$(go) test -run '^$$' -bench . ./...
+
+bench-peers: opus ## measure beside Asterisk and rtpengine: PEERS=DIR of the load rig (ARGS="media whole knee setup")
+	@./.ci/need jq curl
+	testdata/peers/bench.sh $(ARGS)
 
 lint: opus ## gofmt, vet, staticcheck, and go.mod as it should be
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; exit 1; }

@@ -17,7 +17,7 @@ const module = "github.com/bewaard/bewaard"
 
 // testModules are what tests may import besides.
 var testModules = []string{
-	"github.com/google/go-cmp", "github.com/rogpeppe/go-internal", "go.uber.org/goleak", "pgregory.net/rapid", "golang.org/x/sys",
+	"github.com/google/go-cmp", "github.com/rogpeppe/go-internal", "go.uber.org/goleak", "pgregory.net/rapid",
 }
 
 // The tree keeps to the import rules and the doors of docs/architecture.md.

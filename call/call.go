@@ -67,6 +67,7 @@ type Call struct {
 	tap       *media.Tap
 	recording Recording
 	started   time.Time // of the capture
+	gone      [2]bool   // who fell silent
 }
 
 // run is the life of a call. It is the call's goroutine and ends with the call.
@@ -115,7 +116,8 @@ const (
 	requested // INFO, REFER and the like, to be answered
 	replied   // to one of ours
 	keyPressed
-	played // a prompt or tone has ended, whole or not
+	fellSilent // a party sends nothing that should
+	played     // a prompt or tone has ended, whole or not
 	timeUp
 	retryDue
 	recordingFailed
@@ -136,6 +138,8 @@ func (c *Call) next(ctx context.Context, deadline <-chan time.Time) (happening, 
 		return happening{}, unprotected(b.Leg, b.Err)
 	case k := <-c.media.Keys():
 		return happening{kind: keyPressed, leg: k.Leg, key: k.Digit}, nil
+	case leg := <-c.media.Silences():
+		return happening{kind: fellSilent, leg: leg}, nil
 	case <-c.playing.done():
 		return happening{kind: played}, nil
 	case <-c.recordingFailed():

@@ -137,7 +137,7 @@ func (c *Call) take(leg rtp.Leg, d *sdp.Description, how said) *End {
 	}
 	p, m := c.parties[leg], d.Media[c.main]
 	before := p.codecs
-	p.described, p.codecs, p.listens = d, nil, false
+	p.described, p.codecs, p.listens, p.speaks = d, nil, false, false
 	raw := m.Type != "audio" || !m.RTP()
 	if m.Port != 0 {
 		var secure *media.Secure
@@ -155,6 +155,9 @@ func (c *Call) take(leg rtp.Leg, d *sdp.Description, how said) *End {
 		return nil
 	}
 	p.listens = d.Direction(m).Receives() && m.Port != 0
+	p.speaks = d.Direction(m).Sends() && m.Port != 0
+	c.expect()
+	c.translate()
 	for _, codec := range m.Codecs() {
 		if c.wanted(codec) {
 			p.codecs = append(p.codecs, codecOf(codec))
@@ -164,6 +167,18 @@ func (c *Call) take(leg rtp.Leg, d *sdp.Description, how said) *End {
 		c.recording.Event(spool.Event{Kind: spool.CodecsChanged, Leg: leg, Codecs: p.codecs})
 	}
 	return nil
+}
+
+// translate has each party's payload types written as the other has them, where one keeps
+// to its own although it was told the other's.
+func (c *Call) translate() {
+	caller, callee := c.parties[rtp.Caller].described, c.parties[rtp.Callee].described
+	if caller == nil || callee == nil || c.main >= len(caller.Media) || c.main >= len(callee.Media) {
+		return
+	}
+	a, b := caller.Media[c.main], callee.Media[c.main]
+	c.media.Translate(rtp.Caller, a.Numbers(b))
+	c.media.Translate(rtp.Callee, b.Numbers(a))
 }
 
 // connect tells a stream's media where a party is.

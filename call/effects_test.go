@@ -122,7 +122,15 @@ func (s *fakeSession) Relay(from rtp.Leg, on bool) { s.note("relay %v %v", from,
 func (s *fakeSession) Capture(t *media.Tap)        { s.note("capture %v", t != nil) }
 func (s *fakeSession) Keys() <-chan media.Key      { return nil }
 func (s *fakeSession) Broken() <-chan media.Broken { return s.broken }
-func (s *fakeSession) Close() media.Stats          { s.note("close media"); return media.Stats{} }
+func (s *fakeSession) Silences() <-chan rtp.Leg    { return nil }
+func (s *fakeSession) Expect(rtp.Leg, bool)        {}
+
+func (s *fakeSession) Translate(from rtp.Leg, types map[uint8]uint8) {
+	if types != nil {
+		s.note("translate %v %v", from, types)
+	}
+}
+func (s *fakeSession) Close() media.Stats { s.note("close media"); return media.Stats{} }
 func (s *fakeSession) Play(leg rtp.Leg, f media.Frames) (Playback, error) {
 	s.note("play %d frames to %v", len(f.Payloads), leg)
 	p := &fakePlayback{journal: s.journal, done: make(chan struct{}), total: len(f.Payloads)}

@@ -30,6 +30,7 @@ const (
 	NoDialog         Cause = "no_dialog"            // the INVITE is to replace a call that is not there
 	Transferred      Cause = "transferred"          // the party that stays went over to another call
 	RecordingRefused Cause = "recording_impossible" // the purpose says: no recording, no call
+	WentSilent       Cause = "went_silent"          // no audio came from the party for long, and its trunk says to hang up
 	ShuttingDown     Cause = "shutting_down"        // the daemon stops and waits no longer
 	SignallingFailed Cause = "signalling_failed"    // a response could not be sent
 )

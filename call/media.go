@@ -27,6 +27,9 @@ type Session interface {
 	Capture(*media.Tap)
 	Keys() <-chan media.Key
 	Broken() <-chan media.Broken
+	Translate(from rtp.Leg, types map[uint8]uint8)
+	Expect(from rtp.Leg, on bool)
+	Silences() <-chan rtp.Leg
 	Close() media.Stats
 }
 

@@ -13,6 +13,7 @@ type Metrics struct {
 	captured      prometheus.Counter
 	active        prometheus.Gauge
 	rowErrors     prometheus.Counter
+	mos           *prometheus.HistogramVec
 }
 
 // NewMetrics makes the metrics and registers them, unless the registry is nil.
@@ -46,9 +47,13 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 		rowErrors: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "bewaard_call_row_errors_total", Help: "Rows of calls that could not be written.",
 		}),
+		mos: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "bewaard_call_mos", Help: "Estimated opinion (ITU-T G.107) of who listens to a party on that side, when the call ended.",
+			Buckets: []float64{2, 2.6, 3.1, 3.6, 4, 4.2, 4.4},
+		}, []string{"side"}),
 	}
 	if registry != nil {
-		registry.MustRegister(m.calls, m.setup, m.announcements, m.unannounced, m.recordings, m.expected, m.captured, m.rowErrors, m.active)
+		registry.MustRegister(m.calls, m.setup, m.announcements, m.unannounced, m.recordings, m.expected, m.captured, m.rowErrors, m.active, m.mos)
 	}
 	return m
 }

@@ -28,6 +28,7 @@ type party struct {
 	codecs    []rtp.Codec              // of its audio, those that the call may use
 	listens   bool                     // it wants to hear something
 	audio     protection
+	speaks    bool // it is to send something
 
 	session, version uint64        // of our descriptions towards it
 	ours             []byte        // the last of them; nil before the first

@@ -3,6 +3,7 @@ package call
 import (
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -147,6 +148,33 @@ func (c *Call) grade(stats media.Stats) {
 	c.manager.metrics.announcements.WithLabelValues(result, proof).Inc()
 }
 
+// listen notes how the parties' audio came in.
+func (c *Call) listen(stats media.Stats) {
+	for leg, s := range stats.Legs {
+		if s.Received == 0 && !c.gone[leg] {
+			continue
+		}
+		a := store.Audio{
+			Leg: rtp.Leg(leg).String(), Packets: s.Received, Lost: s.Lost, Duplicates: s.Duplicates, Reordered: s.Reordered, Rejected: s.Rejected,
+			JitterMS: milliseconds(s.Jitter), RoundTrip: milliseconds(s.Peer.RoundTrip), PeerLost: s.Peer.Lost, PeerJitter: milliseconds(s.Peer.Jitter),
+			Silent: c.gone[leg],
+		}
+		if codecs := c.parties[leg].codecs; len(codecs) > 0 {
+			a.Codec = codecs[0].Name
+		}
+		quality := rtp.Quality{Codec: a.Codec, Jitter: s.Jitter, RoundTrip: s.Peer.RoundTrip}
+		if expected := s.Received + s.Lost; expected > 0 {
+			quality.Lost = float64(s.Lost) / float64(expected)
+		}
+		a.MOS = math.Round(quality.MOS()*100) / 100
+		c.row.Audio = append(c.row.Audio, a)
+		c.manager.metrics.mos.WithLabelValues(string(c.manager.cfg.Trunks[c.parties[leg].trunk].Side)).Observe(a.MOS)
+	}
+}
+
+// milliseconds rounds to hundredths.
+func milliseconds(d time.Duration) float64 { return math.Round(d.Seconds()*1e5) / 100 }
+
 // release ends what live left, from whatever state: it hangs up or rejects each leg,
 // closes the media, ends the recording, closes the row, counts, and logs once.
 func (c *Call) release(end *End) {
@@ -165,7 +193,9 @@ func (c *Call) release(end *End) {
 		stream.Close()
 	}
 	if c.media != nil {
-		c.grade(c.media.Close())
+		stats := c.media.Close()
+		c.grade(stats)
+		c.listen(stats)
 	}
 	for _, p := range c.parties {
 		p.place.Release()

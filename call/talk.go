@@ -7,6 +7,7 @@ import (
 	"github.com/bewaard/bewaard/media/rtp"
 	"github.com/bewaard/bewaard/sip"
 	"github.com/bewaard/bewaard/sip/sdp"
+	"github.com/bewaard/bewaard/sip/trunk"
 )
 
 // bridge connects both parties, and captures if the far one was told.
@@ -18,6 +19,7 @@ func (c *Call) bridge(context.Context) *End {
 	c.media.Relay(rtp.Caller, true)
 	c.media.Relay(rtp.Callee, true)
 	c.bridged = time.Now()
+	c.expect()
 	return c.capture()
 }
 
@@ -80,7 +82,27 @@ func (c *Call) attend(h happening) *End {
 		c.passReply(h.sip)
 	case written:
 		h.letter.refuse()
+	case fellSilent:
+		return c.silence(h.leg)
 	case transferred: // an old leg's last words
+	}
+	return nil
+}
+
+// expect tells the media which parties should send now: both, unless one says that it will
+// not.
+func (c *Call) expect() {
+	for leg, p := range c.parties {
+		c.media.Expect(rtp.Leg(leg), !c.bridged.IsZero() && p.speaks)
+	}
+}
+
+// silence takes the news that a party's audio has stopped to come.
+func (c *Call) silence(leg rtp.Leg) *End {
+	c.gone[leg] = true
+	c.log.Warn("no audio from a party", "call_id", c.id, "leg", leg)
+	if c.manager.cfg.Trunks[c.parties[leg].trunk].Silence == trunk.Hangup {
+		return &End{Cause: WentSilent, Leg: leg}
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package media
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -19,11 +20,14 @@ type Engine struct {
 	// Immutable after New.
 	cfg      Config
 	ports    *ports
+	driver   driver
 	pacer    *pacer
+	desk     *desk
 	metrics  *metrics
 	identity *srtp.Identity
 
 	keysDropped atomic.Uint64
+	deaf        atomic.Uint64 // sockets that the system would not watch
 
 	mu       sync.Mutex
 	sessions map[*Session]struct{}
@@ -41,12 +45,24 @@ func New(cfg Config, registry prometheus.Registerer) (*Engine, error) {
 		return nil, err
 	}
 	e := &Engine{cfg: cfg, ports: newPorts(cfg.Ports), identity: identity, sessions: map[*Session]struct{}{}}
-	e.pacer = newPacer()
+	if e.driver, err = newDriver(cfg); err != nil {
+		return nil, err
+	}
+	e.pacer, e.desk = newPacer(), newDesk(cfg.Silence)
 	e.metrics = newMetrics(e, registry)
 	return e, nil
 }
 
-// Close closes the sessions that are left and stops the pacer.
+// Threads is how many of the processors that the Go runtime has (GOMAXPROCS) the engine
+// keeps to itself while calls are up: whoever runs one adds so many.
+func (e *Engine) Threads() int {
+	if e.cfg.Engine == EngineEpoll {
+		return e.cfg.Loops
+	}
+	return 0
+}
+
+// Close closes the sessions that are left and stops what the engine runs.
 func (e *Engine) Close() error {
 	e.mu.Lock()
 	var left []*Session
@@ -58,6 +74,8 @@ func (e *Engine) Close() error {
 		s.Close()
 	}
 	e.pacer.close()
+	e.desk.close()
+	e.driver.close()
 	return nil
 }
 
@@ -67,8 +85,8 @@ const bindTries = 16
 // Open opens a session: one stream of a call. At says by which address each leg's peer
 // knows us: see Address.
 func (e *Engine) Open(at [2]Where) (*Session, error) {
-	p := &portable{}
-	s := &Session{engine: e, sockets: p, keys: make(chan Key, keysQueue), broken: make(chan Broken, 2)}
+	p := e.driver.open()
+	s := &Session{engine: e, sockets: p, keys: make(chan Key, keysQueue), broken: make(chan Broken, 2), silences: make(chan rtp.Leg, 2)}
 	for _, leg := range []rtp.Leg{rtp.Caller, rtp.Callee} {
 		port, err := e.bind(p, leg, at[leg].Known)
 		if err != nil {
@@ -78,15 +96,17 @@ func (e *Engine) Open(at [2]Where) (*Session, error) {
 		}
 		s.local[leg] = netip.AddrPortFrom(e.Address(at[leg]), port)
 		s.legs[leg].out.init()
+		s.legs[leg].reporting.name = rand.Text()
 	}
 	p.serve(s)
+	e.desk.add(s)
 	e.mu.Lock()
 	e.sessions[s] = struct{}{}
 	e.mu.Unlock()
 	return s, nil
 }
 
-func (e *Engine) bind(p *portable, leg rtp.Leg, known netip.Addr) (uint16, error) {
+func (e *Engine) bind(p sockets, leg rtp.Leg, known netip.Addr) (uint16, error) {
 	addr := e.cfg.Address
 	if !addr.IsValid() || addr.Is4() != known.Is4() {
 		addr = netip.IPv4Unspecified()
@@ -100,7 +120,7 @@ func (e *Engine) bind(p *portable, leg rtp.Leg, known netip.Addr) (uint16, error
 		if !ok {
 			return 0, errors.Join(ErrNoPorts, busy)
 		}
-		err := p.listenPair(leg, addr, port)
+		err := p.listen(leg, addr, port)
 		if err == nil {
 			return port, nil
 		}

@@ -12,12 +12,15 @@ import (
 // leg is one side of a session. Control and the leg's socket share it without a lock:
 // what control decides is immutable and swapped whole; what the socket learns is its own.
 type leg struct {
-	remote atomic.Pointer[Remote]         // as negotiated; a new one opens the latch
-	to     atomic.Pointer[netip.AddrPort] // where packets to the peer go: latched, or as negotiated
-	relay  atomic.Bool                    // pass what comes in to the other leg
-	secure atomic.Pointer[secure]         // what protects its packets; nil for nothing
+	remote        atomic.Pointer[Remote]         // as negotiated; a new one opens the latch
+	to            atomic.Pointer[netip.AddrPort] // where packets to the peer go: latched, or as negotiated
+	relay         atomic.Bool                    // pass what comes in to the other leg
+	expectedSince atomic.Int64                   // since when the peer is to send, in nanoseconds; 0 for not
+	types         atomic.Pointer[payloadTypes]   // of the peer's packets, as the other leg wants them; nil for as they are
+	secure        atomic.Pointer[secure]         // what protects its packets; nil for nothing
 
-	out outgoing // our stream to the peer
+	out       outgoing // our stream to the peer
+	reporting reporting
 
 	// Owned by the socket of RTP.
 	latchedFor *Remote // the negotiation that latched belongs to
@@ -30,10 +33,35 @@ type leg struct {
 	forged, replayed, unkeyed                                            atomic.Uint64
 	lost                                                                 atomic.Uint64 // of reception
 	jitter                                                               atomic.Int64  // of reception, in nanoseconds
+	duplicates, reordered                                                atomic.Uint64 // of reception
+	heardTo                                                              atomic.Uint64 // its SSRC and extended sequence number: 32 bits each
+	heardOf                                                              atomic.Uint64 // its first sequence number, and how many came
 	heardAt                                                              atomic.Int64
 	playback                                                             atomic.Pointer[Playback] // the last towards the peer
 	prompt                                                               atomic.Pointer[Playback] // the last that was no tone
 	acknowledged                                                         atomic.Pointer[rtp.Report]
+}
+
+// payloadTypes are the numbers that another party has for the same codecs.
+type payloadTypes [128]uint8
+
+// hear counts a packet of the peer's.
+func (l *leg) hear(h rtp.Header, at int64) {
+	clock := l.clockHz()
+	l.reception.Take(h, at, clock)
+	ssrc, highest, base, count := l.reception.Source()
+	l.heardTo.Store(uint64(ssrc)<<32 | uint64(highest))
+	l.heardOf.Store(uint64(base)<<32 | uint64(count))
+	l.jitter.Store(int64(l.reception.Jitter(clock)))
+	if lost := l.reception.Lost(); lost != l.lost.Load() {
+		l.lost.Store(lost)
+	}
+	if n := l.reception.Duplicates(); n != l.duplicates.Load() {
+		l.duplicates.Store(n)
+	}
+	if n := l.reception.Reordered(); n != l.reordered.Load() {
+		l.reordered.Store(n)
+	}
 }
 
 // admit reports whether a packet from that address is the peer's. The first one that
@@ -67,6 +95,12 @@ func (l *leg) latch(remote *Remote, from netip.AddrPort) {
 	l.to.Store(&from)
 }
 
+// same reports whether two negotiations are the same.
+func (r *Remote) same(o Remote) bool {
+	return r.RTP == o.RTP && r.RTCP == o.RTCP && r.Mux == o.Mux && r.NAT == o.NAT && r.Raw == o.Raw &&
+		r.ClockHz == o.ClockHz && slices.Equal(r.Events, o.Events)
+}
+
 // isEvent reports whether a payload type is telephone-event's.
 func (l *leg) isEvent(payloadType uint8) bool {
 	remote := l.remote.Load()
@@ -92,7 +126,8 @@ func (l *leg) stats() LegStats {
 		Received: l.received.Load(), Bytes: l.bytes.Load(), Rejected: l.rejected.Load(), Invalid: l.invalid.Load(),
 		Relayed: l.relayed.Load(), Played: l.played.Load(), Errors: l.errors.Load(), Dropped: l.dropped.Load(),
 		Forged: l.forged.Load(), Replayed: l.replayed.Load(), Unkeyed: l.unkeyed.Load(),
-		Lost: l.lost.Load(), Jitter: time.Duration(l.jitter.Load()),
+		Lost: l.lost.Load(), Jitter: time.Duration(l.jitter.Load()), Duplicates: l.duplicates.Load(), Reordered: l.reordered.Load(),
+		Peer: l.reporting.peer(),
 	}
 	p := l.prompt.Load()
 	if p == nil {

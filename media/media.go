@@ -15,9 +15,11 @@
 package media
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -33,6 +35,29 @@ type Config struct {
 	Advertise netip.Addr `yaml:"advertise"`
 	// Ports is the range for RTP and RTCP. A call takes four. Default: 20000-29999.
 	Ports Ports `yaml:"ports"`
+	// DSCP marks the packets that are sent (RFC 2474). Default: 46, expedited
+	// forwarding, as RFC 4594 has it for telephony.
+	DSCP *DSCP `yaml:"dscp"`
+	// Silence is after how long without a packet from a party that should send some
+	// the call is told. Default: 60s.
+	Silence time.Duration `yaml:"silence"`
+	// Engine relays the packets: epoll, a few event loops, which is the default on
+	// Linux, or portable, a goroutine a socket, everywhere else.
+	Engine string `yaml:"engine"`
+	// Loops is how many event loops there are, each good for some two thousand calls.
+	// Default: one for every two cores.
+	Loops int `yaml:"loops"`
+}
+
+// DSCP is the mark of a packet's class, 0 to 63.
+type DSCP uint8
+
+// value is what is marked.
+func (d *DSCP) value() int {
+	if d == nil {
+		return 46
+	}
+	return int(*d)
 }
 
 // Validate reports every fault of the section, each with the key below media.
@@ -40,6 +65,18 @@ func (c Config) Validate() []error {
 	var faults []error
 	if err := c.withDefaults().Ports.validate(); err != nil {
 		faults = append(faults, fmt.Errorf("ports: %w", err))
+	}
+	if c.DSCP.value() > 63 {
+		faults = append(faults, fmt.Errorf("dscp: %d is above 63", *c.DSCP))
+	}
+	if c.Silence < 0 {
+		faults = append(faults, errors.New("silence: is negative"))
+	}
+	if c.Loops < 0 {
+		faults = append(faults, errors.New("loops: is negative"))
+	}
+	if c.Engine != "" && c.Engine != EnginePortable && c.Engine != defaultEngine {
+		faults = append(faults, fmt.Errorf("engine: %q is none of %s, %s, or is not of this system", c.Engine, EngineEpoll, EnginePortable))
 	}
 	if c.Advertise.IsUnspecified() {
 		faults = append(faults, fmt.Errorf("advertise: nobody reaches us at %v", c.Advertise))
@@ -56,7 +93,7 @@ func (c Config) Try() []error {
 	if !c.Address.IsValid() {
 		return nil
 	}
-	conn, err := listenUDP(netip.AddrPortFrom(c.Address, 0))
+	conn, err := listenUDP(netip.AddrPortFrom(c.Address, 0), c.DSCP.value())
 	switch {
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
 		return []error{fmt.Errorf("address: %v is no address of this machine", c.Address)}
@@ -71,6 +108,9 @@ func (c Config) withDefaults() Config {
 	if c.Ports == (Ports{}) {
 		c.Ports = Ports{20000, 29999}
 	}
+	c.Silence = cmp.Or(c.Silence, time.Minute)
+	c.Engine = cmp.Or(c.Engine, defaultEngine)
+	c.Loops = cmp.Or(c.Loops, max(1, runtime.NumCPU()/2))
 	return c
 }
 
@@ -105,6 +145,7 @@ func (p Ports) String() string { return fmt.Sprintf("%d-%d", p.First, p.Last) }
 type Remote struct {
 	RTP     netip.AddrPort // where it wants packets
 	RTCP    netip.AddrPort // and reports
+	Mux     bool           // which it wants in with the packets (RFC 5761)
 	Events  []uint8        // payload types of telephone-event
 	ClockHz int            // of its first codec. Default: 8000
 	// NAT says that the peer may send from another address than it signalled: the
@@ -113,9 +154,6 @@ type Remote struct {
 	// Raw relays the stream's datagrams as they are, byte for byte: fax, video. They are
 	// never recorded. Both legs are so, or nothing is relayed.
 	Raw bool
-	// Mux says that the peer has reports in with the packets (RFC 5761), which it may where
-	// a handshake protects both.
-	Mux bool
 	// Secure is how the packets are protected; nil for not at all.
 	Secure *Secure
 }
@@ -166,10 +204,22 @@ type LegStats struct {
 	Dropped  uint64 // not copied, for want of room in the tap
 	Jitter   time.Duration
 
+	Duplicates uint64 // came twice
+	Reordered  uint64 // came after a later one
+	Peer       Feedback
+
 	HeardDuring          bool // RTP came from the peer while the prompt went on
 	Acknowledged         bool // a receiver report covers the prompt's last packet
 	AcknowledgedSequence uint32
 	AcknowledgedLoss     float64
+}
+
+// Feedback is what a leg's peer last reported of our stream to it.
+type Feedback struct {
+	Lost      uint64 // packets of ours that did not reach it
+	Of        uint64 // that were sent until then
+	Jitter    time.Duration
+	RoundTrip time.Duration // 0 if it did not say
 }
 
 // Stats is what a session did, by rtp.Leg.

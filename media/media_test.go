@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"runtime"
+	"slices"
 	"testing"
 	"time"
 
@@ -17,8 +18,24 @@ import (
 
 var loopback = [2]Where{{Known: netip.MustParseAddr("127.0.0.1")}, {Known: netip.MustParseAddr("127.0.0.1")}}
 
+// T is a test that one engine is put to.
+type T struct {
+	*testing.T
+	engine string
+}
+
+// eachEngine puts every engine to a test: what they do is the same.
+func eachEngine(t *testing.T, test func(t T)) {
+	for _, engine := range slices.Compact([]string{EnginePortable, defaultEngine}) {
+		t.Run(engine, func(t *testing.T) { test(T{t, engine}) })
+	}
+}
+
 func newEngine(t testing.TB, cfg Config) *Engine {
 	t.Helper()
+	if t, ok := t.(T); ok {
+		cfg.Engine = t.engine
+	}
 	e, err := New(cfg, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -108,7 +125,9 @@ func openSession(t testing.TB) (*Session, *peer, *peer) {
 
 // What a peer sends reaches the other under our SSRC, with its distances kept, over the
 // wrap of sequence numbers and timestamps; a change of the sender makes no jump.
-func TestRelay(t *testing.T) {
+func TestRelay(t *testing.T) { eachEngine(t, testRelay) }
+
+func testRelay(t T) {
 	s, caller, callee := openSession(t)
 	s.Relay(rtp.Caller, true)
 	var first, last rtp.Header
@@ -142,7 +161,9 @@ func TestRelay(t *testing.T) {
 
 // Only the negotiated peer is heard: another address never, another port of his
 // address only if it comes first, and until a new negotiation.
-func TestLatch(t *testing.T) {
+func TestLatch(t *testing.T) { eachEngine(t, testLatch) }
+
+func testLatch(t T) {
 	s, caller, _ := openSession(t)
 	l := &s.legs[rtp.Caller]
 	stranger := netip.MustParseAddrPort("127.0.0.9:4000")
@@ -181,7 +202,9 @@ func TestLatch(t *testing.T) {
 
 // A peer on hold with 0.0.0.0 gets nothing, may still send, and gets packets again when
 // it resumes.
-func TestHold(t *testing.T) {
+func TestHold(t *testing.T) { eachEngine(t, testHold) }
+
+func testHold(t T) {
 	s, caller, callee := openSession(t)
 	s.Relay(rtp.Caller, true)
 	s.Relay(rtp.Callee, true)
@@ -208,7 +231,9 @@ func TestHold(t *testing.T) {
 
 // A prompt's packets go out under the stream's own numbers, and relayed packets go on
 // from them; while it plays, nothing is relayed.
-func TestPlay(t *testing.T) {
+func TestPlay(t *testing.T) { eachEngine(t, testPlay) }
+
+func testPlay(t T) {
 	s, caller, callee := openSession(t)
 	s.Relay(rtp.Callee, true)
 	p, err := s.Play(rtp.Caller, Frames{PayloadType: 8, Samples: 160, Payloads: [][]byte{{1}, {2}, {3}}})
@@ -241,7 +266,9 @@ func TestPlay(t *testing.T) {
 }
 
 // A prompt that is stopped is not complete, and the stream is free again.
-func TestPlayInterrupted(t *testing.T) {
+func TestPlayInterrupted(t *testing.T) { eachEngine(t, testPlayInterrupted) }
+
+func testPlayInterrupted(t T) {
 	s, caller, callee := openSession(t)
 	s.Relay(rtp.Callee, true)
 	p, err := s.Play(rtp.Caller, Frames{PayloadType: 8, Samples: 160, Payloads: make([][]byte, 500)})
@@ -263,7 +290,9 @@ func TestPlayInterrupted(t *testing.T) {
 }
 
 // Each key is told once, and its packets leave only their place in the tap.
-func TestKeys(t *testing.T) {
+func TestKeys(t *testing.T) { eachEngine(t, testKeys) }
+
+func testKeys(t T) {
 	s, caller, callee := openSession(t)
 	s.Relay(rtp.Caller, true)
 	tap := NewTap(4096)
@@ -304,10 +333,12 @@ func TestKeys(t *testing.T) {
 
 // Packets from the peer during the prompt show that the path is alive; the first receiver
 // report that covers its last packet, and not much more, confirms it.
-func TestEvidence(t *testing.T) {
+func TestEvidence(t *testing.T) { eachEngine(t, testEvidence) }
+
+func testEvidence(t T) {
 	s, caller, _ := openSession(t)
 	play := func() *Playback {
-		p, err := s.Play(rtp.Caller, Frames{PayloadType: 8, Samples: 160, Payloads: [][]byte{{1}, {2}, {3}}})
+		p, err := s.Play(rtp.Caller, Frames{PayloadType: 8, Samples: 160, Payloads: slices.Repeat([][]byte{{1}}, 15)})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -336,14 +367,14 @@ func TestEvidence(t *testing.T) {
 		lost    byte
 		want    bool
 	}{{last - 1, 0, false}, {last + 501, 0, false}, {last + 40000, 0, false}, {last + 500, 64, true}, {last, 0, true}} {
-		s.control(rtp.Caller, addr(caller.rtcp), receiverReport(p.Result().SSRC, r.highest, r.lost))
+		s.read(letter{leg: rtp.Caller, at: time.Now(), b: receiverReport(p.Result().SSRC, r.highest, r.lost)})
 		if st := evidence(); st.Acknowledged != r.want || r.want && st.AcknowledgedLoss != 0.25 {
 			t.Errorf("got %+v after a report %d beyond the prompt, want %v, by the first that covers it", st, int(r.highest)-int(last), r.want)
 		}
 	}
 	p = play() // in silence, but for what comes while the ringing tone plays after it
 	<-p.Done()
-	s.control(rtp.Caller, addr(caller.rtcp), receiverReport(p.Result().SSRC, 1<<16|uint32(p.Result().LastSequence), 0))
+	s.read(letter{leg: rtp.Caller, at: time.Now(), b: receiverReport(p.Result().SSRC, 1<<16|uint32(p.Result().LastSequence), 0)})
 	tone, err := s.Play(rtp.Caller, Frames{PayloadType: 8, Samples: 160, Payloads: [][]byte{{1}, {2}, {3}}, Tone: true})
 	if err != nil {
 		t.Fatal(err)
@@ -355,33 +386,10 @@ func TestEvidence(t *testing.T) {
 	}
 }
 
-// Reports are told of the streams as each side knows them.
-func TestControlIsTranslated(t *testing.T) {
-	s, caller, callee := openSession(t)
-	s.Relay(rtp.Caller, true)
-	s.Relay(rtp.Callee, true)
-	in := caller.packet(8, 1)
-	was, _ := rtp.Parse(in)
-	caller.send(in)
-	seen, _ := callee.receive()
-	b := receiverReport(seen.SSRC, uint32(seen.Sequence), 0)
-	if _, err := callee.rtcp.WriteToUDPAddrPort(b, netip.AddrPortFrom(callee.to.Addr(), callee.to.Port()+1)); err != nil {
-		t.Fatal(err)
-	}
-	buf := make([]byte, 1500)
-	caller.rtcp.SetReadDeadline(time.Now().Add(5 * time.Second))
-	n, _, err := caller.rtcp.ReadFromUDPAddrPort(buf)
-	if err != nil {
-		t.Fatal(err)
-	}
-	reports, err := rtp.Reports(buf[:n])
-	if err != nil || len(reports) != 1 || reports[0].SSRC != was.SSRC || uint16(reports[0].Highest) != was.Sequence {
-		t.Errorf("got reports %+v (%v), want one on %d up to %d", reports, err, was.SSRC, was.Sequence)
-	}
-}
-
 // Ports are even, are not used again at once, and run out with a name.
-func TestPorts(t *testing.T) {
+func TestPorts(t *testing.T) { eachEngine(t, testPorts) }
+
+func testPorts(t T) {
 	e := newEngine(t, Config{Ports: Ports{21001, 21006}}) // 21002 and 21004
 	s, err := e.Open(loopback)
 	if err != nil {
@@ -457,7 +465,9 @@ func TestTapKeepsOrder(t *testing.T) {
 }
 
 // The way of a packet does not allocate, with a capture or without.
-func TestStepDoesNotAllocate(t *testing.T) {
+func TestStepDoesNotAllocate(t *testing.T) { eachEngine(t, testStepDoesNotAllocate) }
+
+func testStepDoesNotAllocate(t T) {
 	s, caller, _ := openSession(t)
 	s.Relay(rtp.Caller, true)
 	from, b := addr(caller.rtp), caller.packet(8, make([]byte, 160)...)

@@ -19,7 +19,11 @@ type outgoing struct {
 	held    atomic.Bool
 	playing atomic.Bool // relayed packets are not sent
 
-	ssrc atomic.Uint32 // of who holds it to change
+	// Written by who holds it, for the reports.
+	packets, octets atomic.Uint64 // sent, and their payload
+	clock           atomic.Uint64 // timestamp of the last packet, and when that was in microseconds: 32 bits each
+	source          atomic.Uint64 // SSRC that is relayed, and the shift of its timestamps; 0 for none
+	ssrc            atomic.Uint32
 
 	// Owned by who holds it.
 	started   bool
@@ -48,6 +52,7 @@ func (o *outgoing) renew() {
 	if o.started {
 		o.started, o.relaying = false, false
 		o.init()
+		o.publish()
 	}
 }
 
@@ -82,6 +87,25 @@ func (o *outgoing) relay(h rtp.Header, at int64, b []byte) {
 	rtp.SetTimestamp(b, timestamp)
 	if int16(sequence-o.sequence) >= 0 { // not one that came late
 		o.sequence, o.timestamp, o.at = sequence+1, timestamp, at
+		o.publish()
+	}
+	o.count(h.PayloadEnd - h.PayloadOffset)
+}
+
+func (o *outgoing) count(payloadBytes int) {
+	o.packets.Add(1)
+	o.octets.Add(uint64(payloadBytes))
+}
+
+// publish lets the reports know how far the stream is.
+func (o *outgoing) publish() {
+	o.clock.Store(uint64(o.timestamp)<<32 | uint64(uint32(o.at/1000)))
+	source := uint64(0)
+	if o.relaying {
+		source = uint64(o.from)<<32 | uint64(o.shift)
+	}
+	if o.source.Load() != source {
+		o.source.Store(source)
 	}
 }
 
@@ -97,22 +121,7 @@ func (o *outgoing) insert(b []byte, payloadType uint8, first bool, samples uint3
 	h := rtp.Header{Marker: first, PayloadType: payloadType, Sequence: o.sequence, Timestamp: timestamp, SSRC: o.ssrc.Load()}
 	rtp.PutHeader(b, h)
 	o.sequence, o.timestamp, o.at, o.relaying = o.sequence+1, timestamp, at, false
+	o.publish()
+	o.count(len(b) - rtp.HeaderBytes)
 	return h
-}
-
-// source tells what the stream relays, for the reports on it.
-func (o *outgoing) source() rtp.Source {
-	if !o.relaying {
-		return rtp.Source{As: o.ssrc.Load()}
-	}
-	return rtp.Source{SSRC: o.from, As: o.ssrc.Load(), SequenceOffset: o.offset, TimestampOffset: o.shift}
-}
-
-// peek returns source, unless the stream is being written this very moment.
-func (o *outgoing) peek() (rtp.Source, bool) {
-	if !o.hold() {
-		return rtp.Source{}, false
-	}
-	defer o.release()
-	return o.source(), true
 }

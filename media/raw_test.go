@@ -11,7 +11,7 @@ import (
 )
 
 // peerSocket is a peer's socket for a stream.
-func peerSocket(t *testing.T, at string) *net.UDPConn {
+func peerSocket(t testing.TB, at string) *net.UDPConn {
 	t.Helper()
 	conn, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.MustParseAddrPort(at)))
 	if err != nil {
@@ -24,7 +24,7 @@ func peerSocket(t *testing.T, at string) *net.UDPConn {
 func addrOf(c *net.UDPConn) netip.AddrPort { return unmap(c.LocalAddr().(*net.UDPAddr).AddrPort()) }
 
 // receive returns the next datagram, nil for none within a while.
-func receive(t *testing.T, c *net.UDPConn, wait time.Duration) []byte {
+func receive(t testing.TB, c *net.UDPConn, wait time.Duration) []byte {
 	t.Helper()
 	b := make([]byte, 2048)
 	c.SetReadDeadline(time.Now().Add(wait))
@@ -37,7 +37,9 @@ func receive(t *testing.T, c *net.UDPConn, wait time.Duration) []byte {
 
 // Datagrams of a raw stream pass byte for byte, whatever they are; others' do not, and the
 // tap sees none of them.
-func TestRaw(t *testing.T) {
+func TestRaw(t *testing.T) { eachEngine(t, testRaw) }
+
+func testRaw(t T) {
 	s, err := newEngine(t, Config{}).Open(loopback)
 	if err != nil {
 		t.Fatal(err)
@@ -80,7 +82,9 @@ func TestRaw(t *testing.T) {
 }
 
 // A stream that turns to fax and back goes on, as RTP, where it was.
-func TestRawAndBack(t *testing.T) {
+func TestRawAndBack(t *testing.T) { eachEngine(t, testRawAndBack) }
+
+func testRawAndBack(t T) {
 	s, err := newEngine(t, Config{}).Open(loopback)
 	if err != nil {
 		t.Fatal(err)
@@ -118,7 +122,9 @@ func TestRawAndBack(t *testing.T) {
 
 // The address that a peer is told is its trunk's own, else the configured one, else ours on
 // the way to it: of the right IP version.
-func TestAdvertised(t *testing.T) {
+func TestAdvertised(t *testing.T) { eachEngine(t, testAdvertised) }
+
+func testAdvertised(t T) {
 	addr := netip.MustParseAddr
 	e := newEngine(t, Config{Advertise: addr("192.0.2.10")})
 	for _, test := range []struct {
@@ -138,7 +144,9 @@ func TestAdvertised(t *testing.T) {
 }
 
 // One leg speaks IPv4 and the other IPv6.
-func TestDualStack(t *testing.T) {
+func TestDualStack(t *testing.T) { eachEngine(t, testDualStack) }
+
+func testDualStack(t T) {
 	s, err := newEngine(t, Config{}).Open([2]Where{{Known: netip.MustParseAddr("127.0.0.1")}, {Known: netip.MustParseAddr("::1")}})
 	if err != nil {
 		t.Skipf("no IPv6 on this machine: %v", err)

@@ -192,9 +192,7 @@ func (s *Session) open(leg rtp.Leg, from netip.AddrPort, b []byte) []byte {
 		return nil
 	case remote.Mux && b[1] >= 192 && b[1] <= 223: // RFC 5761 §4
 		if b = l.openReport(b); b != nil {
-			if out, to := s.report(leg, b); out != nil {
-				s.sockets.sendRTCP(leg.Other(), out, to) // a lost report is followed by another
-			}
+			s.deliver(leg, from, b)
 		}
 		return nil
 	}

@@ -28,9 +28,12 @@ type Session struct {
 	sockets sockets
 	keys    chan Key
 	broken  chan Broken
+	// silences brings legs whose peer fell silent.
+	silences chan rtp.Leg
 
-	legs [2]leg
-	tap  atomic.Pointer[Tap]
+	reporter reporter // owned by the desk
+	legs     [2]leg
+	tap      atomic.Pointer[Tap]
 
 	mu     sync.Mutex
 	closed bool
@@ -43,6 +46,21 @@ func (s *Session) Local(leg rtp.Leg) netip.AddrPort { return s.local[leg] }
 
 // Keys brings the keys that are pressed on either leg.
 func (s *Session) Keys() <-chan Key { return s.keys }
+
+// Expect says whether a leg's peer should send from now on: nobody who holds, is held or
+// listens only need.
+func (s *Session) Expect(leg rtp.Leg, on bool) {
+	since := &s.legs[leg].expectedSince
+	if !on {
+		since.Store(0)
+	} else {
+		since.CompareAndSwap(0, time.Now().UnixNano())
+	}
+}
+
+// Silences brings a leg once its peer, who should send, has sent nothing for as long as
+// Config.Silence, and again after he was heard.
+func (s *Session) Silences() <-chan rtp.Leg { return s.silences }
 
 // Connect tells where a leg's peer is. A second call with another negotiation opens
 // the latch again.
@@ -66,13 +84,32 @@ func (s *Session) Connect(leg rtp.Leg, remote Remote) error {
 		l.to.Store(nil)
 		return nil
 	}
-	if old := l.remote.Load(); old != nil && l.to.Load() != nil && old.RTP == remote.RTP && old.RTCP == remote.RTCP && old.NAT == remote.NAT && old.Raw == remote.Raw && old.Mux == remote.Mux &&
-		old.ClockHz == remote.ClockHz && slices.Equal(old.Events, remote.Events) {
+	old := l.remote.Load()
+	if old != nil && l.to.Load() != nil && old.same(remote) {
 		return nil
 	}
-	l.to.Store(&remote.RTP)
+	if old == nil || old.RTP != remote.RTP || l.to.Load() == nil { // else he is where he was found
+		l.to.Store(&remote.RTP)
+	}
 	l.remote.Store(&remote)
 	return nil
+}
+
+// Translate has the payload types of what a leg's peer sends written as the other leg
+// has them; nil leaves them as they are.
+func (s *Session) Translate(from rtp.Leg, types map[uint8]uint8) {
+	if len(types) == 0 {
+		s.legs[from].types.Store(nil)
+		return
+	}
+	var all payloadTypes
+	for i := range all {
+		all[i] = uint8(i)
+	}
+	for theirs, wanted := range types {
+		all[theirs&0x7f] = wanted & 0x7f
+	}
+	s.legs[from].types.Store(&all)
 }
 
 // Relay turns on or off that what a leg's peer sends goes to the other leg.
@@ -143,8 +180,11 @@ func (s *Session) Close() Stats {
 			p.Stop()
 		}
 	}
+	s.engine.desk.remove(s)
+	s.bye()
 	s.endHandshakes()
 	s.sockets.close()
+	s.tap.Store(nil)
 	s.stats, s.closed = s.live(), true
 	s.engine.forget(s)
 	return s.stats
@@ -166,7 +206,11 @@ func (s *Session) step(leg rtp.Leg, from netip.AddrPort, at int64, b []byte) (ou
 	}
 	h, err := rtp.Parse(b)
 	if err != nil {
-		l.invalid.Add(1)
+		if err == rtp.ErrRTCP {
+			s.control(leg, from, b)
+		} else {
+			l.invalid.Add(1)
+		}
 		return
 	}
 	if !l.admit(from) {
@@ -176,10 +220,7 @@ func (s *Session) step(leg rtp.Leg, from netip.AddrPort, at int64, b []byte) (ou
 	l.received.Add(1)
 	l.bytes.Add(uint64(len(b)))
 	l.heardAt.Store(at)
-	clock := l.clockHz()
-	l.reception.Take(h, at, clock)
-	l.lost.Store(l.reception.Lost())
-	l.jitter.Store(int64(l.reception.Jitter(clock)))
+	l.hear(h, at)
 	event := l.isEvent(h.PayloadType)
 	if tap := s.tap.Load(); tap != nil {
 		copied := b
@@ -196,6 +237,9 @@ func (s *Session) step(leg rtp.Leg, from netip.AddrPort, at int64, b []byte) (ou
 	other := &s.legs[leg.Other()]
 	if !l.relay.Load() || other.out.playing.Load() || !other.out.hold() {
 		return
+	}
+	if types := l.types.Load(); types != nil {
+		rtp.SetPayloadType(b, types[h.PayloadType])
 	}
 	other.out.relay(h, at, b)
 	other.out.release()
@@ -239,65 +283,4 @@ func (s *Session) press(leg rtp.Leg, h rtp.Header, b []byte) {
 	default:
 		s.engine.keysDropped.Add(1)
 	}
-}
-
-// control takes a datagram that came in on a leg's RTCP socket, and returns what is
-// to be sent on to the other leg, nil for nothing. It is the slow door.
-func (s *Session) control(leg rtp.Leg, from netip.AddrPort, b []byte) (out []byte, to netip.AddrPort) {
-	l := &s.legs[leg]
-	remote := l.remote.Load()
-	if remote == nil || !remote.NAT && from.Addr() != remote.RTCP.Addr() && from.Addr() != remote.RTP.Addr() {
-		l.rejected.Add(1)
-		return nil, to
-	}
-	if l.secure.Load() != nil {
-		if b = l.openReport(b); b == nil {
-			return nil, to
-		}
-	}
-	return s.report(leg, b)
-}
-
-// report takes a plain datagram of RTCP from a leg's peer, as control does.
-func (s *Session) report(leg rtp.Leg, b []byte) (out []byte, to netip.AddrPort) {
-	l, other := &s.legs[leg], &s.legs[leg.Other()]
-	remote := l.remote.Load()
-	if remote.Raw {
-		dest := other.remote.Load()
-		if !l.relay.Load() || dest == nil || !dest.Raw {
-			return nil, to
-		}
-		return b, dest.RTCP
-	}
-	reports, err := rtp.Reports(b)
-	if err != nil {
-		l.invalid.Add(1)
-		return nil, to
-	}
-	for i := range reports {
-		l.acknowledge(&reports[i])
-	}
-	dest := other.remote.Load()
-	if !l.relay.Load() || dest == nil || other.out.playing.Load() {
-		return nil, to
-	}
-	own, ok := other.out.peek()
-	theirs, ok2 := l.out.peek()
-	if !ok || !ok2 {
-		return nil, to
-	}
-	if out, err = rtp.TranslateRTCP(b, own, theirs); err != nil {
-		l.invalid.Add(1)
-		return nil, to
-	}
-	if out = other.sealReport(out); out == nil {
-		return nil, to
-	}
-	if dest.Mux {
-		if at := other.to.Load(); at != nil {
-			s.sockets.send(leg.Other(), out, *at) // a lost report is followed by another
-		}
-		return nil, to
-	}
-	return out, dest.RTCP
 }

@@ -49,6 +49,7 @@ type Row struct {
 	Announcement *Announcement `json:"announcement,omitempty"`
 	Recording    *Recording    `json:"recording,omitempty"`
 	Files        []File        `json:"files,omitempty"`
+	Audio        []Audio       `json:"audio,omitempty"` // of the legs that RTP came on
 
 	Destroyed time.Time `json:"destroyed,omitzero"` // when files and personal fields were gone
 }
@@ -97,6 +98,24 @@ type Recording struct {
 	Lost            uint64    `json:"lost"`    // packets the network never brought
 	Dropped         uint64    `json:"dropped"` // packets we threw away
 	Torn            bool      `json:"torn,omitempty"`
+}
+
+// Audio is what the network brought of a party's audio until the call ended, and what
+// the party reported of ours.
+type Audio struct {
+	Leg        string  `json:"leg"`
+	Codec      string  `json:"codec,omitempty"`
+	Packets    uint64  `json:"packets"`
+	Lost       uint64  `json:"lost"`
+	Duplicates uint64  `json:"duplicates,omitempty"`
+	Reordered  uint64  `json:"reordered,omitempty"`
+	Rejected   uint64  `json:"rejected,omitempty"`      // from elsewhere than the party
+	JitterMS   float64 `json:"jitter_ms"`               // RFC 3550 §6.4.1
+	MOS        float64 `json:"mos"`                     // 1–4.5, ITU-T G.107
+	RoundTrip  float64 `json:"round_trip_ms,omitempty"` // between the party and us
+	PeerLost   uint64  `json:"peer_lost,omitempty"`     // of what we sent, as the party reported
+	PeerJitter float64 `json:"peer_jitter_ms,omitempty"`
+	Silent     bool    `json:"silent,omitempty"` // nothing came for long when something should have
 }
 
 // File is one file of a recording.
@@ -202,6 +221,6 @@ func (r Row) clone() Row {
 		recording := *r.Recording
 		r.Recording = &recording
 	}
-	r.Files, r.Joined = slices.Clone(r.Files), slices.Clone(r.Joined)
+	r.Files, r.Joined, r.Audio = slices.Clone(r.Files), slices.Clone(r.Joined), slices.Clone(r.Audio)
 	return r
 }

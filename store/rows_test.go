@@ -261,7 +261,7 @@ var (
 	lasting  = []string{
 		"ID", "State", "Reason", "Direction", "CallerTrunk", "CalleeTrunk", "Began", "Answered", "Ended",
 		"Outcome", "Cause", "EndedBy", "SIPStatus", "ContinuedIn", "Rule", "Policy", "Purpose", "Basis", "Retention", "Expires",
-		"Announcement", "Recording", "Files", "Destroyed",
+		"Announcement", "Recording", "Files", "Audio", "Destroyed",
 	}
 )
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"runtime"
 	"slices"
 	"sync"
 
@@ -73,6 +74,7 @@ func start(ctx context.Context, cfg *config.Config, prompts call.Prompts, log *s
 		return d, err
 	}
 	d.closeLater(func(context.Context) error { return d.engine.Close() })
+	runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + d.engine.Threads())
 	sweeper := d.sweep(cfg.Store)
 	d.calls = call.New(call.Config{Trunks: cfg.Trunks, SIP: cfg.SIP}, call.Parts{
 		Policy: rules, Prompts: prompts, Media: call.Engine(d.engine), Recorder: d.keeper, Rows: d.store,

@@ -46,6 +46,9 @@ func tell(w io.Writer, r *store.Row) error {
 	if r.Recording != nil {
 		t.recording(r)
 	}
+	for _, a := range r.Audio {
+		t.audio(a)
+	}
 	for _, f := range r.Files {
 		t.line("file", "%s, %s s, %d bytes, SHA-256 %s", f.Path, seconds(f.Seconds), f.Bytes, f.SHA256)
 	}
@@ -76,6 +79,23 @@ func (t *teller) announcement(a *store.Announcement) {
 		return
 	}
 	t.line("", "proof: %s", proofs[a.Level])
+}
+
+// audio tells how a party's audio came in.
+func (t *teller) audio(a store.Audio) {
+	if a.Packets == 0 {
+		t.line("audio", "from the %s: none", a.Leg)
+		return
+	}
+	silent := ""
+	if a.Silent {
+		silent = "; for a long time nothing came"
+	}
+	trip := ""
+	if a.RoundTrip > 0 {
+		trip = fmt.Sprintf(", round trip %.0f ms", a.RoundTrip)
+	}
+	t.line("audio", "from the %s, %s: %d packets, %d lost, jitter %.1f ms%s, MOS %.1f%s", a.Leg, a.Codec, a.Packets, a.Lost, a.JitterMS, trip, a.MOS, silent)
 }
 
 // recording tells what was captured. The time is that of the file; each of its two channels
@@ -112,6 +132,7 @@ var endings = map[string]string{
 	string(call.HungUp):           "the PARTY hung up",
 	string(call.Cancelled):        "the caller gave up before he was answered",
 	string(call.Rejected):         "the PARTY refused",
+	string(call.WentSilent):       "no audio came from the PARTY for long",
 	string(call.NoAnswer):         "it rang for as long as we let it",
 	string(call.Unreachable):      "the PARTY's side did not respond, or could not be sent to",
 	string(call.NoRoute):          "the caller's trunk leads nowhere",

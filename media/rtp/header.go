@@ -77,6 +77,9 @@ func SetMarker(b []byte) {
 	}
 }
 
+// SetPayloadType writes the payload type.
+func SetPayloadType(b []byte, payloadType uint8) { b[1] = b[1]&0x80 | payloadType }
+
 // SetSequence writes the sequence number of a packet that Parse has read.
 func SetSequence(b []byte, sequence uint16) { binary.BigEndian.PutUint16(b[2:], sequence) }
 

@@ -3,16 +3,20 @@ package rtp
 import "time"
 
 // Reception counts what comes in of one source: expected and lost packets and the
-// jitter, as RFC 3550 appendices A.1, A.3 and A.8 do. The zero value is ready.
+// jitter, as RFC 3550 appendices A.1, A.3 and A.8 do, and those that came twice or after
+// a later one. The zero value is ready.
 type Reception struct {
 	ssrc    uint32
 	started bool
 	base    uint32 // extended sequence number of the first packet
 	highest uint32 // extended
-	count   uint32 // of this source
+	seen    uint64 // which of the 64 up to highest have come, the lowest bit for highest
+	count   uint32 // of this source, those that came twice left out
 	before  uint64 // lost of sources before this one
 	transit int64  // of the last packet, in ticks
 	jitter  int64  // in sixteenths of a tick
+
+	duplicates, reordered uint64 // of all sources
 }
 
 // dropout is how far a source may jump ahead before it counts as restarted.
@@ -23,7 +27,7 @@ func (r *Reception) Take(h Header, at int64, clockHz int) {
 	gap := int16(h.Sequence - uint16(r.highest))
 	if !r.started || h.SSRC != r.ssrc || gap > dropout || gap < -dropout {
 		r.before = r.Lost()
-		r.started, r.ssrc, r.count = true, h.SSRC, 0
+		r.started, r.ssrc, r.count, r.seen = true, h.SSRC, 0, 0
 		r.base = 1<<16 | uint32(h.Sequence)
 		r.highest = r.base
 		r.transit = ticks(at, clockHz) - int64(h.Timestamp)
@@ -31,6 +35,20 @@ func (r *Reception) Take(h Header, at int64, clockHz int) {
 	}
 	if gap > 0 {
 		r.highest += uint32(gap)
+		r.seen = r.seen<<uint(gap) | 1 // by 64 and more: none
+	} else {
+		bit := uint64(1) << uint(-gap)
+		switch {
+		case r.seen&bit != 0:
+			r.duplicates++
+			return
+		case r.seen != 0:
+			r.reordered++
+		}
+		r.seen |= bit
+		if r.highest-uint32(-gap) < r.base { // the first to come was not the first sent
+			r.base = r.highest - uint32(-gap)
+		}
 	}
 	r.count++
 	transit := ticks(at, clockHz) - int64(h.Timestamp)
@@ -47,7 +65,7 @@ func ticks(ns int64, clockHz int) int64 {
 	return ns/1e9*int64(clockHz) + ns%1e9*int64(clockHz)/1e9
 }
 
-// Lost returns how many packets the network did not bring. Duplicates can hide some.
+// Lost returns how many packets the network did not bring.
 func (r *Reception) Lost() uint64 {
 	if !r.started {
 		return r.before
@@ -58,6 +76,18 @@ func (r *Reception) Lost() uint64 {
 	}
 	return r.before + uint64(expected-r.count)
 }
+
+// Duplicates returns how many packets came twice, Reordered how many after a later one.
+func (r *Reception) Duplicates() uint64 { return r.duplicates }
+func (r *Reception) Reordered() uint64  { return r.reordered }
+
+// Source returns the latest source, how far it has come, and what is needed to report it.
+func (r *Reception) Source() (ssrc, highest, base, count uint32) {
+	return r.ssrc, r.highest, r.base, r.count
+}
+
+// JitterTicks returns the interarrival jitter of the latest source, in ticks.
+func (r *Reception) JitterTicks() uint32 { return uint32(r.jitter >> 4) }
 
 // Jitter returns the interarrival jitter of the latest source.
 func (r *Reception) Jitter(clockHz int) time.Duration {

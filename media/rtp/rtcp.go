@@ -2,98 +2,116 @@ package rtp
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/pion/rtcp"
 )
 
-// Source is one sender's place in a stream that is relayed under another name: its
-// sequence numbers and timestamps plus the offsets are those that the receiver sees.
-type Source struct {
-	SSRC, As        uint32
-	SequenceOffset  uint16
-	TimestampOffset uint32
-}
-
-// Report is what a receiver reported of a stream (RFC 3550 §6.4.1).
+// Report is what a receiver reports of a stream (RFC 3550 §6.4.1).
 type Report struct {
-	SSRC    uint32  // of the stream
-	Highest uint32  // extended sequence number received
-	Lost    float64 // ratio lost since the last report, 0–1
+	SSRC      uint32  // of the stream
+	Highest   uint32  // extended sequence number received
+	Lost      float64 // ratio lost since the last report, 0–1
+	TotalLost uint32  // packets lost since its beginning
+	Jitter    uint32  // in ticks
+	LastSR    uint32  // the middle of the NTP time of the last sender report; 0 for none
+	Since     uint32  // that came, in 1/65536 s
 }
 
-// Reports returns the report blocks of a compound packet.
-func Reports(b []byte) ([]Report, error) {
+// SenderReport is what a sender says of its own stream: what its clock of timestamps
+// showed at a time of its clock on the wall.
+type SenderReport struct {
+	SSRC      uint32
+	NTP       uint64 // seconds since 1900, 32.32 fixed point
+	Timestamp uint32
+	Packets   uint32
+	Octets    uint32
+}
+
+// Control is what a compound packet of RTCP says, as far as it matters to a relay.
+type Control struct {
+	Sender  *SenderReport // nil for none
+	Reports []Report
+	Bye     bool
+}
+
+// ParseControl reads a compound packet, or a reduced one (RFC 5506).
+func ParseControl(b []byte) (c Control, err error) {
 	packets, err := rtcp.Unmarshal(b)
 	if err != nil {
-		return nil, fmt.Errorf("parse RTCP: %w", err)
+		return c, fmt.Errorf("parse RTCP: %w", err)
 	}
-	var reports []Report
-	for _, p := range packets {
-		for _, r := range receptions(p) {
-			reports = append(reports, Report{r.SSRC, r.LastSequenceNumber, float64(r.FractionLost) / 256})
-		}
-	}
-	return reports, nil
-}
-
-func receptions(p rtcp.Packet) []rtcp.ReceptionReport {
-	switch p := p.(type) {
-	case *rtcp.SenderReport:
-		return p.Reports
-	case *rtcp.ReceiverReport:
-		return p.Reports
-	}
-	return nil
-}
-
-// TranslateRTCP rewrites a compound packet for the other side of a relay (RFC 8079
-// §3): what its sender says of his own stream is told of the stream as relayed, and
-// what he reports of ours is told of its source. Other packets, and reports on
-// streams that are not relayed, are left out; nil means that nothing is left.
-func TranslateRTCP(b []byte, own, other Source) ([]byte, error) {
-	packets, err := rtcp.Unmarshal(b)
-	if err != nil {
-		return nil, fmt.Errorf("parse RTCP: %w", err)
-	}
-	var kept []rtcp.Packet
 	for _, p := range packets {
 		switch p := p.(type) {
 		case *rtcp.SenderReport:
-			if p.SSRC == own.SSRC {
-				p.RTPTime += own.TimestampOffset
-			}
-			p.SSRC, p.Reports, p.ProfileExtensions = own.As, translate(p.Reports, other), nil
-			kept = append(kept, p)
+			c.Sender = &SenderReport{p.SSRC, p.NTPTime, p.RTPTime, p.PacketCount, p.OctetCount}
+			c.take(p.Reports)
 		case *rtcp.ReceiverReport:
-			p.SSRC, p.Reports, p.ProfileExtensions = own.As, translate(p.Reports, other), nil
-			kept = append(kept, p)
+			c.take(p.Reports)
 		case *rtcp.Goodbye:
-			p.Sources = []uint32{own.As}
-			kept = append(kept, p)
+			c.Bye = true
 		}
 	}
-	if len(kept) == 0 {
-		return nil, nil
+	return c, nil
+}
+
+func (c *Control) take(reports []rtcp.ReceptionReport) {
+	for _, r := range reports {
+		c.Reports = append(c.Reports, Report{
+			SSRC: r.SSRC, Highest: r.LastSequenceNumber, Lost: float64(r.FractionLost) / 256, TotalLost: r.TotalLost,
+			Jitter: r.Jitter, LastSR: r.LastSenderReport, Since: r.Delay,
+		})
 	}
-	out, err := rtcp.Marshal(kept)
+}
+
+// Marshal writes a compound packet by the stream that has the SSRC: its report, the name
+// (RFC 3550 §6.5.1), and a BYE if it says so.
+func (c Control) Marshal(ssrc uint32, name string) ([]byte, error) {
+	var blocks []rtcp.ReceptionReport
+	for _, r := range c.Reports {
+		blocks = append(blocks, rtcp.ReceptionReport{
+			SSRC: r.SSRC, FractionLost: uint8(min(r.Lost*256, 255)), TotalLost: min(r.TotalLost, 1<<23-1), LastSequenceNumber: r.Highest,
+			Jitter: r.Jitter, LastSenderReport: r.LastSR, Delay: r.Since,
+		})
+	}
+	var packets []rtcp.Packet
+	if s := c.Sender; s != nil {
+		packets = append(packets, &rtcp.SenderReport{SSRC: ssrc, NTPTime: s.NTP, RTPTime: s.Timestamp, PacketCount: s.Packets, OctetCount: s.Octets, Reports: blocks})
+	} else {
+		packets = append(packets, &rtcp.ReceiverReport{SSRC: ssrc, Reports: blocks})
+	}
+	packets = append(packets, &rtcp.SourceDescription{Chunks: []rtcp.SourceDescriptionChunk{{
+		Source: ssrc, Items: []rtcp.SourceDescriptionItem{{Type: rtcp.SDESCNAME, Text: name}},
+	}}})
+	if c.Bye {
+		packets = append(packets, &rtcp.Goodbye{Sources: []uint32{ssrc}})
+	}
+	b, err := rtcp.Marshal(packets)
 	if err != nil {
 		return nil, fmt.Errorf("write RTCP: %w", err)
 	}
-	return out, nil
+	return b, nil
 }
 
-// translate rewrites the reports on a stream as relayed into ones on its source.
-func translate(reports []rtcp.ReceptionReport, of Source) []rtcp.ReceptionReport {
-	var kept []rtcp.ReceptionReport
-	for _, r := range reports {
-		if r.SSRC != of.As || of.SSRC == 0 {
-			continue
-		}
-		r.SSRC = of.SSRC
-		// The cycles are the receiver's count of our numbers; they are as good a
-		// guess for the source's.
-		r.LastSequenceNumber = r.LastSequenceNumber&^0xffff | uint32(uint16(r.LastSequenceNumber)-of.SequenceOffset)
-		kept = append(kept, r)
-	}
-	return kept
+// ntpEpoch is 1900-01-01 in seconds before 1970 (RFC 5905 §6).
+const ntpEpoch = 2_208_988_800
+
+// NTP returns a time as reports have it.
+func NTP(t time.Time) uint64 {
+	return uint64(t.Unix()+ntpEpoch)<<32 | uint64(t.Nanosecond())<<32/1e9
 }
+
+// NTPDuration returns how long a span of NTP time is.
+func NTPDuration(from, to uint64) time.Duration {
+	span := int64(to - from)
+	return time.Duration(span>>32)*time.Second + time.Duration((span&0xffffffff)*1e9>>32)
+}
+
+// Middle returns the part of an NTP time that a report refers to a sender report by.
+func Middle(ntp uint64) uint32 { return uint32(ntp >> 16) }
+
+// Middles returns a span in the unit of Report.Since.
+func Middles(d time.Duration) uint32 { return uint32(int64(d) * 65536 / 1e9) }
+
+// MiddlesDuration returns a span given in that unit.
+func MiddlesDuration(n uint32) time.Duration { return time.Duration(int64(n) * 1e9 / 65536) }

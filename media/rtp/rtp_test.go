@@ -146,12 +146,15 @@ func FuzzRTCP(f *testing.F) {
 	f.Add([]byte{0x81, 201, 0, 7, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0})
 	f.Add([]byte{0x80, 200, 0, 6, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 160, 0, 0, 0, 1, 0, 0, 0, 160, 0x81, 203, 0, 1, 0, 0, 0, 1})
 	f.Fuzz(func(t *testing.T, b []byte) {
-		Reports(b)
-		out, err := TranslateRTCP(b, Source{1, 11, 5, 6}, Source{2, 12, 7, 8})
-		if err != nil || out == nil {
+		c, err := ParseControl(b)
+		if err != nil {
 			return
 		}
-		if _, err := Reports(out); err != nil {
+		out, err := c.Marshal(1, "name")
+		if err != nil {
+			return // more blocks than fit
+		}
+		if _, err := ParseControl(out); err != nil {
 			t.Fatalf("wrote RTCP that cannot be read: %v", err)
 		}
 	})

@@ -109,6 +109,26 @@ func (m *Media) Relayable() bool { return m.Profile() == Plain || strings.EqualF
 // Has reports whether a codec is among the stream's, under whatever number.
 func (m *Media) Has(codec Codec) bool { return slices.ContainsFunc(m.Codecs(), codec.same) }
 
+// Numbers returns the payload types of this stream that the other has under another number
+// for the same codec, and not for any: those that a party which keeps to its own numbers
+// sends, where the other party's are to be sent (RFC 3264 §6.1).
+func (m *Media) Numbers(other *Media) map[uint8]uint8 {
+	theirs := other.Codecs()
+	var numbers map[uint8]uint8
+	for _, own := range m.Codecs() {
+		if slices.ContainsFunc(theirs, func(c Codec) bool { return c.PayloadType == own.PayloadType }) {
+			continue
+		}
+		if i := slices.IndexFunc(theirs, own.same); i >= 0 {
+			if numbers == nil {
+				numbers = map[uint8]uint8{}
+			}
+			numbers[own.PayloadType] = theirs[i].PayloadType
+		}
+	}
+	return numbers
+}
+
 // Prefer puts the formats of these codecs first.
 func (m *Media) Prefer(codecs []Codec) {
 	own := m.Codecs()

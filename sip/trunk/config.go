@@ -29,7 +29,7 @@ func (s Side) Other() Side {
 	return Internal
 }
 
-// What a trunk's keys challenges, refer, redirects, srtp and srtp_keys say.
+// What a trunk's keys challenges, refer, redirects, silence, srtp and srtp_keys say.
 const (
 	Answer    = "answer"
 	Pass      = "pass"
@@ -41,6 +41,8 @@ const (
 	Required  = "required"
 	SDES      = "sdes"
 	DTLS      = "dtls"
+	Note      = "note"
+	Hangup    = "hangup"
 )
 
 // Config is one entry of the file's trunks section.
@@ -104,6 +106,9 @@ type Config struct {
 	// Redirects says what becomes of a peer's redirection: follow it to the trunk's own
 	// peers, pass it to who calls, or refuse the call. Default: follow.
 	Redirects string `yaml:"redirects"`
+	// Silence says what becomes of a call whose party on the trunk should send audio and has
+	// sent none for media.silence: note it in the row, or hangup. Default: note.
+	Silence string `yaml:"silence"`
 	// Trusted says whether the trunk is in our trust domain (RFC 3325): only then it gets,
 	// and is believed, who really calls. Default: true.
 	Trusted *bool `yaml:"trusted"`
@@ -280,6 +285,7 @@ func (c Config) validatePlace(fault func(format string, args ...any)) {
 	for key, err := range map[string]error{
 		"challenges": oneOf(c.Challenges, Answer, Pass), "refer": oneOf(c.Refer, Refuse, Pass, Terminate), "redirects": oneOf(c.Redirects, Follow, Pass, Refuse),
 		"srtp": oneOf(c.SRTP, Off, Optional, Required), "srtp_keys": oneOf(c.SRTPKeys, SDES, DTLS),
+		"silence": oneOf(c.Silence, Note, Hangup),
 	} {
 		if err != nil {
 			fault("%s: %w", key, err)
