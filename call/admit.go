@@ -43,7 +43,7 @@ func (c *Call) admit(context.Context) *End {
 	if c.delayed {
 		return nil
 	}
-	return c.take(rtp.Caller, c.offer)
+	return c.take(rtp.Caller, c.offer, asOffer)
 }
 
 // reserve takes the call's places on both trunks. An emergency call is never refused one.
@@ -153,6 +153,9 @@ func (c *Call) readOffer(body []byte) *End {
 		return &End{Cause: NoAudio, Leg: rtp.Caller, Err: err}
 	}
 	c.offer, c.main = offer, slices.Index(offer.Media, audio)
+	if err := c.acceptable(rtp.Caller, offer); err != nil {
+		return unprotected(rtp.Caller, err)
+	}
 	if c.silent != "" {
 		return nil
 	}

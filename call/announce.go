@@ -61,7 +61,7 @@ func (c *Call) forewarn(ctx context.Context) *End {
 	if err != nil {
 		return &End{Cause: NoCodec, Leg: rtp.Caller, Err: err}
 	}
-	c.describe(rtp.Caller, answer)
+	c.describe(rtp.Caller, answer, c.offer)
 	caller.bound = true
 	if err := caller.leg.Progress(183, "Session Progress", caller.ours, c.earlyHeaders()...); err != nil {
 		return &End{Cause: SignallingFailed, Leg: rtp.Caller, Err: err}

@@ -134,6 +134,8 @@ func (c *Call) next(ctx context.Context, deadline <-chan time.Time) (happening, 
 		return c.heard(rtp.Callee, e)
 	case e := <-c.transfer.events():
 		return happening{kind: transferred, sip: e}, nil
+	case b := <-c.media.Broken():
+		return happening{}, unprotected(b.Leg, b.Err)
 	case k := <-c.media.Keys():
 		return happening{kind: keyPressed, leg: k.Leg, key: k.Digit}, nil
 	case leg := <-c.media.Silences():

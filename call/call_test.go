@@ -164,7 +164,7 @@ func TestBadOffers(t *testing.T) {
 		"not a description": {"hello\r\n", nil, 400, BadOffer},
 		"no audio":          {offerHead + "m=image 4000 udptl t38\r\n", nil, 488, NoAudio},
 		"audio refused":     {offerHead + "m=audio 0 RTP/AVP 8\r\n", nil, 488, NoAudio},
-		"encrypted audio":   {offerHead + "m=audio 4000 RTP/SAVP 8\r\n", nil, 488, NoAudio},
+		"protected audio":   {offerHead + "m=audio 4000 RTP/SAVP 8\r\n", nil, 488, NotProtected},
 		"no address":        {"v=0\r\nm=audio 4000 RTP/AVP 8\r\n", nil, 400, BadOffer},
 		"a host name":       {"v=0\r\nc=IN IP4 phone.example\r\nm=audio 4000 RTP/AVP 8\r\n", nil, 400, BadOffer},
 		"no codec to record, and a purpose that insists": {offerHead + "m=audio 4000 RTP/AVP 18\r\n", refuse, 488, NoCodec},

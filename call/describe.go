@@ -37,20 +37,30 @@ func (c *Call) answering(offer, answer *sdp.Description, wanted func(sdp.Codec) 
 	return passed, err
 }
 
-// describe makes a description ours towards a party. Its version goes up when it says
-// something else than the last one did (RFC 3264 §8).
-func (c *Call) describe(leg rtp.Leg, d *sdp.Description) []byte {
-	return c.describeTo(c.parties[leg], leg, d)
+// describe makes a description ours towards a party: the answer to an offer of its, or an
+// offer where there is none. Its version goes up when it says something else than the last
+// one did (RFC 3264 §8).
+func (c *Call) describe(leg rtp.Leg, d, offer *sdp.Description) []byte {
+	body := c.describeTo(c.parties[leg], leg, d, offer)
+	if offer != nil {
+		c.unlock(leg)
+	}
+	return body
 }
 
 // describeTo does so for who has that leg's place, or is to have it.
-func (c *Call) describeTo(p *party, leg rtp.Leg, d *sdp.Description) []byte {
+func (c *Call) describeTo(p *party, leg rtp.Leg, d, offer *sdp.Description) []byte {
 	if c.main < len(d.Media) {
 		p.offered = d.Direction(d.Media[c.main])
 	}
-	ports := c.ports(leg, d)
+	ports, lock := c.ports(leg, d), c.lock(p, offer)
 	locate := func() []byte {
 		d.Locate(sdp.Origin{ID: p.session, Version: p.version, Address: p.address}, ports)
+		if c.main < len(d.Media) {
+			if m := d.Media[c.main]; m.Type == "audio" && m.Port != 0 && m.RTP() {
+				lock(m)
+			}
+		}
 		return d.Bytes()
 	}
 	body := locate()
@@ -82,7 +92,7 @@ func (c *Call) passes(i int, m *sdp.Media) bool {
 		return true
 	}
 	for _, p := range c.parties {
-		if !c.manager.cfg.Trunks[p.trunk].Passes(m.Type) {
+		if !c.trunkOf(p).Passes(m.Type) || c.requires(p) { // nothing protects it
 			return false
 		}
 	}
@@ -113,12 +123,12 @@ func (c *Call) stream(i int) Session {
 }
 
 // take lets hold what a party says of itself: where its streams are, and what it can.
-func (c *Call) take(leg rtp.Leg, d *sdp.Description) *End {
+func (c *Call) take(leg rtp.Leg, d *sdp.Description, how said) *End {
 	for i, m := range d.Media {
 		if i == c.main || m.Port == 0 || c.streams[i] == nil {
 			continue
 		}
-		if err := c.connect(c.streams[i], leg, d, m, true); err != nil {
+		if err := c.connect(c.streams[i], leg, d, m, true, nil); err != nil {
 			c.log.Warn("stream not relayed", "call_id", c.id, "leg", leg, "stream", i, "error", err)
 		}
 	}
@@ -130,7 +140,14 @@ func (c *Call) take(leg rtp.Leg, d *sdp.Description) *End {
 	p.described, p.codecs, p.listens, p.speaks = d, nil, false, false
 	raw := m.Type != "audio" || !m.RTP()
 	if m.Port != 0 {
-		if err := c.connect(c.media, leg, d, m, raw); err != nil {
+		var secure *media.Secure
+		if !raw {
+			var err error
+			if secure, err = c.secured(p, d, m, how); err != nil {
+				return unprotected(leg, err)
+			}
+		}
+		if err := c.connect(c.media, leg, d, m, raw, secure); err != nil {
 			return &End{Cause: BadOffer, Leg: leg, Err: err}
 		}
 	}
@@ -165,15 +182,20 @@ func (c *Call) translate() {
 }
 
 // connect tells a stream's media where a party is.
-func (c *Call) connect(s Session, leg rtp.Leg, d *sdp.Description, m *sdp.Media, raw bool) error {
+func (c *Call) connect(s Session, leg rtp.Leg, d *sdp.Description, m *sdp.Media, raw bool, secure *media.Secure) error {
 	to, control, err := d.RTP(m)
 	if err != nil {
 		return err
 	}
-	remote := media.Remote{RTP: to, RTCP: control, NAT: c.manager.cfg.Trunks[c.parties[leg].trunk].NAT, Raw: raw}
+	remote := media.Remote{RTP: to, RTCP: control, NAT: c.trunkOf(c.parties[leg]).NAT, Raw: raw, Secure: secure}
 	if !raw {
+		p := c.parties[leg]
 		remote.ClockHz = clockOf(m)
-		remote.Events = c.parties[leg].keys(m, c.main)
+		remote.Events = p.keys(m, c.main)
+		if c.trunkOf(p).Handshakes() && m.Mux() {
+			remote.Mux, remote.RTCP = true, remote.RTP
+		}
+		p.audio.remote = &remote
 	}
 	if err := s.Connect(leg, remote); err != nil {
 		return fmt.Errorf("connect stream: %w", err)

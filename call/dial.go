@@ -180,7 +180,7 @@ func (c *Call) invite() *End {
 	}
 	callee.leg, err = c.manager.ua.Invite(sip.Invite{
 		Peer: c.route.peer, Trunk: callee.trunk, Called: c.route.called, From: caller.leg.From(),
-		Headers: headers, MaxForwards: caller.leg.MaxForwards(), Body: c.describe(rtp.Callee, offer),
+		Headers: headers, MaxForwards: caller.leg.MaxForwards(), Body: c.describe(rtp.Callee, offer, nil),
 		Credentials: c.manager.credentials(callee.trunk), Partner: caller.leg,
 	})
 	if err != nil {
@@ -237,7 +237,7 @@ func (c *Call) branch(e sip.Event) *sdp.Description {
 // branch before it, and returns what the caller is to be told. It is no matter if it
 // cannot: the answer will tell.
 func (c *Call) earlyMedia(answer *sdp.Description) (description []byte, ok bool) {
-	if c.take(rtp.Callee, answer) != nil {
+	if c.take(rtp.Callee, answer, asAnswer) != nil {
 		return nil, false
 	}
 	c.quiet()
@@ -290,7 +290,7 @@ func (c *Call) connected(e sip.Event) *End {
 	}
 	callee.branches = nil
 	if answer != callee.described {
-		if end := c.take(rtp.Callee, answer); end != nil {
+		if end := c.take(rtp.Callee, answer, asAnswer); end != nil {
 			return end
 		}
 	}
@@ -298,7 +298,7 @@ func (c *Call) connected(e sip.Event) *End {
 		return end
 	}
 	if c.delayed { // what he may have is an offer, and the ACK will answer it
-		c.describe(rtp.Caller, answer.Clone())
+		c.describe(rtp.Caller, answer.Clone(), nil)
 		return nil
 	}
 	c.bind(answer)
@@ -324,7 +324,7 @@ func (c *Call) bind(answer *sdp.Description) []byte {
 	caller := c.parties[rtp.Caller]
 	if !caller.bound {
 		if passed, err := c.answering(c.offer, answer, c.wanted); err == nil {
-			c.describe(rtp.Caller, passed)
+			c.describe(rtp.Caller, passed, c.offer)
 			caller.bound = true
 		}
 	}

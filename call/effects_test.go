@@ -16,6 +16,7 @@ import (
 	"github.com/bewaard/bewaard/media"
 	"github.com/bewaard/bewaard/media/rtp"
 	"github.com/bewaard/bewaard/media/spool"
+	"github.com/bewaard/bewaard/media/srtp"
 	"github.com/bewaard/bewaard/policy"
 	"github.com/bewaard/bewaard/sip/siptest"
 	"github.com/bewaard/bewaard/sip/trunk"
@@ -29,6 +30,8 @@ type journal struct {
 	effects, rows []string
 	last          store.Row
 	opened        int // media sessions
+	keys          []srtp.Key
+	broken        chan media.Broken
 }
 
 func (j *journal) note(format string, args ...any) {
@@ -92,6 +95,11 @@ func (j *journal) Address(at media.Where) netip.Addr {
 	return netip.MustParseAddr("192.0.2.1")
 }
 
+// Fingerprint is Media.
+func (j *journal) Fingerprint() srtp.Fingerprint {
+	return srtp.Fingerprint{Hash: "sha-256", Sum: strings.Repeat("f", 32)}
+}
+
 type fakeSession struct {
 	*journal
 	at    [2]media.Where
@@ -106,6 +114,7 @@ func (s *fakeSession) Connect(leg rtp.Leg, r media.Remote) error {
 	if r.Raw {
 		raw = " raw"
 	}
+	raw += s.protection(r.Secure)
 	s.note("connect %v to %v%s", leg, r.RTP, raw)
 	return nil
 }
@@ -113,6 +122,7 @@ func (s *fakeSession) Relay(from rtp.Leg, on bool) { s.note("relay %v %v", from,
 func (s *fakeSession) Capture(t *media.Tap)        { s.note("capture %v", t != nil) }
 func (s *fakeSession) Keys() <-chan media.Key      { return nil }
 func (s *fakeSession) Now() time.Time              { return time.Now() }
+func (s *fakeSession) Broken() <-chan media.Broken { return s.broken }
 func (s *fakeSession) Silences() <-chan rtp.Leg    { return nil }
 func (s *fakeSession) Expect(rtp.Leg, bool)        {}
 

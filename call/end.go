@@ -20,7 +20,8 @@ const (
 	Unreachable      Cause = "unreachable"          // the callee's trunk did not respond, or could not be sent to
 	NoRoute          Cause = "no_route"             // the caller's trunk leads nowhere
 	BadOffer         Cause = "bad_offer"            // its session description cannot be read
-	NoAudio          Cause = "no_audio"             // no plain RTP audio in the offer or the answer
+	NoAudio          Cause = "no_audio"             // no RTP audio in the offer or the answer
+	NotProtected     Cause = "not_protected"        // audio is offered, answered or sent otherwise than the trunk's srtp has it
 	NoCodec          Cause = "no_codec"             // no codec that both sides, or the recording, can have
 	NoPorts          Cause = "no_ports"             // no RTP ports could be opened: mostly, they are exhausted
 	NotAcknowledged  Cause = "not_acknowledged"     // a response of ours was never acknowledged
@@ -73,7 +74,7 @@ func (e *End) status() (code int, reason string) {
 		return 480, "Temporarily Unavailable"
 	case NoRoute:
 		return 404, "Not Found"
-	case NoAudio, NoCodec:
+	case NoAudio, NoCodec, NotProtected:
 		return 488, "Not Acceptable Here"
 	case BadOffer:
 		if e.Leg == rtp.Callee { // it is not the caller's that is bad
@@ -103,6 +104,9 @@ func (e *End) challenge() bool { return e.Code == 401 || e.Code == 407 }
 
 // more are the headers without which a rejection says nothing.
 func (e *End) more() []sip.Header {
+	if e.Cause == NotProtected && e.Err != nil {
+		return []sip.Header{warning(e.Err)}
+	}
 	if e.challenge() {
 		return slices.DeleteFunc(slices.Clone(e.Headers), func(h sip.Header) bool { return !strings.HasSuffix(h.Name, "-Authenticate") })
 	}
@@ -154,7 +158,7 @@ func (e *End) outcome(connected, answered bool) Outcome {
 		return OutcomeNoAnswer
 	case Unreachable, NoRoute:
 		return OutcomeUnreachable
-	case BadOffer, NoAudio, NoCodec, NoDialog, TrunkFull, RecordingRefused:
+	case BadOffer, NoAudio, NoCodec, NotProtected, NoDialog, TrunkFull, RecordingRefused:
 		return OutcomeRefused
 	}
 	return OutcomeFailed

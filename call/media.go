@@ -6,6 +6,7 @@ import (
 
 	"github.com/bewaard/bewaard/media"
 	"github.com/bewaard/bewaard/media/rtp"
+	"github.com/bewaard/bewaard/media/srtp"
 )
 
 // Media opens what a call needs of the real-time half.
@@ -14,6 +15,8 @@ type Media interface {
 	Open(at [2]media.Where) (Session, error)
 	// Address is ours, as such a peer is told it.
 	Address(at media.Where) netip.Addr
+	// Fingerprint is of the certificate that it shows in handshakes.
+	Fingerprint() srtp.Fingerprint
 }
 
 // Session is one call's media: see media.Session.
@@ -24,6 +27,7 @@ type Session interface {
 	Play(rtp.Leg, media.Frames) (Playback, error)
 	Capture(*media.Tap)
 	Keys() <-chan media.Key
+	Broken() <-chan media.Broken
 	Translate(from rtp.Leg, types map[uint8]uint8)
 	Now() time.Time
 	Expect(from rtp.Leg, on bool)

@@ -27,7 +27,8 @@ type party struct {
 	wish      sdp.Direction            // how it wants to send and receive, the other's hold aside
 	codecs    []rtp.Codec              // of its audio, those that the call may use
 	listens   bool                     // it wants to hear something
-	speaks    bool                     // it is to send something
+	audio     protection
+	speaks    bool // it is to send something
 
 	session, version uint64        // of our descriptions towards it
 	ours             []byte        // the last of them; nil before the first

@@ -52,7 +52,14 @@ func (c *Call) passReoffer(leg rtp.Leg, e sip.Event) {
 		c.answerReoffer(leg, from.ours)
 		return
 	}
+	if err := c.acceptable(leg, offer); err != nil {
+		from.leg.RejectReoffer(488, "Not Acceptable Here", warning(err))
+		return
+	}
 	passed, err := c.towards(offer, c.mayUse)
+	if err == nil && offer.Media[c.main].Port != 0 && !c.passes(c.main, offer.Media[c.main]) {
+		err = sdp.ErrNoAudio // what would be left is no stream at all
+	}
 	if err != nil {
 		from.leg.RejectReoffer(488, "Not Acceptable Here")
 		return
@@ -66,7 +73,7 @@ func (c *Call) passReoffer(leg rtp.Leg, e sip.Event) {
 		return
 	}
 	p := &pending{to: leg.Other(), offer: offer, stood: to.ours, was: to.offered}
-	if err := to.leg.Reoffer(c.describe(leg.Other(), passed), c.forward(leg, e.Headers)...); err != nil {
+	if err := to.leg.Reoffer(c.describe(leg.Other(), passed, nil), c.forward(leg, e.Headers)...); err != nil {
 		to.ours, to.offered = p.stood, p.was
 		if to.answered {
 			from.leg.RejectReoffer(491, "Request Pending")
@@ -102,11 +109,11 @@ func (c *Call) answerLocally(leg rtp.Leg, offer *sdp.Description) {
 		return c.wanted(codec) && (codec.Event() || len(other.codecs) == 0 || other.has(codecOf(codec)))
 	}
 	answer, err := sdp.Answer(offer, wanted)
-	if err != nil || c.take(leg, offer) != nil {
+	if err != nil || c.take(leg, offer, asOffer) != nil {
 		p.leg.RejectReoffer(488, "Not Acceptable Here")
 		return
 	}
-	c.answerReoffer(leg, c.describe(leg, answer))
+	c.answerReoffer(leg, c.describe(leg, answer, offer))
 }
 
 // mayUse says which codecs of a new offer may be passed on: those that can be recorded,
@@ -121,7 +128,7 @@ func (c *Call) offerTo(leg rtp.Leg) {
 		c.answerReoffer(leg, c.parties[leg].ours)
 		return
 	}
-	c.answerReoffer(leg, c.describe(leg, offer))
+	c.answerReoffer(leg, c.describe(leg, offer, nil))
 }
 
 // proposal is an offer of ours to a party: what the other can and wishes, in as many streams
@@ -157,12 +164,15 @@ func (c *Call) reofferAcknowledged(leg rtp.Leg, e sip.Event) {
 		return
 	}
 	answer, err := c.answerOf(leg, e.Body)
+	if err == nil {
+		err = c.takes(c.parties[leg], answer)
+	}
 	if err != nil {
 		c.log.Warn("answer of no use", "call_id", c.id, "leg", leg, "error", err)
 		return
 	}
 	c.wished(leg, answer)
-	c.hold(leg, answer)
+	c.hold(leg, answer, asAnswer)
 	c.untold[leg.Other()] = true
 	c.settle()
 }
@@ -194,7 +204,7 @@ func (c *Call) propose(leg rtp.Leg) bool {
 		return false
 	}
 	stood, was, version := p.ours, p.offered, p.version
-	body := c.describe(leg, passed)
+	body := c.describe(leg, passed, nil)
 	if known, err := sdp.Parse(stood); err == nil && sdp.Equivalent(passed, known) {
 		p.ours, p.version = stood, version
 		return false
@@ -225,6 +235,9 @@ func (c *Call) reofferAnswered(leg rtp.Leg, e sip.Event) {
 	}
 	c.pending, c.retry.times = nil, 0
 	answer, err := c.answerOf(leg, e.Body)
+	if err == nil {
+		err = c.takes(c.parties[leg], answer)
+	}
 	if err != nil {
 		c.log.Warn("answer of no use", "call_id", c.id, "leg", leg, "error", err)
 		if p.offer != nil { // acknowledged, and of no use: the old session stays towards who offered
@@ -234,7 +247,7 @@ func (c *Call) reofferAnswered(leg rtp.Leg, e sip.Event) {
 	}
 	c.wished(leg, answer)
 	if p.offer == nil {
-		c.hold(leg, answer)
+		c.hold(leg, answer, asAnswer)
 		c.settle()
 		return
 	}
@@ -242,13 +255,13 @@ func (c *Call) reofferAnswered(leg rtp.Leg, e sip.Event) {
 	if m := p.offer.Media[c.main]; m.Port != 0 {
 		c.parties[from].wish = p.offer.Direction(m)
 	}
-	c.hold(from, p.offer)
-	c.hold(leg, answer)
+	c.hold(from, p.offer, asOffer)
+	c.hold(leg, answer, asAnswer)
 	passed, err := c.answering(p.offer, answer, c.mayUse)
 	if err != nil {
 		passed = answer.Clone()
 	}
-	c.answerReoffer(from, c.describe(from, passed))
+	c.answerReoffer(from, c.describe(from, passed, p.offer))
 }
 
 // wished takes from an answer how a party wants to send and receive: where it says less
@@ -266,8 +279,8 @@ func (c *Call) wished(leg rtp.Leg, answer *sdp.Description) {
 }
 
 // hold lets a description hold from now on, as far as it can.
-func (c *Call) hold(leg rtp.Leg, d *sdp.Description) {
-	if end := c.take(leg, d); end != nil {
+func (c *Call) hold(leg rtp.Leg, d *sdp.Description, how said) {
+	if end := c.take(leg, d, how); end != nil {
 		c.log.Warn("new description not taken", "call_id", c.id, "leg", leg, "error", end)
 	}
 }

@@ -74,7 +74,7 @@ func (c *Call) attend(h happening) *End {
 		c.reofferRejected(h.leg, h.sip)
 	case refreshed:
 		if d, err := sdp.Parse(h.sip.Body); err == nil && !c.parties[h.leg].said(d) {
-			return c.take(h.leg, d)
+			return c.take(h.leg, d, asAnswer)
 		}
 	case requested:
 		c.passRequest(h.leg, h.sip.Request)
@@ -118,5 +118,5 @@ func (c *Call) acknowledged(e sip.Event) *End {
 		return &End{Cause: NoCodec, Leg: rtp.Caller, Err: err}
 	}
 	c.parties[rtp.Caller].bound = true
-	return c.take(rtp.Caller, answer)
+	return c.take(rtp.Caller, answer, asAnswer)
 }

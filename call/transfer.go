@@ -185,7 +185,7 @@ func (c *Call) dialTransfer(target sip.ReferTarget, referredBy string) error {
 	}
 	t.party.leg, err = c.manager.ua.Invite(sip.Invite{
 		Peer: peers[0], Trunk: name, Called: target.User, From: from, Headers: headers, MaxForwards: 69,
-		Body: c.describeTo(t.party, t.leg, offer), Credentials: c.manager.credentials(name),
+		Body: c.describeTo(t.party, t.leg, offer, nil), Credentials: c.manager.credentials(name),
 	})
 	return err
 }
@@ -259,13 +259,16 @@ func (c *Call) replace(e sip.Event) *End {
 			if offer, err = sdp.Parse(t.party.ours); err == nil {
 				err = sdp.Accepts(offer, answer)
 			}
+			if err == nil {
+				err = c.takes(t.party, answer)
+			}
 		}
 		if err != nil {
 			t.hangup(488, "Not Acceptable Here")
 			return c.stay("SIP/2.0 488 Not Acceptable Here")
 		}
 		t.party.answered, t.party.described, t.party.privacy = true, answer, privacyOf(e.Headers)
-		return c.adopt(t.party, "")
+		return c.adopt(t.party, "", asAnswer)
 	case sip.Rejected:
 		return c.stay(fmt.Sprintf("SIP/2.0 %d %s", e.Code, e.Reason))
 	case sip.Failed:
@@ -291,7 +294,7 @@ func (c *Call) stay(status string) *End {
 }
 
 // adopt puts a party in the place of the one that goes, from another call or from none.
-func (c *Call) adopt(p *party, from string) *End {
+func (c *Call) adopt(p *party, from string, how said) *End {
 	t := c.transfer
 	old, other := c.parties[t.leg], c.parties[t.leg.Other()]
 	c.notify("SIP/2.0 200 OK", true)
@@ -309,7 +312,7 @@ func (c *Call) adopt(p *party, from string) *End {
 	if end := c.untell(t.leg); end != nil { // before it is heard
 		return end
 	}
-	if end := c.take(t.leg, p.described); end != nil {
+	if end := c.take(t.leg, p.described, how); end != nil {
 		return end
 	}
 	if t.gone {
@@ -355,7 +358,7 @@ func (c *Call) read(l letter) *End {
 			l.refuse()
 			return nil
 		}
-		return c.adopt(l.gift, l.call)
+		return c.adopt(l.gift, l.call, asBefore)
 	case refused:
 		if c.transfer != nil && c.transfer.party == nil {
 			return c.stay("SIP/2.0 481 Call/Transaction Does Not Exist")

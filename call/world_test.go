@@ -3,6 +3,7 @@ package call
 import (
 	"bytes"
 	"context"
+	"io"
 	"log/slog"
 	"net/netip"
 	"os"
@@ -112,6 +113,8 @@ type options struct {
 	pbx      sim.Config
 	carrier  sim.Config
 	noEarly  bool // the carrier carries no early media
+	trunks   func(pbx, carrier *trunk.Config)
+	log      io.Writer // besides the test's
 	media    media.Config
 	recorder Recorder                // in place of the keeper
 	rows     func(*store.Store) Rows // in place of the store
@@ -133,7 +136,11 @@ func newWorld(t *testing.T, o options) *world {
 		return p
 	}
 	w.pbx, w.carrier = phone(o.pbx, pbxHz), phone(o.carrier, farHz)
-	log := slog.New(slog.NewTextHandler(t.Output(), nil))
+	out := t.Output()
+	if o.log != nil {
+		out = io.MultiWriter(out, o.log)
+	}
+	log := slog.New(slog.NewTextHandler(out, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	var err error
 	if w.store, err = store.Open(store.Config{Directory: w.dir}, nil, log); err != nil {
 		t.Fatal(err)
@@ -159,12 +166,14 @@ func newWorld(t *testing.T, o options) *world {
 		rows = o.rows(w.store)
 	}
 	w.raw = newRawPeer(t)
+	pbxTrunk := trunk.Config{Side: trunk.Internal, Peers: []trunk.PeerURI{peerOf(w.pbx.Addr())}}
+	carrierTrunk := trunk.Config{Side: trunk.External, Peers: []trunk.PeerURI{peerOf(w.carrier.Addr()), peerOf(w.raw.addr())}, EarlyMedia: &early}
+	if o.trunks != nil {
+		o.trunks(&pbxTrunk, &carrierTrunk)
+	}
 	w.manager = New(Config{
-		Trunks: map[string]trunk.Config{
-			"pbx":     {Side: trunk.Internal, Peers: []trunk.PeerURI{peerOf(w.pbx.Addr())}},
-			"carrier": {Side: trunk.External, Peers: []trunk.PeerURI{peerOf(w.carrier.Addr()), peerOf(w.raw.addr())}, EarlyMedia: &early},
-		},
-		SIP: sip.Config{Listen: []sip.Listen{{Transport: "udp", Addr: netip.MustParseAddrPort("127.0.0.1:0")}}},
+		Trunks: map[string]trunk.Config{"pbx": pbxTrunk, "carrier": carrierTrunk},
+		SIP:    sip.Config{Listen: []sip.Listen{{Transport: "udp", Addr: netip.MustParseAddrPort("127.0.0.1:0")}}},
 	}, Parts{
 		Policy: testPolicy(t, o.policy), Prompts: testPrompts(t, o.promptMS), Media: Engine(engine),
 		Recorder: recorder, Rows: rows, Metrics: metrics, Log: log,

@@ -249,6 +249,20 @@ func (c *Config) unreached() (faults []policy.Fault) {
 	return faults
 }
 
+// Warnings are what is allowed and hardly meant: each trunk's keys that can be read on
+// their way.
+func (c *Config) Warnings() Faults {
+	var warnings Faults
+	for name, t := range c.Trunks {
+		for _, i := range t.Readable() {
+			warnings = append(warnings, c.Fault(fmt.Sprintf("trunks.%s.peers[%d]", name, i),
+				fmt.Sprintf("warning: keys for srtp can be read on the way to %v: give it transport=tls, or the trunk srtp_keys: dtls", t.Peers[i])))
+		}
+	}
+	warnings.sort()
+	return warnings
+}
+
 // Fault makes a fault of something that was found wrong with a key's value after the
 // file was read, such as a prompt that cannot be played.
 func (c *Config) Fault(path, message string) Fault {

@@ -15,12 +15,14 @@ import (
 	"strings"
 	"time"
 
+	"github.com/bewaard/bewaard/cmd/callsim/sim"
 	"github.com/bewaard/bewaard/media/wav"
 )
 
 // baresip is a phone: it stands for the PBX, says what it thinks right, and is told what to
 // do over its control socket (module ctrl_tcp: netstrings of JSON).
 type baresip struct {
+	home   string
 	cmd    *exec.Cmd
 	out    bytes.Buffer // written by the process until it is waited for
 	conn   net.Conn
@@ -29,18 +31,28 @@ type baresip struct {
 
 const controlPort = 4444
 
-// phone is the configuration of a baresip without a sound card.
+// phoneHz is the tone that the phone says all the time.
+const phoneHz = 440
+
+// phone is the configuration of a baresip without a sound card: it says a tone, and what it
+// hears is kept in a file of its directory.
 const phone = `poll_method epoll
 sip_listen %[1]s:5060
 sip_certificate %[5]s
 sip_cafile %[6]s
 sip_verify_server yes
 net_interface %[1]s
-audio_player aufile,/dev/null
+audio_player aubridge,nobody
 audio_source aufile,%[4]s
-audio_alert aufile,/dev/null
+audio_alert aubridge,nobody
 module_path %[3]s
 module g711.so
+module aubridge.so
+module sndfile.so
+module srtp.so
+module dtls_srtp.so
+snd_path %[7]s
+rtcp_mux %[8]s
 ausrc_srate 8000
 ausrc_channels 1
 module aufile.so
@@ -53,25 +65,34 @@ ctrl_tcp_listen %[1]s:%[2]d
 // modulePaths are where distributions put baresip's modules.
 var modulePaths = []string{"/usr/lib/baresip/modules", "/usr/lib/x86_64-linux-gnu/baresip/modules", "/usr/local/lib/baresip/modules"}
 
-func startBaresip(ctx context.Context, directory, host, daemon string) (*baresip, error) {
+// startBaresip starts a phone at a host, whose calls go by the daemon's URI, and by an
+// encryption of the media as baresip calls it, "" for none.
+func startBaresip(ctx context.Context, directory, host, daemon, encryption string) (*baresip, error) {
 	modules := ""
 	for _, path := range modulePaths {
 		if _, err := os.Stat(path); err == nil {
 			modules = path
 		}
 	}
-	sound := filepath.Join(directory, "silence.wav")
-	if err := silence(sound, 30*time.Second); err != nil {
+	sound := filepath.Join(directory, "tone.wav")
+	if err := tone(sound, 30*time.Second); err != nil {
 		return nil, err
 	}
-	account := fmt.Sprintf("<sip:+31205550100@%s>;regint=0;answermode=auto;outbound=\"sip:%s\";audio_codecs=pcma\n", host, daemon)
+	account := fmt.Sprintf("<sip:+31205550100@%s>;regint=0;answermode=auto;outbound=\"sip:%s\";audio_codecs=pcma", host, daemon)
+	mux := "no"
+	if encryption != "" {
+		account += ";mediaenc=" + encryption
+	}
+	if strings.HasPrefix(encryption, "dtls") {
+		mux = "yes"
+	}
 	identity, authority := filepath.Join(directory, phoneFile), filepath.Join(directory, certificateFile)
-	for name, text := range map[string]string{"config": fmt.Sprintf(phone, host, controlPort, modules, sound, identity, authority), "accounts": account, "contacts": ""} {
+	for name, text := range map[string]string{"config": fmt.Sprintf(phone, host, controlPort, modules, sound, identity, authority, directory, mux), "accounts": account + "\n", "contacts": ""} {
 		if err := os.WriteFile(filepath.Join(directory, name), []byte(text), 0o600); err != nil {
 			return nil, err
 		}
 	}
-	b := &baresip{cmd: exec.CommandContext(ctx, "baresip", "-f", directory), events: make(chan string, 64)}
+	b := &baresip{home: directory, cmd: exec.CommandContext(ctx, "baresip", "-f", directory), events: make(chan string, 64)}
 	b.cmd.Stdout, b.cmd.Stderr = &b.out, &b.out
 	if err := b.cmd.Start(); err != nil {
 		return nil, err
@@ -90,8 +111,8 @@ func startBaresip(ctx context.Context, directory, host, daemon string) (*baresip
 	return b, nil
 }
 
-// silence writes a WAV file of 8 kHz: baresip ends a call when it has nothing to send.
-func silence(file string, length time.Duration) error {
+// tone writes a WAV file of 8 kHz: baresip ends a call when it has nothing to send.
+func tone(file string, length time.Duration) error {
 	f, err := os.Create(file)
 	if err != nil {
 		return err
@@ -101,10 +122,73 @@ func silence(file string, length time.Duration) error {
 	if err != nil {
 		return err
 	}
-	if err := w.Write(make([]int16, int(length.Seconds()*8000))); err != nil {
+	samples := make([]int16, int(length.Seconds()*8000))
+	for i := range samples {
+		samples[i] = sim.Tone(phoneHz)(i)
+	}
+	if err := w.Write(samples); err != nil {
 		return err
 	}
 	return w.Close()
+}
+
+// heard reports whether the phone heard its own tone, which the other party sends back: a
+// second of it at least. It is asked after the call.
+func (b *baresip) heard() error {
+	return await(3*time.Second, func() error {
+		files, err := filepath.Glob(filepath.Join(b.home, "dump-*-dec.wav"))
+		if err != nil || len(files) == 0 {
+			return fmt.Errorf("baresip kept nothing of what it heard: %v", err)
+		}
+		for _, file := range files { // one each time that its audio began
+			channels, failed := readWAV(file)
+			if failed == nil {
+				failed = wantTone("the phone", channels[0])
+			}
+			if failed == nil {
+				return nil
+			}
+			err = failed
+		}
+		return err
+	})
+}
+
+// readWAV reads a file's channels.
+func readWAV(name string) (channels [2][]int16, err error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return channels, err
+	}
+	defer f.Close()
+	r, err := wav.NewReader(f)
+	if err != nil {
+		return channels, err
+	}
+	b := make([]int16, 8000)
+	for at := 0; ; {
+		n, err := r.Read(b)
+		for _, sample := range b[:n] {
+			channels[at%r.Channels] = append(channels[at%r.Channels], sample)
+			at++
+		}
+		if err != nil {
+			return channels, nil
+		}
+	}
+}
+
+// wantTone wants a second of the phone's tone among samples, and little else there.
+func wantTone(who string, samples []int16) error {
+	const second = 8000
+	best := 0.
+	for at := 0; at+second <= len(samples); at += second / 4 {
+		best = max(best, sim.Share(samples[at:at+second], phoneHz))
+	}
+	if best < 0.9 {
+		return fmt.Errorf("%s heard %.1f s, of which no second is the phone's tone: %.2f at best", who, float64(len(samples))/second, best)
+	}
+	return nil
 }
 
 // listen reads what baresip tells.
@@ -131,7 +215,7 @@ func (b *baresip) listen() {
 	}
 }
 
-// do follows a script: "await EVENT", ". 300ms", or a command of baresip's with its
+// do follows a script: "await EVENT", ". 300ms", "heard", or a command of baresip's with its
 // parameter.
 func (b *baresip) do(ctx context.Context, script []string) error {
 	for _, line := range script {
@@ -139,6 +223,10 @@ func (b *baresip) do(ctx context.Context, script []string) error {
 		switch verb {
 		case "await":
 			if err := b.await(ctx, rest); err != nil {
+				return err
+			}
+		case "heard":
+			if err := b.heard(); err != nil {
 				return err
 			}
 		case ".":

@@ -3,7 +3,9 @@ package interop
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"net"
 	"net/http"
@@ -212,6 +214,26 @@ func (d *daemon) expectRows(want [][]setting) error {
 		}
 		return nil
 	})
+}
+
+// expectRecording wants one recording, with the phone's tone on both channels: the other
+// party sends it back.
+func (d *daemon) expectRecording() error {
+	var files []string
+	err := filepath.WalkDir(d.store, func(name string, _ fs.DirEntry, err error) error {
+		if filepath.Ext(name) == ".wav" {
+			files = append(files, name)
+		}
+		return err
+	})
+	if err != nil || len(files) != 1 {
+		return fmt.Errorf("got recordings %v, %v, want one", files, err)
+	}
+	channels, err := readWAV(files[0])
+	if err != nil {
+		return err
+	}
+	return errors.Join(wantTone("the left channel", channels[0]), wantTone("the right channel", channels[1]))
 }
 
 // field returns a field of a row as text: announcement.complete.

@@ -23,6 +23,8 @@ type flow struct {
 	parties []*party    // in the order of the file
 	baresip []string    // script of the phone in the place of the PBX; nil for none
 	rows    [][]setting // of the calls, the oldest first
+
+	recording bool // is to hold the phone's tone, as it said it and as it was sent back
 }
 
 // setting is one line "path.to.key: value".
@@ -129,6 +131,8 @@ func parseFlow(name string, text []byte) (*flow, error) {
 			var row []setting
 			row, err = parseSettings(string(file.Data))
 			f.rows = append(f.rows, row)
+		case file.Name == "recording":
+			f.recording = true
 		case file.Name == "baresip":
 			for line := range strings.Lines(string(file.Data)) {
 				f.baresip = append(f.baresip, strings.TrimSpace(line))

@@ -7,6 +7,7 @@ import (
 	"flag"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 )
@@ -100,12 +101,21 @@ func runFlow(t *testing.T, program string, b block, f *flow) {
 		if f.baresip[0] == "tls" {
 			to, f.baresip = b.hosts["daemon"]+":5061;transport=tls", f.baresip[1:]
 		}
-		phone, err = startBaresip(ctx, home, b.hosts["pbx"], to)
+		encryption, found := strings.CutPrefix(f.baresip[0], "mediaenc ")
+		if found {
+			f.baresip = f.baresip[1:]
+		} else {
+			encryption = ""
+		}
+		phone, err = startBaresip(ctx, home, b.hosts["pbx"], to, encryption)
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer func() {
 			phone.stop()
+			if strings.Contains(phone.out.String(), "failed to decrypt") {
+				t.Error("baresip could not decrypt what came")
+			}
 			if t.Failed() {
 				t.Logf("==== baresip\n%s", phone.out.String())
 			}
@@ -161,6 +171,11 @@ func runFlow(t *testing.T, program string, b block, f *flow) {
 	}
 	if !t.Failed() {
 		if err := d.expectRows(f.rows); err != nil {
+			t.Error(err)
+		}
+	}
+	if !t.Failed() && f.recording {
+		if err := d.expectRecording(); err != nil {
 			t.Error(err)
 		}
 	}

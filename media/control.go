@@ -45,6 +45,18 @@ func (s *Session) control(leg rtp.Leg, from netip.AddrPort, b []byte) {
 		l.rejected.Add(1)
 		return
 	}
+	if l.secure.Load() != nil {
+		if b = l.openReport(b); b == nil {
+			return
+		}
+	}
+	s.deliver(leg, from, b)
+}
+
+// deliver takes a datagram of RTCP that is plain to the desk.
+func (s *Session) deliver(leg rtp.Leg, from netip.AddrPort, b []byte) {
+	l := &s.legs[leg]
+	remote := l.remote.Load()
 	if remote.Raw {
 		if dest := s.legs[leg.Other()].remote.Load(); l.relay.Load() && dest != nil && dest.Raw {
 			s.sockets.sendRTCP(leg.Other(), b, dest.RTCP) // a lost report is followed by another
@@ -82,7 +94,7 @@ func (s *Session) read(in letter) {
 		r.sender, r.heard = *c.Sender, in.at
 	}
 	for i := range c.Reports {
-		if report := &c.Reports[i]; report.SSRC == l.out.ssrc {
+		if report := &c.Reports[i]; report.SSRC == l.out.ssrc.Load() {
 			l.acknowledge(report)
 			r.take(report, in.at, l)
 		}
@@ -138,8 +150,11 @@ func (s *Session) sendReport(leg rtp.Leg, now time.Time, bye bool) {
 	if source := l.out.source.Load(); source != 0 {
 		ntp = s.legs[leg.Other()].reporting.clock(uint32(source>>32), timestamp-uint32(source), l.clockHz(), ntp)
 	}
-	b, err := l.compose(now, ntp, timestamp, bye).Marshal(l.out.ssrc, l.reporting.name)
-	if err != nil {
+	b, err := l.compose(now, ntp, timestamp, bye).Marshal(l.out.ssrc.Load(), l.reporting.name)
+	if err != nil || l.unready() {
+		return
+	}
+	if b = l.sealReport(b); b == nil {
 		return
 	}
 	if remote.Mux {

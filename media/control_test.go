@@ -51,8 +51,8 @@ func testReports(t T) {
 	s.report(now.Add(time.Second), time.Minute)
 
 	c, ssrc := nextControl(t, caller.rtcp)
-	if c.Sender != nil || len(c.Reports) != 1 || ssrc != s.legs[rtp.Caller].out.ssrc {
-		t.Fatalf("got %+v from %d to who sent alone, want a receiver report from %d", c, ssrc, s.legs[rtp.Caller].out.ssrc)
+	if c.Sender != nil || len(c.Reports) != 1 || ssrc != s.legs[rtp.Caller].out.ssrc.Load() {
+		t.Fatalf("got %+v from %d to who sent alone, want a receiver report from %d", c, ssrc, s.legs[rtp.Caller].out.ssrc.Load())
 	}
 	if r := c.Reports[0]; r.SSRC != caller.ssrc || uint16(r.Highest) != caller.sequence-1 || r.TotalLost != 2 || r.Lost != 0.5 ||
 		r.LastSR != rtp.Middle(clock) || r.Since != 65536 {
@@ -69,7 +69,7 @@ func testReports(t T) {
 		t.Errorf("got the caller's clock %v on at %d ticks, want %v", since, away, want)
 	}
 	answer, err := rtp.Control{Reports: []rtp.Report{{
-		SSRC: s.legs[rtp.Callee].out.ssrc, Highest: 1, TotalLost: 7, Jitter: 80, LastSR: rtp.Middle(c.Sender.NTP), Since: rtp.Middles(100 * time.Millisecond),
+		SSRC: s.legs[rtp.Callee].out.ssrc.Load(), Highest: 1, TotalLost: 7, Jitter: 80, LastSR: rtp.Middle(c.Sender.NTP), Since: rtp.Middles(100 * time.Millisecond),
 	}}}.Marshal(callee.ssrc, "callee")
 	if err != nil {
 		t.Fatal(err)
@@ -96,7 +96,7 @@ func testMux(t T) {
 	}
 	callee.send(callee.packet(8, 1))
 	caller.receive()
-	caller.send(receiverReport(s.legs[rtp.Caller].out.ssrc, 5, 64))
+	caller.send(receiverReport(s.legs[rtp.Caller].out.ssrc.Load(), 5, 64))
 	for s.Stats().Legs[rtp.Caller].Peer.Of == 0 {
 		time.Sleep(time.Millisecond)
 	}

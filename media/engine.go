@@ -13,17 +13,19 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/bewaard/bewaard/media/rtp"
+	"github.com/bewaard/bewaard/media/srtp"
 )
 
 // Engine opens sessions.
 type Engine struct {
 	// Immutable after New.
-	cfg     Config
-	ports   *ports
-	driver  driver
-	pacer   *pacer
-	desk    *desk
-	metrics *metrics
+	cfg      Config
+	ports    *ports
+	driver   driver
+	pacer    *pacer
+	desk     *desk
+	metrics  *metrics
+	identity *srtp.Identity
 
 	keysDropped atomic.Uint64
 	deaf        atomic.Uint64 // sockets that the system would not watch
@@ -39,8 +41,11 @@ func New(cfg Config, registry prometheus.Registerer) (*Engine, error) {
 		return nil, errors.Join(faults...)
 	}
 	cfg = cfg.withDefaults()
-	e := &Engine{cfg: cfg, ports: newPorts(cfg.Ports), sessions: map[*Session]struct{}{}}
-	var err error
+	identity, err := srtp.NewIdentity()
+	if err != nil {
+		return nil, err
+	}
+	e := &Engine{cfg: cfg, ports: newPorts(cfg.Ports), identity: identity, sessions: map[*Session]struct{}{}}
 	if e.driver, err = newDriver(cfg); err != nil {
 		return nil, err
 	}
@@ -82,7 +87,9 @@ const bindTries = 16
 // knows us: see Address.
 func (e *Engine) Open(at [2]Where) (*Session, error) {
 	p := e.driver.open()
-	s := &Session{engine: e, began: time.Now(), sockets: p, keys: make(chan Key, keysQueue), silences: make(chan rtp.Leg, 2)}
+	s := &Session{
+		engine: e, began: time.Now(), sockets: p, keys: make(chan Key, keysQueue), broken: make(chan Broken, 2), silences: make(chan rtp.Leg, 2),
+	}
 	for _, leg := range []rtp.Leg{rtp.Caller, rtp.Callee} {
 		port, err := e.bind(p, leg, at[leg].Known)
 		if err != nil {
@@ -140,6 +147,10 @@ func (e *Engine) Address(at Where) netip.Addr {
 	return at.Known
 }
 
+// Fingerprint is of the certificate that we show in handshakes, which session descriptions
+// are to tell.
+func (e *Engine) Fingerprint() srtp.Fingerprint { return e.identity.Fingerprint() }
+
 // forget takes a closed session off the books, its ports and its counts.
 func (e *Engine) forget(s *Session) {
 	e.giveBack(s)
@@ -183,6 +194,9 @@ func (s *LegStats) add(o LegStats) {
 	s.Lost += o.Lost
 	s.Rejected += o.Rejected
 	s.Invalid += o.Invalid
+	s.Forged += o.Forged
+	s.Replayed += o.Replayed
+	s.Unkeyed += o.Unkeyed
 	s.Relayed += o.Relayed
 	s.Played += o.Played
 	s.Errors += o.Errors

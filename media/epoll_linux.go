@@ -346,7 +346,7 @@ func (l *loop) read(d *descriptors, kind int32, now time.Time) {
 			continue
 		}
 		leg := rtp.Leg(kind)
-		to := d.session.step(leg, from, d.session.at(now), b)
+		b, to := d.session.step(leg, from, d.session.at(now), b)
 		if !to.IsValid() {
 			continue
 		}

@@ -17,6 +17,7 @@ type leg struct {
 	relay         atomic.Bool                    // pass what comes in to the other leg
 	expectedSince atomic.Int64                   // since when the peer is to send, in nanoseconds; 0 for not
 	types         atomic.Pointer[payloadTypes]   // of the peer's packets, as the other leg wants them; nil for as they are
+	secure        atomic.Pointer[secure]         // what protects its packets; nil for nothing
 
 	out       outgoing // our stream to the peer
 	reporting reporting
@@ -29,6 +30,7 @@ type leg struct {
 
 	// Written by the sockets and the pacer, read by anybody.
 	received, bytes, rejected, invalid, relayed, played, errors, dropped atomic.Uint64
+	forged, replayed, unkeyed                                            atomic.Uint64
 	lost                                                                 atomic.Uint64 // of reception
 	jitter                                                               atomic.Int64  // of reception, in nanoseconds
 	duplicates, reordered                                                atomic.Uint64 // of reception
@@ -123,6 +125,7 @@ func (l *leg) stats() LegStats {
 	s := LegStats{
 		Received: l.received.Load(), Bytes: l.bytes.Load(), Rejected: l.rejected.Load(), Invalid: l.invalid.Load(),
 		Relayed: l.relayed.Load(), Played: l.played.Load(), Errors: l.errors.Load(), Dropped: l.dropped.Load(),
+		Forged: l.forged.Load(), Replayed: l.replayed.Load(), Unkeyed: l.unkeyed.Load(),
 		Lost: l.lost.Load(), Jitter: time.Duration(l.jitter.Load()), Duplicates: l.duplicates.Load(), Reordered: l.reordered.Load(),
 		Peer: l.reporting.peer(),
 	}
@@ -146,10 +149,13 @@ const acknowledgeWithin = 500
 // made so long after that it tells of other packets.
 func (l *leg) acknowledge(r *rtp.Report) {
 	p := l.prompt.Load()
-	if p == nil || r.SSRC != l.out.ssrc || l.acknowledged.Load() != nil {
+	if p == nil || l.acknowledged.Load() != nil {
 		return
 	}
 	played := p.Result()
+	if r.SSRC != played.SSRC {
+		return
+	}
 	if beyond := int16(uint16(r.Highest) - played.LastSequence); played.Packets == played.Total && beyond >= 0 && beyond <= acknowledgeWithin {
 		l.acknowledged.Store(r)
 	}

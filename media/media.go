@@ -154,6 +154,8 @@ type Remote struct {
 	// Raw relays the stream's datagrams as they are, byte for byte: fax, video. They are
 	// never recorded. Both legs are so, or nothing is relayed.
 	Raw bool
+	// Secure is how the packets are protected; nil for not at all.
+	Secure *Secure
 }
 
 // Where is the address of a leg of ours that its peer is told.
@@ -193,6 +195,9 @@ type LegStats struct {
 	Lost     uint64 // not brought by the network
 	Rejected uint64 // from elsewhere than the peer
 	Invalid  uint64 // not RTP
+	Forged   uint64 // protected, and not authentic
+	Replayed uint64 // protected, and here before
+	Unkeyed  uint64 // from or to the peer before the keys were agreed
 	Relayed  uint64 // passed on to the other leg
 	Played   uint64 // packets of prompts sent to the peer
 	Errors   uint64 // that could not be sent to the peer

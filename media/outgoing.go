@@ -23,8 +23,7 @@ type outgoing struct {
 	packets, octets atomic.Uint64 // sent, and their payload
 	clock           atomic.Uint64 // timestamp of the last packet, and when that was in microseconds: 32 bits each
 	source          atomic.Uint64 // SSRC that is relayed, and the shift of its timestamps; 0 for none
-
-	ssrc uint32 // immutable after init
+	ssrc            atomic.Uint32
 
 	// Owned by who holds it.
 	started   bool
@@ -39,8 +38,22 @@ type outgoing struct {
 }
 
 func (o *outgoing) init() {
-	o.ssrc, o.sequence, o.timestamp = rand.Uint32(), uint16(rand.Uint32()), rand.Uint32()
+	o.ssrc.Store(rand.Uint32())
+	o.sequence, o.timestamp = uint16(rand.Uint32())>>1, rand.Uint32() // no wrap at once: RFC 3711 §3.3.1
 	o.clockHz = 8000
+}
+
+// renew has the stream, if it has begun, go on as another one: what its receiver knows of
+// it does not hold any more.
+func (o *outgoing) renew() {
+	for !o.hold() { // a packet is being rewritten: nanoseconds
+	}
+	defer o.release()
+	if o.started {
+		o.started, o.relaying = false, false
+		o.init()
+		o.publish()
+	}
 }
 
 func (o *outgoing) hold() bool { return o.held.CompareAndSwap(false, true) }
@@ -69,7 +82,7 @@ func (o *outgoing) relay(h rtp.Header, at int64, b []byte) {
 		rtp.SetMarker(b) // the receiver's clock may be set anew: RFC 3551 §4.1
 	}
 	sequence, timestamp := h.Sequence+o.offset, h.Timestamp+o.shift
-	rtp.SetSSRC(b, o.ssrc)
+	rtp.SetSSRC(b, o.ssrc.Load())
 	rtp.SetSequence(b, sequence)
 	rtp.SetTimestamp(b, timestamp)
 	if int16(sequence-o.sequence) >= 0 { // not one that came late
@@ -105,7 +118,7 @@ func (o *outgoing) insert(b []byte, payloadType uint8, first bool, samples uint3
 	if first {
 		timestamp = o.due(at)
 	}
-	h := rtp.Header{Marker: first, PayloadType: payloadType, Sequence: o.sequence, Timestamp: timestamp, SSRC: o.ssrc}
+	h := rtp.Header{Marker: first, PayloadType: payloadType, Sequence: o.sequence, Timestamp: timestamp, SSRC: o.ssrc.Load()}
 	rtp.PutHeader(b, h)
 	o.sequence, o.timestamp, o.at, o.relaying = o.sequence+1, timestamp, at, false
 	o.publish()

@@ -5,11 +5,16 @@ import (
 	"time"
 
 	"github.com/bewaard/bewaard/media/rtp"
+	"github.com/bewaard/bewaard/media/srtp"
 )
 
 // maxStall is how late a packet of a prompt may be. Later, the listener has heard a
 // hole, and the prompt counts as interrupted.
 const maxStall = 200 * time.Millisecond
+
+// keyGrace is how long a prompt to a leg that is protected waits: the description with our
+// key is still under way, and what overtakes it cannot be made out.
+const keyGrace = 200 * time.Millisecond
 
 // Playback is a prompt on its way to a leg's peer.
 type Playback struct {
@@ -32,10 +37,14 @@ func newPlayback(s *Session, leg rtp.Leg, frames Frames) *Playback {
 	for _, payload := range frames.Payloads {
 		longest = max(longest, len(payload))
 	}
+	begins := time.Now()
+	if s.legs[leg].secure.Load() != nil && !frames.Tone {
+		begins = begins.Add(keyGrace)
+	}
 	return &Playback{
 		session: s, leg: leg, frames: frames, done: make(chan struct{}),
-		next: time.Now(), packet: make([]byte, rtp.HeaderBytes+longest),
-		result: Played{Total: len(frames.Payloads), SSRC: s.legs[leg].out.ssrc},
+		next: begins, packet: make([]byte, rtp.HeaderBytes+longest+srtp.Overhead),
+		result: Played{Total: len(frames.Payloads), SSRC: s.legs[leg].out.ssrc.Load()},
 	}
 }
 
@@ -89,6 +98,10 @@ func (p *Playback) send(now time.Time) bool {
 		return false
 	}
 	l := &p.session.legs[p.leg]
+	if l.unready() { // nothing is said to who cannot make it out yet
+		p.next = p.next.Add(p.frames.Interval)
+		return true
+	}
 	for !l.out.hold() { // a relayed packet is being rewritten: nanoseconds
 	}
 	b := p.packet[:rtp.HeaderBytes+copy(p.packet[rtp.HeaderBytes:], p.frames.Payloads[sent])]
@@ -99,7 +112,7 @@ func (p *Playback) send(now time.Time) bool {
 		p.end(true)
 		return false
 	}
-	if err := p.session.sockets.send(p.leg, b, *to); err != nil {
+	if b = l.seal(b); b == nil || p.session.sockets.send(p.leg, b, *to) != nil {
 		l.errors.Add(1)
 		p.end(true)
 		return false
@@ -107,7 +120,7 @@ func (p *Playback) send(now time.Time) bool {
 	l.played.Add(1)
 	p.mu.Lock()
 	if sent == 0 {
-		p.result.FirstSequence, p.result.FirstAt = h.Sequence, p.session.clock(now)
+		p.result.SSRC, p.result.FirstSequence, p.result.FirstAt = h.SSRC, h.Sequence, p.session.clock(now)
 	}
 	p.result.LastSequence, p.result.LastAt = h.Sequence, p.session.clock(now)
 	p.result.Packets++

@@ -62,7 +62,7 @@ func (p *portable) serve(s *Session) {
 
 func (p *portable) readRTP(s *Session, leg rtp.Leg) {
 	p.read(p.rtp[leg], func(from netip.AddrPort, b []byte) {
-		to := s.step(leg, from, s.at(time.Now()), b)
+		b, to := s.step(leg, from, s.at(time.Now()), b)
 		if !to.IsValid() {
 			return
 		}

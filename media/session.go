@@ -28,6 +28,7 @@ type Session struct {
 	local   [2]netip.AddrPort // as peers are told
 	sockets sockets
 	keys    chan Key
+	broken  chan Broken
 	// silences brings legs whose peer fell silent.
 	silences chan rtp.Leg
 
@@ -85,6 +86,10 @@ func (s *Session) Connect(leg rtp.Leg, remote Remote) error {
 	}
 	remote.Events = slices.Clone(remote.Events)
 	l := &s.legs[leg]
+	if err := s.protect(leg, remote); err != nil {
+		return fmt.Errorf("connect %v leg: %w", leg, err)
+	}
+	remote.Secure = nil                    // the keys are where they are used, and nowhere else
 	if remote.RTP.Addr().IsUnspecified() { // on hold as of old (RFC 3264 §8.4): it wants nothing
 		l.to.Store(nil)
 		return nil
@@ -187,6 +192,7 @@ func (s *Session) Close() Stats {
 	}
 	s.engine.desk.remove(s)
 	s.bye()
+	s.endHandshakes()
 	s.sockets.close()
 	s.tap.Store(nil)
 	s.stats, s.closed = s.live(), true
@@ -196,12 +202,17 @@ func (s *Session) Close() Stats {
 
 // step takes a datagram that came in on a leg's RTP socket and says what is to be
 // sent on to the other leg, and where: nothing if to is not valid. The datagram is
-// rewritten in place. It is called from one goroutine a leg, and is the same for
-// every engine.
-func (s *Session) step(leg rtp.Leg, from netip.AddrPort, at int64, b []byte) (to netip.AddrPort) {
+// rewritten in place; one that is protected anew may grow into its array's room behind it.
+// It is called from one goroutine a leg, and is the same for every engine.
+func (s *Session) step(leg rtp.Leg, from netip.AddrPort, at int64, b []byte) (out []byte, to netip.AddrPort) {
 	l := &s.legs[leg]
+	if l.secure.Load() != nil {
+		if b = s.open(leg, from, b); b == nil {
+			return
+		}
+	}
 	if l.isRaw() {
-		return s.pass(leg, from, at, b)
+		return b, s.pass(leg, from, at, b)
 	}
 	h, err := rtp.Parse(b)
 	if err != nil {
@@ -243,10 +254,13 @@ func (s *Session) step(leg rtp.Leg, from netip.AddrPort, at int64, b []byte) (to
 	other.out.relay(h, at, b)
 	other.out.release()
 	if dest := other.to.Load(); dest != nil {
+		if b = other.seal(b); b == nil {
+			return
+		}
 		l.relayed.Add(1)
-		to = *dest
+		return b, *dest
 	}
-	return to
+	return
 }
 
 // pass takes a datagram of a stream that is relayed as it is: fax, video. Nothing of it

@@ -149,7 +149,7 @@ func (l *Leg) repeatReoffer(r *reoffer, res *stack.Response, interval time.Durat
 }
 
 // RejectReoffer refuses the request of a Reoffered event: the session stays as it was.
-func (l *Leg) RejectReoffer(code int, reason string) {
+func (l *Leg) RejectReoffer(code int, reason string, headers ...Header) {
 	l.mu.Lock()
 	r := l.theirs
 	if r == nil || r.isAnswered {
@@ -158,7 +158,7 @@ func (l *Leg) RejectReoffer(code int, reason string) {
 	}
 	l.theirs = nil
 	l.mu.Unlock()
-	res := l.responseTo(r.request, code, reason, nil)
+	res := l.responseTo(r.request, code, reason, nil, headers...)
 	if code == 500 {
 		res.AppendHeader(stack.NewHeader("Retry-After", "3"))
 	}

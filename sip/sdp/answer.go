@@ -49,7 +49,7 @@ func Accepts(offer, answer *Description) error {
 		case a.Type != o.Type:
 			return fmt.Errorf("answer makes %s of stream %d, which was offered as %s", a.Type, i+1, o.Type)
 		case o.Type == "audio" && o.RTP():
-			if !a.RTP() {
+			if !a.RTP() || a.Profile() != Plain && len(o.Cryptos()) == 0 && len(offer.Fingerprints(o)) == 0 {
 				return fmt.Errorf("answer makes %s of stream %d, which was offered as %s", a.Proto, i+1, o.Proto)
 			}
 			if !shares(o, a) {

@@ -12,8 +12,8 @@ type Origin struct {
 }
 
 // Locate makes the description ours: our o= and c= lines, our port for each stream, and
-// nothing left that tells of another address, key or transport than the plain packets
-// that are relayed. Port 0 refuses a stream, which keeps its place (RFC 3264 §6, §8); so
+// nothing left that tells of another address, key or transport than plain packets: how
+// ours are protected is to be said anew. Port 0 refuses a stream, which keeps its place (RFC 3264 §6, §8); so
 // does a port that is not there.
 func (d *Description) Locate(o Origin, ports []uint16) {
 	family := "IP4"
@@ -37,6 +37,7 @@ func (d *Description) Locate(o Origin, ports []uint16) {
 			continue
 		}
 		m.Port, m.ports = int(ports[i]), ""
+		m.unprotect()
 		raw := !m.RTP() || m.Type != "audio"
 		m.lines = remove(m.lines, func(line string) bool { return line[0] == 'c' || located(line) || !raw && rewritten(line) })
 		if d.Direction(m) != directions[i] { // the address said so, which is ours now
@@ -55,7 +56,7 @@ func located(line string) bool {
 	name, _ := attribute(line)
 	switch name {
 	case "rtcp", "rtcp-mux", "rtcp-mux-only", "rtcp-rsize", "candidate", "end-of-candidates", "remote-candidates", "ice-ufrag", "ice-pwd",
-		"ice-options", "ice-lite", "ice-mismatch", "crypto", "fingerprint", "setup", "tls-id", "identity", "group", "mid", "msid",
+		"ice-options", "ice-lite", "ice-mismatch", "crypto", "key-mgmt", "zrtp-hash", "fingerprint", "setup", "tls-id", "identity", "group", "mid", "msid",
 		"msid-semantic", "bundle-only", "record", "recordpref", "alt", "nortpproxy", "source-filter", "rtcp-xr":
 		return true
 	}

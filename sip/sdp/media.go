@@ -77,12 +77,34 @@ func (d *Description) address(m *Media) (netip.Addr, error) {
 	return connection(v)
 }
 
-// RTP reports whether the stream is plain RTP.
-func (m *Media) RTP() bool { return m.Proto == "RTP/AVP" || m.Proto == "RTP/AVPF" }
+// Profile is how the packets of an RTP stream go: plain, or protected in one of two ways.
+type Profile string
+
+const (
+	Plain Profile = "RTP/AVP"
+	SAVP  Profile = "RTP/SAVP"         // keys are in the description: RFC 4568
+	DTLS  Profile = "UDP/TLS/RTP/SAVP" // a handshake agrees on them: RFC 5764
+)
+
+// Profile returns the stream's, with feedback (RFC 4585) or without, "" for what is no RTP
+// over UDP.
+func (m *Media) Profile() Profile {
+	switch p := Profile(strings.TrimSuffix(m.Proto, "F")); p {
+	case Plain, SAVP, DTLS:
+		return p
+	}
+	return ""
+}
+
+// SetProfile makes p the stream's profile, without feedback.
+func (m *Media) SetProfile(p Profile) { m.Proto = string(p) }
+
+// RTP reports whether the stream is RTP over UDP, plain or protected.
+func (m *Media) RTP() bool { return m.Profile() != "" }
 
 // Relayable reports whether the stream's packets can be relayed as they are: plain RTP, or
-// T.38's UDPTL. Keys and TCP cannot.
-func (m *Media) Relayable() bool { return m.RTP() || strings.EqualFold(m.Proto, "udptl") }
+// T.38's UDPTL. What is protected, and TCP, cannot.
+func (m *Media) Relayable() bool { return m.Profile() == Plain || strings.EqualFold(m.Proto, "udptl") }
 
 // Has reports whether a codec is among the stream's, under whatever number.
 func (m *Media) Has(codec Codec) bool { return slices.ContainsFunc(m.Codecs(), codec.same) }

@@ -37,7 +37,7 @@ type Description struct {
 type Media struct {
 	Type    string   // audio, video, image …
 	Port    int      // 0: the stream is refused or switched off (RFC 3264 §6)
-	Proto   string   // RTP/AVP, RTP/SAVP, udptl …
+	Proto   string   // RTP/AVP, RTP/SAVP, udptl …: see Profile
 	Formats []string // payload types for RTP
 
 	ports string // "/2" of "m=audio 49170/2 RTP/AVP 0", rarely there
@@ -133,8 +133,8 @@ func (d *Description) Clone() *Description {
 	return c
 }
 
-// Audio returns the first audio stream that is switched on and plain RTP, the one
-// that is relayed, or ErrNoAudio.
+// Audio returns the first audio stream that is switched on and RTP, the one that is
+// relayed, or ErrNoAudio.
 func (d *Description) Audio() (*Media, error) {
 	for _, m := range d.Media {
 		if m.Type == "audio" && m.Port != 0 && m.RTP() {
@@ -213,7 +213,8 @@ func connection(v string) (netip.Addr, error) {
 func Same(a, b *Description) bool { return bytes.Equal(a.Bytes(), b.Bytes()) }
 
 // Equivalent reports whether two descriptions of one session mean the same: apart from the
-// version, and from directions that one says and the other leaves to the default.
+// version, from directions that one says and the other leaves to the default, and from how
+// the packets are protected: that differs between an offer and an answer.
 func Equivalent(a, b *Description) bool {
 	return bytes.Equal(a.canonical(), b.canonical())
 }
@@ -222,7 +223,26 @@ func (d *Description) canonical() []byte {
 	c := d.Clone()
 	for _, m := range c.Media {
 		m.SetDirection(d.Direction(m))
+		m.unprotect()
+		m.lines = remove(m.lines, protection)
 	}
 	c.lines = remove(c.lines, func(line string) bool { _, is := direction(line); return is || line[0] == 'o' })
 	return c.Bytes()
+}
+
+// unprotect makes a protected stream plain RTP. The feedback that many offer together with
+// protection goes with it: nothing of it passes, and who is plain seldom knows it.
+func (m *Media) unprotect() {
+	if m.RTP() && m.Profile() != Plain {
+		m.SetProfile(Plain)
+	}
+}
+
+// protection reports whether a line is about how packets are protected.
+func protection(line string) bool {
+	switch name, _ := attribute(line); name {
+	case "crypto", "fingerprint", "setup", "tls-id", "rtcp-mux":
+		return true
+	}
+	return false
 }

@@ -90,7 +90,8 @@ func TestAudio(t *testing.T) {
 		"first":       {"m=audio 4000 RTP/AVP 8\r\nm=audio 5000 RTP/AVP 8\r\n", 4000},
 		"after video": {"m=video 4000 RTP/AVP 96\r\nm=audio 5000 RTP/AVP 8\r\n", 5000},
 		"refused":     {"m=audio 0 RTP/AVP 8\r\n", 0},
-		"encrypted":   {"m=audio 4000 RTP/SAVP 8\r\n", 0},
+		"protected":   {"m=audio 4000 RTP/SAVP 8\r\n", 4000},
+		"over TCP":    {"m=audio 4000 TCP/RTP/AVP 8\r\n", 0},
 		"fax":         {"m=image 4000 udptl t38\r\n", 0},
 		"none":        {"", 0},
 	} {
@@ -235,6 +236,8 @@ func FuzzParse(f *testing.F) {
 		}
 		d.RTP(m)
 		d.Direction(m)
+		d.Fingerprints(m)
+		d.Setup(m, ActPass)
 		streams := len(d.Media)
 		if answer, err := Answer(d, recordable); err == nil && len(answer.Media) != streams {
 			t.Fatalf("got %d streams in the answer, want %d", len(answer.Media), streams)

@@ -29,13 +29,18 @@ func (s Side) Other() Side {
 	return Internal
 }
 
-// What a trunk's keys challenges, refer, redirects and silence say.
+// What a trunk's keys challenges, refer, redirects, silence, srtp and srtp_keys say.
 const (
 	Answer    = "answer"
 	Pass      = "pass"
 	Refuse    = "refuse"
 	Terminate = "terminate"
 	Follow    = "follow"
+	Off       = "off"
+	Optional  = "optional"
+	Required  = "required"
+	SDES      = "sdes"
+	DTLS      = "dtls"
 	Note      = "note"
 	Hangup    = "hangup"
 )
@@ -69,6 +74,13 @@ type Config struct {
 	// Codecs are those that cannot be recorded and that calls which are to be recorded
 	// may use all the same, where both trunks of a call have them. Default: none.
 	Codecs []string `yaml:"codecs"`
+	// SRTP says whether the audio of the trunk's peers is protected: off, what they offer
+	// protected is refused; optional, it is where both can; required, what is not is refused.
+	// Emergency calls are taken without, too. Default: off.
+	SRTP string `yaml:"srtp"`
+	// SRTPKeys says how keys for that are agreed: sdes, in the session descriptions; dtls, by
+	// a handshake on the way of the audio. Default: sdes.
+	SRTPKeys string `yaml:"srtp_keys"`
 
 	// TLS is how we show who we are to the trunk's peers, and know them, where that is not
 	// as sip.tls says.
@@ -178,6 +190,27 @@ func (c Config) PassesChallenges() bool {
 // FollowsRedirects reports whether a peer's redirection is followed.
 func (c Config) FollowsRedirects() bool { return c.Redirects == "" || c.Redirects == Follow }
 
+// Protects reports whether audio is protected where a peer can.
+func (c Config) Protects() bool { return c.SRTP == Optional || c.SRTP == Required }
+
+// Handshakes reports whether keys for that are agreed by a handshake.
+func (c Config) Handshakes() bool { return c.SRTPKeys == DTLS }
+
+// Readable returns the peers, by their place, to whom keys would go in session descriptions
+// that are not encrypted on the way: who can read those can listen.
+func (c Config) Readable() []int {
+	if !c.Protects() || c.Handshakes() {
+		return nil
+	}
+	var readable []int
+	for i, peer := range c.Peers {
+		if peer.Transport != "tls" {
+			readable = append(readable, i)
+		}
+	}
+	return readable
+}
+
 func (c Config) pingInterval() time.Duration {
 	if c.Ping == nil {
 		return defaultPing
@@ -205,6 +238,7 @@ func Validate(trunks map[string]Config) []error {
 		}
 		c.validatePlace(fault)
 		c.validateVersions(fault)
+		c.validateSRTP(fault)
 		if c.Advertise.IsUnspecified() {
 			fault("advertise: nobody reaches us at %v", c.Advertise)
 		}
@@ -267,11 +301,19 @@ func (c Config) validatePlace(fault func(format string, args ...any)) {
 	}
 	for key, err := range map[string]error{
 		"challenges": oneOf(c.Challenges, Answer, Pass), "refer": oneOf(c.Refer, Refuse, Pass, Terminate), "redirects": oneOf(c.Redirects, Follow, Pass, Refuse),
+		"srtp": oneOf(c.SRTP, Off, Optional, Required), "srtp_keys": oneOf(c.SRTPKeys, SDES, DTLS),
 		"silence": oneOf(c.Silence, Note, Hangup),
 	} {
 		if err != nil {
 			fault("%s: %w", key, err)
 		}
+	}
+}
+
+// validateSRTP wants keys to be for something.
+func (c Config) validateSRTP(fault func(format string, args ...any)) {
+	if c.SRTPKeys != "" && (c.SRTP == "" || c.SRTP == Off) {
+		fault("srtp_keys: means nothing without srtp: optional or srtp: required")
 	}
 }
 

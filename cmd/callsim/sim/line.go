@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/bewaard/bewaard/media/srtp"
 	"github.com/bewaard/bewaard/sip"
 	"github.com/bewaard/bewaard/sip/sdp"
 )
@@ -29,6 +30,8 @@ type Line struct {
 	over   chan struct{}
 	once   sync.Once
 	busy   sync.WaitGroup
+	secure *secure // nil: it is plain
+	called bool    // the other side offers
 
 	mu       sync.Mutex
 	to       netip.AddrPort
@@ -50,7 +53,14 @@ func newLine(cfg Config, leg *sip.Leg) (*Line, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &Line{cfg: cfg, codec: c, leg: leg, conn: conn, hangup: make(chan struct{}), over: make(chan struct{}), ssrc: rand.Uint32(), keys: []byte(cfg.Press), more: make(chan struct{}, 1)}
+	l := &Line{
+		cfg: cfg, codec: c, leg: leg, conn: conn, hangup: make(chan struct{}), over: make(chan struct{}), ssrc: rand.Uint32(),
+		keys: []byte(cfg.Press), more: make(chan struct{}, 1), called: leg != nil,
+	}
+	if l.secure, err = newSecure(cfg.SRTP, l.write); err != nil {
+		conn.Close()
+		return nil, err
+	}
 	l.busy.Go(l.listen) // ends when close closes the socket
 	return l, nil
 }
@@ -69,6 +79,17 @@ func (l *Line) Heard() []int16 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return append([]int16(nil), l.heard...)
+}
+
+// Key returns the key by which the other side's description says that it protects what the
+// line hears.
+func (l *Line) Key() srtp.Key {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.secure == nil {
+		return srtp.Key{}
+	}
+	return l.secure.theirs
 }
 
 // Packets returns how many RTP packets came in.
@@ -102,6 +123,9 @@ func (l *Line) Press(key byte) {
 
 func (l *Line) close() {
 	close(l.over)
+	if l.secure != nil {
+		l.secure.end()
+	}
 	l.conn.Close()
 	l.busy.Wait()
 }
@@ -110,12 +134,12 @@ func (l *Line) close() {
 func (l *Line) description() []byte {
 	local := l.conn.LocalAddr().(*net.UDPAddr).AddrPort()
 	c := l.codec
-	d := fmt.Appendf(nil, "v=0\r\no=- %d 1 IN IP4 %s\r\ns=-\r\nc=IN IP4 %s\r\nt=0 0\r\nm=audio %d RTP/AVP %d %d\r\na=rtpmap:%d %s\r\n",
-		l.ssrc, local.Addr(), local.Addr(), local.Port(), c.payloadType, events, c.payloadType, c.name)
+	d := fmt.Appendf(nil, "v=0\r\no=- %d 1 IN IP4 %s\r\ns=-\r\nc=IN IP4 %s\r\nt=0 0\r\nm=audio %d %s %d %d\r\na=rtpmap:%d %s\r\n",
+		l.ssrc, local.Addr(), local.Addr(), local.Port(), l.secure.profile(), c.payloadType, events, c.payloadType, c.name)
 	if c.fmtp != "" {
 		d = fmt.Appendf(d, "a=fmtp:%d %s\r\n", c.payloadType, c.fmtp)
 	}
-	return fmt.Appendf(d, "a=rtpmap:%d telephone-event/8000\r\na=fmtp:%d 0-15\r\na=ptime:20\r\n", events, events)
+	return fmt.Appendf(d, "a=rtpmap:%d telephone-event/8000\r\na=fmtp:%d 0-15\r\na=ptime:20\r\n%s", events, events, l.secure.lines())
 }
 
 // hear takes the other side's description: where to speak to.
@@ -136,7 +160,13 @@ func (l *Line) hear(body []byte) error {
 		if c.PayloadType == l.codec.payloadType {
 			l.mu.Lock()
 			l.to = to
-			l.mu.Unlock()
+			defer l.mu.Unlock()
+			if l.secure != nil {
+				return l.secure.hear(d, m, l.called)
+			}
+			if m.Profile() != sdp.Plain {
+				return errProtected
+			}
 			return nil
 		}
 	}
@@ -158,7 +188,7 @@ func (l *Line) send() {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	began := time.Now()
-	speech, packet := l.codec.newSpeech(), make([]byte, 12, 1500)
+	speech, packet := l.codec.newSpeech(), make([]byte, 12, 1500+srtp.Overhead)
 	var samples []int16
 	sequence := uint16(rand.Uint32())
 	offset := rand.Uint32()
@@ -172,7 +202,6 @@ func (l *Line) send() {
 			}
 		}
 		l.mu.Lock()
-		to := l.to
 		var key byte
 		if len(l.keys) > 0 {
 			key, l.keys = l.keys[0], l.keys[1:]
@@ -180,14 +209,34 @@ func (l *Line) send() {
 		l.mu.Unlock()
 		stamp := offset + uint32(frame*l.codec.ticks)
 		if key != 0 {
-			sequence = l.sendKey(to, key, sequence, stamp)
+			sequence = l.sendKey(key, sequence, stamp)
 		}
 		samples = l.codec.say(samples, l.cfg.Voice, frame)
 		packet = speech(packet[:12], samples)
 		l.header(packet, l.codec.payloadType, frame == 0, sequence, stamp)
-		l.conn.WriteToUDPAddrPort(packet, to)
+		l.say(packet)
 		sequence++
 	}
+}
+
+// say sends a packet, protected where the line is; one that cannot be yet is not.
+func (l *Line) say(packet []byte) {
+	if l.secure != nil {
+		var err error
+		if packet, err = l.secure.out.RTP(packet); err != nil {
+			return
+		}
+	}
+	l.write(packet)
+}
+
+// write sends a datagram to where the other side hears.
+func (l *Line) write(b []byte) error {
+	l.mu.Lock()
+	to := l.to
+	l.mu.Unlock()
+	_, err := l.conn.WriteToUDPAddrPort(b, to)
+	return err
 }
 
 func (l *Line) header(packet []byte, payloadType byte, marker bool, sequence uint16, stamp uint32) {
@@ -201,7 +250,7 @@ func (l *Line) header(packet []byte, payloadType byte, marker bool, sequence uin
 }
 
 // sendKey sends a key's event with its three ends (RFC 4733 §2.5.1.4).
-func (l *Line) sendKey(to netip.AddrPort, key byte, sequence uint16, stamp uint32) uint16 {
+func (l *Line) sendKey(key byte, sequence uint16, stamp uint32) uint16 {
 	code := byte(0)
 	switch {
 	case key >= '0' && key <= '9':
@@ -211,7 +260,7 @@ func (l *Line) sendKey(to netip.AddrPort, key byte, sequence uint16, stamp uint3
 	case key == '#':
 		code = 11
 	}
-	packet := make([]byte, 16)
+	packet := make([]byte, 16, 16+srtp.Overhead)
 	for i := range 5 {
 		l.header(packet, events, i == 0, sequence, stamp)
 		packet[12], packet[13] = code, 10
@@ -219,7 +268,7 @@ func (l *Line) sendKey(to netip.AddrPort, key byte, sequence uint16, stamp uint3
 			packet[13] |= 0x80
 		}
 		binary.BigEndian.PutUint16(packet[14:], uint16(min(i+1, 3)*l.codec.ticks))
-		l.conn.WriteToUDPAddrPort(packet, to)
+		l.say(packet)
 		sequence++
 	}
 	return sequence
@@ -227,13 +276,18 @@ func (l *Line) sendKey(to netip.AddrPort, key byte, sequence uint16, stamp uint3
 
 // listen keeps what comes in.
 func (l *Line) listen() {
-	packet := make([]byte, 1500)
+	buf := make([]byte, 1500)
 	hearing := l.codec.newHearing()
 	var samples []int16
 	for {
-		n, _, err := l.conn.ReadFromUDPAddrPort(packet)
+		n, _, err := l.conn.ReadFromUDPAddrPort(buf)
 		if err != nil {
 			return
+		}
+		packet := buf[:n]
+		if l.secure != nil {
+			packet = l.secure.plain(packet)
+			n = len(packet)
 		}
 		if n < 12 || packet[0]>>6 != 2 || packet[1]&0x7f != l.codec.payloadType {
 			continue

@@ -32,7 +32,9 @@ type Config struct {
 	Press string
 	// Early sends ringing as 183 with audio, as carriers do.
 	Early bool
-	Log   *slog.Logger
+	// SRTP is how the phone's audio is protected. Default: it is not.
+	SRTP SRTP
+	Log  *slog.Logger
 }
 
 // Phone is one party. Calls that come in are answered by themselves.

@@ -1,0 +1,290 @@
+package media
+
+import (
+	"context"
+	"net/netip"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/bewaard/bewaard/media/rtp"
+	"github.com/bewaard/bewaard/media/srtp"
+)
+
+// Secure is how a leg's packets are protected: each leg by itself, so that between the two
+// they are plain. The zero says that they are to be, and that it is not agreed how yet:
+// what comes and goes until then is dropped and counted.
+type Secure struct {
+	In, Out srtp.Key // the peer's and ours, where session descriptions brought them
+	DTLS    *DTLS    // where a handshake agrees on them
+}
+
+// DTLS is a handshake with a leg's peer, over the packets' own way (RFC 5764).
+type DTLS struct {
+	srtp.Peer
+	ID string // the association's, if the peer names it: another one is another handshake
+}
+
+func (d DTLS) same(o DTLS) bool {
+	return d.ID == o.ID && d.Client == o.Client && slices.Equal(d.Fingerprints, o.Fingerprints)
+}
+
+// Broken says that a leg has no media: its handshake came to nothing.
+type Broken struct {
+	Leg rtp.Leg
+	Err error
+}
+
+// Broken brings the legs that are, each once a handshake.
+func (s *Session) Broken() <-chan Broken { return s.broken }
+
+// secure protects a leg's packets. What it holds may be used from everywhere.
+//
+//	no keys ─┬─ description ───▶ keys ─ another description ─▶ keys …
+//	         └─ handshake ─┬───▶ keys ─ another handshake ───▶ keys …
+//	                       └─▶ broken
+type secure struct {
+	in  srtp.In
+	out srtp.Out
+
+	handshake atomic.Pointer[handshake] // that goes on, or has brought the keys
+}
+
+// handshake is one with a leg's peer. Its goroutine ends with the keys, or with end.
+type handshake struct {
+	*srtp.Handshake
+	of     DTLS
+	with   netip.AddrPort                 // as negotiated
+	from   atomic.Pointer[netip.AddrPort] // where the peer's datagrams come from
+	cancel context.CancelFunc
+	over   sync.WaitGroup
+	ended  atomic.Bool
+}
+
+// handshakeTimeout is how long a handshake may take: somebody waits at each end.
+const handshakeTimeout = 10 * time.Second
+
+// protect has a leg's packets be protected as negotiated from now on. What is agreed
+// already, and again, goes on.
+func (s *Session) protect(leg rtp.Leg, remote Remote) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l := &s.legs[leg]
+	sec := l.secure.Load()
+	if remote.Secure == nil || remote.Raw {
+		l.secure.Store(nil)
+		sec.end()
+		return nil
+	}
+	if s.closed {
+		return ErrClosed
+	}
+	if sec == nil {
+		sec = &secure{}
+		l.secure.Store(sec)
+	}
+	switch wanted := remote.Secure; {
+	case wanted.DTLS != nil:
+		return s.shake(leg, sec, *wanted.DTLS, remote.RTP)
+	case !wanted.In.IsZero():
+		sec.end()
+		return s.agree(leg, sec, wanted.In, wanted.Out)
+	}
+	return nil
+}
+
+// agree has keys hold from now on. A stream of ours that began by another key, or by none,
+// goes on as another one.
+func (s *Session) agree(leg rtp.Leg, sec *secure, in, out srtp.Key) error {
+	if err := sec.in.Rekey(in); err != nil {
+		return err
+	}
+	changed, err := sec.out.Rekey(out)
+	if changed {
+		s.legs[leg].out.renew()
+	}
+	return err
+}
+
+// shake begins a handshake with a leg's peer, unless it is the one that there was.
+func (s *Session) shake(leg rtp.Leg, sec *secure, d DTLS, with netip.AddrPort) error {
+	if old := sec.handshake.Load(); old != nil && old.of.same(d) && (old.with == with || with.Addr().IsUnspecified()) {
+		return nil
+	}
+	sec.end()
+	h := &handshake{of: d, with: with}
+	var err error
+	if h.Handshake, err = s.engine.identity.Begin(d.Peer, func(b []byte) error { return s.sendHandshake(leg, h, b) }); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), handshakeTimeout)
+	h.cancel = cancel
+	sec.handshake.Store(h)
+	h.over.Go(func() { // ends with the handshake; h.end waits for it
+		defer cancel()
+		in, out, err := h.Run(ctx)
+		if err == nil {
+			err = s.agree(leg, sec, in, out)
+		}
+		if err == nil || h.ended.Load() {
+			return
+		}
+		select {
+		case s.broken <- Broken{leg, err}:
+		default: // the call has been told, and not listened yet
+		}
+	})
+	return nil
+}
+
+// sendHandshake sends a datagram where the peer's come from, or else where he said.
+func (s *Session) sendHandshake(leg rtp.Leg, h *handshake, b []byte) error {
+	to := h.from.Load()
+	if to == nil {
+		to = &h.with
+	}
+	return s.sockets.send(leg, b, *to)
+}
+
+// end ends the handshake and its association, and waits for that. Those that there are not
+// it leaves.
+func (sec *secure) end() {
+	if sec == nil {
+		return
+	}
+	if h := sec.handshake.Swap(nil); h != nil {
+		h.ended.Store(true)
+		h.cancel()
+		h.Close()
+		h.over.Wait()
+	}
+}
+
+func (s *Session) endHandshakes() {
+	for leg := range s.legs {
+		s.legs[leg].secure.Load().end()
+	}
+}
+
+// open makes plain what came in on the RTP socket of a leg that is protected: nil for what
+// is no packet to go on with. It is the slow door.
+func (s *Session) open(leg rtp.Leg, from netip.AddrPort, b []byte) []byte {
+	l := &s.legs[leg]
+	sec, remote := l.secure.Load(), l.remote.Load()
+	if sec == nil { // since just now
+		return nil
+	}
+	if remote == nil || !l.expects(remote, from) {
+		l.rejected.Add(1)
+		return nil
+	}
+	if len(b) < 2 {
+		l.invalid.Add(1)
+		return nil
+	}
+	switch kind := b[0]; { // RFC 7983 §7
+	case kind >= 20 && kind <= 63:
+		l.shaken(sec, from, b)
+		return nil
+	case kind < 128 || kind > 191:
+		l.invalid.Add(1)
+		return nil
+	case remote.Mux && b[1] >= 192 && b[1] <= 223: // RFC 5761 §4
+		if b = l.openReport(b); b != nil {
+			s.deliver(leg, from, b)
+		}
+		return nil
+	}
+	plain, err := sec.in.RTP(b)
+	if err != nil {
+		l.refuse(err)
+		return nil
+	}
+	return plain
+}
+
+// expects reports whether admit would let a packet from there in. A latch is for authentic
+// packets only.
+func (l *leg) expects(remote *Remote, from netip.AddrPort) bool {
+	if l.latchedFor == remote {
+		return from == l.latched || from == remote.RTP
+	}
+	return remote.NAT || from.Addr() == remote.RTP.Addr()
+}
+
+// shaken takes a datagram of a handshake.
+func (l *leg) shaken(sec *secure, from netip.AddrPort, b []byte) {
+	h := sec.handshake.Load()
+	if h == nil || !h.Take(b) {
+		l.unkeyed.Add(1)
+		return
+	}
+	if at := h.from.Load(); at == nil || *at != from {
+		h.from.Store(&from)
+	}
+}
+
+// refuse counts a packet that is not taken.
+func (l *leg) refuse(err error) {
+	switch err {
+	case srtp.ErrNoKey:
+		l.unkeyed.Add(1)
+	case srtp.ErrReplayed:
+		l.replayed.Add(1)
+	default:
+		l.forged.Add(1)
+	}
+}
+
+// openReport makes plain what came in as RTCP.
+func (l *leg) openReport(b []byte) []byte {
+	sec := l.secure.Load()
+	if sec == nil {
+		return nil
+	}
+	plain, err := sec.in.RTCP(b)
+	if err != nil {
+		l.refuse(err)
+		return nil
+	}
+	return plain
+}
+
+// seal protects a packet to the leg's peer, if that is agreed: nil for one that cannot be.
+func (l *leg) seal(b []byte) []byte {
+	sec := l.secure.Load()
+	if sec == nil {
+		return b
+	}
+	out, err := sec.out.RTP(b)
+	return l.sealed(out, err)
+}
+
+// sealReport protects a report to the leg's peer.
+func (l *leg) sealReport(b []byte) []byte {
+	sec := l.secure.Load()
+	if sec == nil {
+		return b
+	}
+	out, err := sec.out.RTCP(b)
+	return l.sealed(out, err)
+}
+
+func (l *leg) sealed(b []byte, err error) []byte {
+	switch err {
+	case nil:
+		return b
+	case srtp.ErrNoKey:
+		l.unkeyed.Add(1)
+	default:
+		l.errors.Add(1)
+	}
+	return nil
+}
+
+// unready reports whether the leg waits for its keys.
+func (l *leg) unready() bool {
+	sec := l.secure.Load()
+	return sec != nil && !sec.out.Ready()
+}

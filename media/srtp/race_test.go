@@ -1,0 +1,6 @@
+//go:build race
+
+package srtp
+
+// raced: the race detector makes pools forget.
+const raced = true
