@@ -85,8 +85,8 @@ func sdpCodec(c rtp.Codec) sdp.Codec {
 }
 
 // clockOf returns the clock rate of a stream's first codec that carries sound.
-func clockOf(m *sdp.Media) int {
-	for _, c := range m.Codecs() {
+func clockOf(codecs []sdp.Codec) int {
+	for _, c := range codecs {
 		if !c.Event() && c.Name != "CN" {
 			return c.ClockHz
 		}

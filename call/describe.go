@@ -3,6 +3,7 @@ package call
 import (
 	"bytes"
 	"fmt"
+	"slices"
 
 	"github.com/bewaard/bewaard/media"
 	"github.com/bewaard/bewaard/media/rtp"
@@ -59,6 +60,9 @@ func (c *Call) describeTo(p *party, leg rtp.Leg, d, offer *sdp.Description) []by
 		if c.main < len(d.Media) {
 			if m := d.Media[c.main]; m.Type == "audio" && m.Port != 0 && m.RTP() {
 				lock(m)
+				if p.muxes(c.main) {
+					m.SetMux()
+				}
 			}
 		}
 		return d.Bytes()
@@ -69,6 +73,7 @@ func (c *Call) describeTo(p *party, leg rtp.Leg, d, offer *sdp.Description) []by
 		body = locate()
 	}
 	p.ours = body
+	c.noteCodecs(p, leg)
 	return body
 }
 
@@ -136,7 +141,6 @@ func (c *Call) take(leg rtp.Leg, d *sdp.Description, how said) *End {
 		return &End{Cause: NoAudio, Leg: leg, Err: sdp.ErrNoAudio}
 	}
 	p, m := c.parties[leg], d.Media[c.main]
-	before := p.codecs
 	p.described, p.codecs, p.listens, p.speaks = d, nil, false, false
 	raw := m.Type != "audio" || !m.RTP()
 	if m.Port != 0 {
@@ -163,14 +167,23 @@ func (c *Call) take(leg rtp.Leg, d *sdp.Description, how said) *End {
 			p.codecs = append(p.codecs, codecOf(codec))
 		}
 	}
-	if c.recording != nil && !sameCodecs(before, p.codecs) {
-		c.recording.Event(spool.Event{Kind: spool.CodecsChanged, Leg: leg, Codecs: p.codecs})
-	}
+	c.noteCodecs(p, leg)
 	return nil
 }
 
+// noteCodecs lets the recording know by which payload types a party's packets may come now.
+func (c *Call) noteCodecs(p *party, leg rtp.Leg) {
+	if c.recording == nil || p != c.parties[leg] {
+		return
+	}
+	if codecs := p.carries(); !slices.Equal(p.recorded, codecs) {
+		p.recorded = codecs
+		c.recording.Event(spool.Event{Kind: spool.CodecsChanged, Leg: leg, Codecs: codecs})
+	}
+}
+
 // translate has each party's payload types written as the other has them, where one keeps
-// to its own although it was told the other's.
+// to its own although it was told the other's; and the codec that both have sets the clock.
 func (c *Call) translate() {
 	caller, callee := c.parties[rtp.Caller].described, c.parties[rtp.Callee].described
 	if caller == nil || callee == nil || c.main >= len(caller.Media) || c.main >= len(callee.Media) {
@@ -179,6 +192,10 @@ func (c *Call) translate() {
 	a, b := caller.Media[c.main], callee.Media[c.main]
 	c.media.Translate(rtp.Caller, a.Numbers(b))
 	c.media.Translate(rtp.Callee, b.Numbers(a))
+	if hz := clockOf(slices.DeleteFunc(b.Codecs(), func(codec sdp.Codec) bool { return !a.Has(codec) })); hz > 0 {
+		c.media.Clock(rtp.Caller, hz)
+		c.media.Clock(rtp.Callee, hz)
+	}
 }
 
 // connect tells a stream's media where a party is.
@@ -190,9 +207,11 @@ func (c *Call) connect(s Session, leg rtp.Leg, d *sdp.Description, m *sdp.Media,
 	remote := media.Remote{RTP: to, RTCP: control, NAT: c.trunkOf(c.parties[leg]).NAT, Raw: raw, Secure: secure}
 	if !raw {
 		p := c.parties[leg]
-		remote.ClockHz = clockOf(m)
+		if hz := clockOf(m.Codecs()); hz > 0 {
+			c.media.Clock(leg, hz)
+		}
 		remote.Events = p.keys(m, c.main)
-		if c.trunkOf(p).Handshakes() && m.Mux() {
+		if m.Mux() {
 			remote.Mux, remote.RTCP = true, remote.RTP
 		}
 		p.audio.remote = &remote
@@ -201,16 +220,4 @@ func (c *Call) connect(s Session, leg rtp.Leg, d *sdp.Description, m *sdp.Media,
 		return fmt.Errorf("connect stream: %w", err)
 	}
 	return nil
-}
-
-func sameCodecs(a, b []rtp.Codec) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for i := range a {
-		if a[i] != b[i] {
-			return false
-		}
-	}
-	return true
 }

@@ -26,6 +26,7 @@ type party struct {
 	branch    int                      // who spoke last of them
 	wish      sdp.Direction            // how it wants to send and receive, the other's hold aside
 	codecs    []rtp.Codec              // of its audio, those that the call may use
+	recorded  []rtp.Codec              // of it, as the recording was told last
 	listens   bool                     // it wants to hear something
 	audio     protection
 	speaks    bool // it is to send something
@@ -75,6 +76,23 @@ func (p *party) sends() []rtp.Codec {
 		}
 	}
 	return codecs
+}
+
+// carries returns the codecs that the party's packets may be in, by the payload types that
+// we told it (RFC 3264 §6.1) and by its own, which some keep to.
+func (p *party) carries() []rtp.Codec {
+	codecs := p.sends()
+	for _, own := range p.codecs {
+		if !slices.ContainsFunc(codecs, func(c rtp.Codec) bool { return c.PayloadType == own.PayloadType }) {
+			codecs = append(codecs, own)
+		}
+	}
+	return codecs
+}
+
+// muxes reports whether the party takes reports in with a stream's packets.
+func (p *party) muxes(stream int) bool {
+	return p.described != nil && stream < len(p.described.Media) && p.described.Media[stream].Mux()
 }
 
 // keys are the payload types by which the party's keys may come: those that we named to it,

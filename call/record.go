@@ -77,11 +77,12 @@ func (c *Call) unfit(leg rtp.Leg) string {
 func (c *Call) spoolLegs() (legs [2]spool.Leg) {
 	for _, leg := range []rtp.Leg{rtp.Caller, rtp.Callee} {
 		side := c.manager.cfg.Trunks[c.parties[leg].trunk].Side
+		c.parties[leg].recorded = c.parties[leg].carries()
 		channel := 0
 		if side == trunk.Internal {
 			channel = 1
 		}
-		legs[leg] = spool.Leg{Channel: channel, Side: string(side), Codecs: c.parties[leg].codecs}
+		legs[leg] = spool.Leg{Channel: channel, Side: string(side), Codecs: c.parties[leg].recorded}
 	}
 	if legs[0].Channel == legs[1].Channel { // both trunks on one side: the caller is left
 		legs[rtp.Caller].Channel, legs[rtp.Callee].Channel = 0, 1

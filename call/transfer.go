@@ -307,7 +307,7 @@ func (c *Call) adopt(p *party, from string, how said) *End {
 	sip.Bridge(p.leg, other.leg)
 	c.parties[t.leg] = p
 	c.joined(t.leg, from)
-	p.codecs = old.codecs // what the channel was recorded with so far
+	p.recorded = old.recorded
 	c.untold = [2]bool{true, true}
 	if end := c.untell(t.leg); end != nil { // before it is heard
 		return end

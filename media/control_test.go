@@ -182,7 +182,7 @@ func TestDesk(t *testing.T) {
 			to := netip.MustParseAddrPort("127.0.0.1:9")
 			for leg := range 2 {
 				sessions[i].legs[leg].out.init()
-				sessions[i].legs[leg].remote.Store(&Remote{RTP: to, RTCP: to, ClockHz: 8000})
+				sessions[i].legs[leg].remote.Store(&Remote{RTP: to, RTCP: to})
 				sessions[i].legs[leg].to.Store(&to)
 			}
 			d.add(sessions[i])

@@ -99,6 +99,7 @@ func (e *Engine) Open(at [2]Where) (*Session, error) {
 		}
 		s.local[leg] = netip.AddrPortFrom(e.Address(at[leg]), port)
 		s.legs[leg].out.init()
+		s.Clock(leg, 8000)
 		s.legs[leg].reporting.name = rand.Text()
 	}
 	p.serve(s)

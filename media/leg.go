@@ -15,6 +15,7 @@ type leg struct {
 	remote        atomic.Pointer[Remote]         // as negotiated; a new one opens the latch
 	to            atomic.Pointer[netip.AddrPort] // where packets to the peer go: latched, or as negotiated
 	relay         atomic.Bool                    // pass what comes in to the other leg
+	clock         atomic.Int64                   // in Hz, of the peer's timestamps
 	expectedSince atomic.Int64                   // since when the peer is to send, in nanoseconds; 0 for not
 	types         atomic.Pointer[payloadTypes]   // of the peer's packets, as the other leg wants them; nil for as they are
 	secure        atomic.Pointer[secure]         // what protects its packets; nil for nothing
@@ -98,7 +99,7 @@ func (l *leg) latch(remote *Remote, from netip.AddrPort) {
 // same reports whether two negotiations are the same.
 func (r *Remote) same(o Remote) bool {
 	return r.RTP == o.RTP && r.RTCP == o.RTCP && r.Mux == o.Mux && r.NAT == o.NAT && r.Raw == o.Raw &&
-		r.ClockHz == o.ClockHz && slices.Equal(r.Events, o.Events)
+		slices.Equal(r.Events, o.Events)
 }
 
 // isEvent reports whether a payload type is telephone-event's.
@@ -113,12 +114,7 @@ func (l *leg) isRaw() bool {
 	return remote != nil && remote.Raw
 }
 
-func (l *leg) clockHz() int {
-	if remote := l.remote.Load(); remote != nil {
-		return remote.ClockHz
-	}
-	return 8000
-}
+func (l *leg) clockHz() int { return int(max(l.clock.Load(), 1)) }
 
 // stats tells what became of the leg.
 func (l *leg) stats() LegStats {

@@ -24,6 +24,7 @@ type outgoing struct {
 	clock           atomic.Uint64 // timestamp of the last packet, and when that was in microseconds: 32 bits each
 	source          atomic.Uint64 // SSRC that is relayed, and the shift of its timestamps; 0 for none
 	ssrc            atomic.Uint32
+	clockHz         atomic.Int64
 
 	// Owned by who holds it.
 	started   bool
@@ -34,13 +35,11 @@ type outgoing struct {
 	relaying  bool
 	offset    uint16 // from its sequence numbers to ours
 	shift     uint32 // from its timestamps to ours
-	clockHz   int
 }
 
 func (o *outgoing) init() {
 	o.ssrc.Store(rand.Uint32())
 	o.sequence, o.timestamp = uint16(rand.Uint32())>>1, rand.Uint32() // no wrap at once: RFC 3711 §3.3.1
-	o.clockHz = 8000
 }
 
 // renew has the stream, if it has begun, go on as another one: what its receiver knows of
@@ -70,7 +69,8 @@ func (o *outgoing) due(at int64) uint32 {
 	if elapsed < 0 {
 		elapsed = 0
 	}
-	return o.timestamp + uint32(elapsed/1e9*int64(o.clockHz)+elapsed%1e9*int64(o.clockHz)/1e9)
+	hz := o.clockHz.Load()
+	return o.timestamp + uint32(elapsed/1e9*hz+elapsed%1e9*hz/1e9)
 }
 
 // relay rewrites a packet of the other leg's so that it goes on where the stream is.

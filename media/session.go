@@ -81,9 +81,6 @@ func (s *Session) Connect(leg rtp.Leg, remote Remote) error {
 	if remote.RTP.Addr().Is4() != s.local[leg].Addr().Is4() {
 		return fmt.Errorf("connect %v leg: %v and %v are not of the same IP version", leg, remote.RTP.Addr(), s.local[leg].Addr())
 	}
-	if remote.ClockHz == 0 {
-		remote.ClockHz = 8000
-	}
 	remote.Events = slices.Clone(remote.Events)
 	l := &s.legs[leg]
 	if err := s.protect(leg, remote); err != nil {
@@ -103,6 +100,12 @@ func (s *Session) Connect(leg rtp.Leg, remote Remote) error {
 	}
 	l.remote.Store(&remote)
 	return nil
+}
+
+// Clock says how fast a leg's timestamps go, both ways, in Hz. Until then it is 8000.
+func (s *Session) Clock(leg rtp.Leg, hz int) {
+	s.legs[leg].clock.Store(int64(hz))
+	s.legs[leg].out.clockHz.Store(int64(hz))
 }
 
 // Translate has the payload types of what a leg's peer sends written as the other leg
