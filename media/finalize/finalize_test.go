@@ -401,7 +401,7 @@ func TestFiles(t *testing.T) {
 			t.Fatal(err)
 		}
 		sum := sha256.Sum256(b)
-		want := File{Path: "2026/11/24/call.wav", Format: WAV, Bytes: 80 + 2*16000*2, Seconds: 2, SHA256: hex.EncodeToString(sum[:])}
+		want := File{Path: "2026/11/24/call.wav", Format: WAV, Bytes: 44 + 2*16000*2, Seconds: 2, SHA256: hex.EncodeToString(sum[:])}
 		if diff := cmp.Diff([]File{want}, result.Files); diff != "" {
 			t.Errorf("files (-want +got):\n%s", diff)
 		}

@@ -202,7 +202,7 @@ func TestWAVOfG711(t *testing.T) {
 	for i, want := range []struct {
 		path  string
 		bytes int64
-	}{{"call.alaw.wav", 94 + 32000}, {"call.wav", 80 + 64000}, {"call.ulaw.wav", 94 + 32000}} {
+	}{{"call.alaw.wav", 58 + 32000}, {"call.wav", 44 + 64000}, {"call.ulaw.wav", 58 + 32000}} {
 		if f := result.Files[i]; f.Path != want.path || f.Bytes != want.bytes {
 			t.Errorf("got %s of %d bytes, want %s of %d", f.Path, f.Bytes, want.path, want.bytes)
 		}

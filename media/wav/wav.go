@@ -1,12 +1,13 @@
 // Package wav writes and reads WAV files, as a stream: neither side holds more than a
 // buffer of it. Samples are linear with 16 bits; in the file they are so too, or A-law
 // or µ-law. A file of more than 4 GiB becomes RF64 (EBU Tech 3306), for which there is
-// room from the beginning.
+// room from the beginning where a day and a half is as long: else simple readers, which
+// want the format first, can read it.
 //
 // It knows nothing of other encodings, or of what the samples are.
 //
 //	RIFF size WAVE           or, beyond 4 GiB, RF64 -1 WAVE
-//	├─ JUNK  room                              ├─ ds64  the sizes, with 64 bits
+//	├─ JUNK  room, maybe                       ├─ ds64  the sizes, with 64 bits
 //	├─ fmt   encoding, channels, hz, bits a sample
 //	├─ fact  how many samples there are, unless they are linear
 //	├─ …     anything else: skipped
@@ -34,7 +35,8 @@ const (
 	fmtBytes    = 16
 	ds64Bytes   = 28                     // RIFF size, data size, sample count, and a table of nothing
 	maxChannels = 1<<16/2 - 1            // block align has 16 bits
-	unsized     = uint32(math.MaxUint32) // the size is in ds64
+	unsized     = uint32(math.MaxUint32) // the size is in ds64, or does not fit
+	longest     = 36 * 60 * 60           // seconds that a file is thought to last at most
 )
 
 // sampleBytes is how long a sample is in the file.
@@ -54,9 +56,15 @@ type format struct {
 
 func (f format) blockBytes() int { return f.channels * f.encoding.sampleBytes() }
 
+// long reports whether a file can get too long for sizes of 32 bits.
+func (f format) long() bool { return int64(f.hz)*int64(f.blockBytes())*longest > math.MaxUint32-100 }
+
 // headerBytes is the length of what stands before the samples of a file that we write.
 func (f format) headerBytes() int {
-	n := 12 + 8 + ds64Bytes + 8 + fmtBytes + 8
+	n := 12 + 8 + fmtBytes + 8
+	if f.long() {
+		n += 8 + ds64Bytes
+	}
 	if f.encoding != PCM16 {
 		n += 2 + 12 // an empty extension, and fact
 	}
@@ -70,11 +78,17 @@ func (f format) header(dataBytes int64) []byte {
 	samples := dataBytes / int64(f.blockBytes())
 	data32, samples32 := uint32(dataBytes), uint32(min(samples, int64(unsized)))
 	b := make([]byte, 0, f.headerBytes())
-	if riffBytes < int64(unsized) {
+	switch fits := riffBytes < int64(unsized); {
+	case !f.long():
+		if !fits {
+			riffBytes, data32, samples32 = int64(unsized), unsized, unsized
+		}
+		b = append(le.AppendUint32(append(b, "RIFF"...), uint32(riffBytes)), "WAVE"...)
+	case fits:
 		b = le.AppendUint32(append(b, "RIFF"...), uint32(riffBytes))
 		b = le.AppendUint32(append(b, "WAVEJUNK"...), ds64Bytes)
 		b = append(b, make([]byte, ds64Bytes)...)
-	} else {
+	default:
 		data32, samples32 = unsized, unsized
 		b = le.AppendUint32(append(b, "RF64"...), unsized)
 		b = le.AppendUint32(append(b, "WAVEds64"...), ds64Bytes)

@@ -95,23 +95,27 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
-// The header has both sizes, and room for longer ones; samples that are not linear have
+// The header has both sizes, and room for longer ones where these may be needed; samples that are not linear have
 // their number there, too.
 func TestHeader(t *testing.T) {
-	junk := "JUNK\x1c\x00\x00\x00" + strings.Repeat("\x00", 28)
-	want := "RIFF\x50\x00\x00\x00WAVE" + junk + "fmt \x10\x00\x00\x00\x01\x00\x02\x00" +
+	want := "RIFF\x2c\x00\x00\x00WAVEfmt \x10\x00\x00\x00\x01\x00\x02\x00" +
 		"\x40\x1f\x00\x00\x00\x7d\x00\x00\x04\x00\x10\x00data\x08\x00\x00\x00" +
 		"\x01\x00\xff\xff\x00\x80\xff\x7f"
 	got := write(t, 8000, 2, []int16{1, -1, math.MinInt16, math.MaxInt16})
 	if diff := cmp.Diff(want, string(got)); diff != "" {
 		t.Errorf("file (-want +got):\n%s", diff)
 	}
-	want = "RIFF\x5a\x00\x00\x00WAVE" + junk + "fmt \x12\x00\x00\x00\x06\x00\x01\x00" +
+	want = "RIFF\x36\x00\x00\x00WAVEfmt \x12\x00\x00\x00\x06\x00\x01\x00" +
 		"\x40\x1f\x00\x00\x40\x1f\x00\x00\x01\x00\x08\x00\x00\x00fact\x04\x00\x00\x00\x03\x00\x00\x00data\x03\x00\x00\x00" +
 		"\xd5\x2a\xaa\x00"
 	got = writeOf(t, ALaw, 8000, 1, []int16{1, math.MinInt16, math.MaxInt16})
 	if diff := cmp.Diff(want, string(got)); diff != "" {
 		t.Errorf("file of A-law (-want +got):\n%s", diff)
+	}
+	want = "RIFF\x4c\x00\x00\x00WAVEJUNK\x1c\x00\x00\x00" + strings.Repeat("\x00", 28) + "fmt \x10\x00\x00\x00\x01\x00\x02\x00" +
+		"\x80\xbb\x00\x00\x00\xee\x02\x00\x04\x00\x10\x00data\x04\x00\x00\x00\x01\x00\x02\x00"
+	if diff := cmp.Diff(want, string(write(t, 48000, 2, []int16{1, 2}))); diff != "" {
+		t.Errorf("file that may get long (-want +got):\n%s", diff)
 	}
 }
 
@@ -166,13 +170,13 @@ func (s *sparse) Seek(offset int64, whence int) (int64, error) {
 func TestBeyond4GiB(t *testing.T) {
 	const room = math.MaxUint32 - 1 // the largest RIFF size that is one
 	for _, e := range []Encoding{PCM16, MuLaw} {
-		largest := (room - int64(format{e, 8000, 2}.headerBytes()) + 8) / int64(2*e.sampleBytes()) * int64(2*e.sampleBytes())
+		largest := (room - int64(format{e, 48000, 2}.headerBytes()) + 8) / int64(2*e.sampleBytes()) * int64(2*e.sampleBytes())
 		for _, c := range []struct {
 			dataBytes int64
 			rf64      bool
 		}{{largest, false}, {largest + int64(2*e.sampleBytes()), true}, {5 << 30, true}, {40 << 30, true}} {
 			s := &sparse{}
-			w, err := NewWriterOf(s, e, 8000, 2)
+			w, err := NewWriterOf(s, e, 48000, 2)
 			if err != nil {
 				t.Fatal(err)
 			}
