@@ -116,6 +116,7 @@ const (
 	requested // INFO, REFER and the like, to be answered
 	replied   // to one of ours
 	keyPressed
+	shaking    // a handshake begins again
 	fellSilent // a party sends nothing that should
 	played     // a prompt or tone has ended, whole or not
 	timeUp
@@ -135,7 +136,7 @@ func (c *Call) next(ctx context.Context, deadline <-chan time.Time) (happening, 
 	case e := <-c.transfer.events():
 		return happening{kind: transferred, sip: e}, nil
 	case b := <-c.media.Broken():
-		return happening{}, unprotected(b.Leg, b.Err)
+		return happening{kind: shaking, leg: b.Leg}, c.unshaken(b)
 	case k := <-c.media.Keys():
 		return happening{kind: keyPressed, leg: k.Leg, key: k.Digit}, nil
 	case leg := <-c.media.Silences():

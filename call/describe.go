@@ -156,6 +156,7 @@ func (c *Call) take(leg rtp.Leg, d *sdp.Description, how said) *End {
 		}
 	}
 	if raw {
+		c.expect()
 		return nil
 	}
 	p.listens = d.Direction(m).Receives() && m.Port != 0
@@ -171,9 +172,14 @@ func (c *Call) take(leg rtp.Leg, d *sdp.Description, how said) *End {
 	return nil
 }
 
-// noteCodecs lets the recording know by which payload types a party's packets may come now.
+// noteCodecs lets the media know by which payload types a party's keys may come now, and
+// the recording by which its packets may.
 func (c *Call) noteCodecs(p *party, leg rtp.Leg) {
-	if c.recording == nil || p != c.parties[leg] {
+	if p != c.parties[leg] {
+		return
+	}
+	c.media.Events(leg, p.keys(c.main))
+	if c.recording == nil {
 		return
 	}
 	if codecs := p.carries(); !slices.Equal(p.recorded, codecs) {
@@ -210,7 +216,6 @@ func (c *Call) connect(s Session, leg rtp.Leg, d *sdp.Description, m *sdp.Media,
 		if hz := clockOf(m.Codecs()); hz > 0 {
 			c.media.Clock(leg, hz)
 		}
-		remote.Events = p.keys(m, c.main)
 		if m.Mux() {
 			remote.Mux, remote.RTCP = true, remote.RTP
 		}

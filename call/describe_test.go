@@ -2,6 +2,7 @@ package call
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/bewaard/bewaard/sip"
@@ -17,8 +18,12 @@ func TestKeysUnderBothPayloadTypes(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := newParty("carrier", sip.Party{})
-	p.ours = []byte(offer)
-	if got := p.keys(answer.Media[0], 0); !slices.Equal(got, []uint8{96, 101}) {
-		t.Errorf("got payload types %v, want 96 and 101", got)
+	p.ours, p.described = []byte(offer), answer
+	if got := p.keys(0); !slices.Equal(got, []uint8{101, 96}) {
+		t.Errorf("got payload types %v, want 101 and 96", got)
+	}
+	p.ours = []byte(strings.Replace(offer, "8 101", "8 101 96", 1) + "a=rtpmap:96 opus/48000/2\r\n")
+	if got := p.keys(0); !slices.Equal(got, []uint8{101}) {
+		t.Errorf("got payload types %v, want 101: we told it 96 for Opus", got)
 	}
 }

@@ -124,6 +124,7 @@ func (s *fakeSession) Keys() <-chan media.Key      { return nil }
 func (s *fakeSession) Now() time.Time              { return time.Now() }
 func (s *fakeSession) Broken() <-chan media.Broken { return s.broken }
 func (s *fakeSession) Silences() <-chan rtp.Leg    { return nil }
+func (s *fakeSession) Events(rtp.Leg, []uint8)     {}
 func (s *fakeSession) Clock(rtp.Leg, int)          {}
 func (s *fakeSession) Expect(rtp.Leg, bool)        {}
 

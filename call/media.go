@@ -28,6 +28,7 @@ type Session interface {
 	Capture(*media.Tap)
 	Keys() <-chan media.Key
 	Broken() <-chan media.Broken
+	Events(leg rtp.Leg, types []uint8)
 	Clock(leg rtp.Leg, hz int)
 	Translate(from rtp.Leg, types map[uint8]uint8)
 	Now() time.Time

@@ -95,26 +95,38 @@ func (p *party) muxes(stream int) bool {
 	return p.described != nil && stream < len(p.described.Media) && p.described.Media[stream].Mux()
 }
 
-// keys are the payload types by which the party's keys may come: those that we named to it,
-// by which it is to send (RFC 3264 §6.1), and its own, by which some send all the same.
-func (p *party) keys(m *sdp.Media, stream int) []uint8 {
-	named := m.Codecs()
+// keys are the payload types by which the party's keys may come: those that we told it, by
+// which it is to send (RFC 3264 §6.1), and its own, by which some send all the same, but
+// for those that we told it for something else.
+func (p *party) keys(stream int) []uint8 {
+	var told []sdp.Codec
 	if ours, err := sdp.Parse(p.ours); err == nil && stream < len(ours.Media) {
-		named = append(named, ours.Media[stream].Codecs()...)
+		told = ours.Media[stream].Codecs()
+	}
+	named := told
+	if p.described != nil && stream < len(p.described.Media) {
+		for _, own := range p.described.Media[stream].Codecs() {
+			if !slices.ContainsFunc(told, func(c sdp.Codec) bool { return c.PayloadType == own.PayloadType }) {
+				named = append(named, own)
+			}
+		}
 	}
 	var types []uint8
 	for _, codec := range named {
-		if codec.Event() && !slices.Contains(types, codec.PayloadType) {
+		if codec.Event() {
 			types = append(types, codec.PayloadType)
 		}
 	}
 	return types
 }
 
-// firstRecordable returns the codec that the party prefers among those a recording holds.
+// firstRecordable returns the codec that the party prefers among those that a recording
+// holds and that our last description lets it have.
 func (p *party) firstRecordable() rtp.Codec {
+	told := p.sends()
 	for _, codec := range p.codecs {
-		if recordable(sdpCodec(codec)) {
+		allowed := len(told) == 0 || slices.ContainsFunc(told, func(c rtp.Codec) bool { return c.Name == codec.Name && c.ClockHz == codec.ClockHz })
+		if allowed && recordable(sdpCodec(codec)) {
 			return codec
 		}
 	}

@@ -108,11 +108,11 @@ func (c *Call) terms(p *party, d *sdp.Description, m *sdp.Media) (terms, error) 
 // handshake is the one that an offer asks for, nil for none that there can be.
 func (c *Call) handshake(p *party, d *sdp.Description, m *sdp.Media) *media.DTLS {
 	fingerprints := usable(d.Fingerprints(m))
-	setup, ok := d.Setup(m, sdp.ActPass).Answer()
+	setup, ok := d.Setup(m, sdp.Active).Answer() // RFC 4145 §4
 	if len(fingerprints) == 0 || !ok {
 		return nil
 	}
-	if d.Setup(m, sdp.ActPass) == sdp.ActPass {
+	if d.Setup(m, sdp.Active) == sdp.ActPass {
 		switch old := p.audio.agreed; {
 		case old != nil && old.DTLS != nil && !old.DTLS.Client: // who began goes on to: RFC 8842 §5.3
 			setup = sdp.Passive
@@ -305,7 +305,13 @@ func (c *Call) answered(p *party, d *sdp.Description, m *sdp.Media) (*media.Secu
 	p.audio.agreed, p.audio.proto = agreed, m.Proto
 	if agreed != nil {
 		if at, _, err := d.RTP(m); err == nil && !at.Addr().IsUnspecified() {
-			p.audio.theirs = theirs{agreed.In, at}
+			now, was := theirs{agreed.In, at}, p.audio.theirs
+			p.audio.theirs = now
+			if was != (theirs{}) && now != was { // another device: it counts our packets from its first
+				renewed := *agreed
+				renewed.Renew = true
+				return &renewed, nil
+			}
 		}
 	}
 	return agreed, nil
@@ -323,7 +329,7 @@ func (c *Call) agreed(p *party, d *sdp.Description, m *sdp.Media) (*media.Secure
 	}
 	if cfg.Handshakes() {
 		if fingerprints := usable(d.Fingerprints(m)); len(fingerprints) > 0 && profile != sdp.SAVP {
-			client := d.Setup(m, sdp.Active) == sdp.Passive
+			client := d.Setup(m, sdp.Passive) == sdp.Passive // RFC 4145 §4: what an answer says by not saying it
 			return &media.Secure{DTLS: &media.DTLS{Peer: srtp.Peer{Fingerprints: fingerprints, Client: client}, ID: d.TLSID(m)}}, nil
 		}
 	} else if cryptos := m.Cryptos(); len(cryptos) > 0 && profile != sdp.DTLS {
@@ -358,6 +364,16 @@ func (c *Call) unlock(leg rtp.Leg) {
 	if err := c.media.Connect(leg, remote); err != nil {
 		c.log.Warn("keys not taken", "call_id", c.id, "leg", leg, "error", err)
 	}
+}
+
+// unshaken takes the news of a handshake that came to nothing. A party that has not been
+// answered, or has not answered, may begin it only then: it is begun again.
+func (c *Call) unshaken(b media.Broken) *End {
+	p := c.parties[b.Leg]
+	if !p.answered && p.audio.remote != nil && c.media.Connect(b.Leg, *p.audio.remote) == nil {
+		return nil
+	}
+	return unprotected(b.Leg, b.Err)
 }
 
 // unprotected is the end of a call whose audio cannot be as protected as it has to be.

@@ -159,7 +159,7 @@ func (c *Call) listen(stats media.Stats) {
 			JitterMS: milliseconds(s.Jitter), RoundTrip: milliseconds(s.Peer.RoundTrip), PeerLost: s.Peer.Lost, PeerJitter: milliseconds(s.Peer.Jitter),
 			Silent: c.gone[leg],
 		}
-		if codecs := c.parties[leg].codecs; len(codecs) > 0 {
+		if codecs := c.parties[leg].carries(); len(codecs) > 0 {
 			a.Codec = codecs[0].Name
 		}
 		quality := rtp.Quality{Codec: a.Codec, Jitter: s.Jitter, RoundTrip: s.Peer.RoundTrip}

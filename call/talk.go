@@ -84,6 +84,7 @@ func (c *Call) attend(h happening) *End {
 		h.letter.refuse()
 	case fellSilent:
 		return c.silence(h.leg)
+	case shaking:
 	case transferred: // an old leg's last words
 	}
 	return nil

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/bewaard/bewaard/media/rtp"
@@ -16,6 +17,7 @@ import (
 
 // reporting is what a leg's reports need. The desk writes it, and whoever closes the session.
 type reporting struct {
+	from     atomic.Pointer[netip.AddrPort] // where the peer's reports come from, behind NAT
 	mu       sync.Mutex
 	name     string           // our CNAME towards the peer: RFC 7022
 	sender   rtp.SenderReport // the peer's last, valid if heard is
@@ -57,6 +59,9 @@ func (s *Session) control(leg rtp.Leg, from netip.AddrPort, b []byte) {
 func (s *Session) deliver(leg rtp.Leg, from netip.AddrPort, b []byte) {
 	l := &s.legs[leg]
 	remote := l.remote.Load()
+	if remote.NAT {
+		l.reporting.from.Store(&from)
+	}
 	if remote.Raw {
 		if dest := s.legs[leg.Other()].remote.Load(); l.relay.Load() && dest != nil && dest.Raw {
 			s.sockets.sendRTCP(leg.Other(), b, dest.RTCP) // a lost report is followed by another
@@ -129,6 +134,18 @@ func (s *Session) report(now time.Time, silence time.Duration) {
 	}
 }
 
+// reportTo is where the peer's reports go: where its own come from, if it is behind NAT, and
+// beside its packets before it has sent one.
+func (l *leg) reportTo(remote *Remote, to netip.AddrPort) netip.AddrPort {
+	if !remote.NAT || to == remote.RTP {
+		return remote.RTCP
+	}
+	if from := l.reporting.from.Load(); from != nil && from.Addr() == to.Addr() {
+		return *from
+	}
+	return netip.AddrPortFrom(to.Addr(), to.Port()+1)
+}
+
 // bye tells the peers that our streams end.
 func (s *Session) bye() {
 	now := time.Now()
@@ -160,7 +177,7 @@ func (s *Session) sendReport(leg rtp.Leg, now time.Time, bye bool) {
 	if remote.Mux {
 		err = s.sockets.send(leg, b, *to)
 	} else {
-		err = s.sockets.sendRTCP(leg, b, remote.RTCP)
+		err = s.sockets.sendRTCP(leg, b, l.reportTo(remote, *to))
 	}
 	if err != nil {
 		l.errors.Add(1)
@@ -174,7 +191,7 @@ func (l *leg) compose(now time.Time, ntp uint64, timestamp uint32, bye bool) rtp
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	c := rtp.Control{Bye: bye}
-	if sent := l.out.packets.Load(); sent > r.packets {
+	if sent := l.out.packets.Load(); sent != r.packets { // it is counted anew for another SSRC
 		r.packets, r.said, r.saidAt = sent, rtp.Middle(ntp), now
 		c.Sender = &rtp.SenderReport{NTP: ntp, Timestamp: timestamp, Packets: uint32(sent), Octets: uint32(l.out.octets.Load())}
 	}

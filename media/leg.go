@@ -2,7 +2,6 @@ package media
 
 import (
 	"net/netip"
-	"slices"
 	"sync/atomic"
 	"time"
 
@@ -15,6 +14,7 @@ type leg struct {
 	remote        atomic.Pointer[Remote]         // as negotiated; a new one opens the latch
 	to            atomic.Pointer[netip.AddrPort] // where packets to the peer go: latched, or as negotiated
 	relay         atomic.Bool                    // pass what comes in to the other leg
+	events        atomic.Pointer[[128]bool]      // payload types of telephone-events
 	clock         atomic.Int64                   // in Hz, of the peer's timestamps
 	expectedSince atomic.Int64                   // since when the peer is to send, in nanoseconds; 0 for not
 	types         atomic.Pointer[payloadTypes]   // of the peer's packets, as the other leg wants them; nil for as they are
@@ -47,9 +47,9 @@ type leg struct {
 type payloadTypes [128]uint8
 
 // hear counts a packet of the peer's.
-func (l *leg) hear(h rtp.Header, at int64) {
+func (l *leg) hear(h rtp.Header, at int64, sound bool) {
 	clock := l.clockHz()
-	l.reception.Take(h, at, clock)
+	l.reception.Take(h, at, clock, sound)
 	ssrc, highest, base, count := l.reception.Source()
 	l.heardTo.Store(uint64(ssrc)<<32 | uint64(highest))
 	l.heardOf.Store(uint64(base)<<32 | uint64(count))
@@ -98,14 +98,13 @@ func (l *leg) latch(remote *Remote, from netip.AddrPort) {
 
 // same reports whether two negotiations are the same.
 func (r *Remote) same(o Remote) bool {
-	return r.RTP == o.RTP && r.RTCP == o.RTCP && r.Mux == o.Mux && r.NAT == o.NAT && r.Raw == o.Raw &&
-		slices.Equal(r.Events, o.Events)
+	return r.RTP == o.RTP && r.RTCP == o.RTCP && r.Mux == o.Mux && r.NAT == o.NAT && r.Raw == o.Raw
 }
 
 // isEvent reports whether a payload type is telephone-event's.
 func (l *leg) isEvent(payloadType uint8) bool {
-	remote := l.remote.Load()
-	return remote != nil && slices.Contains(remote.Events, payloadType)
+	events := l.events.Load()
+	return events != nil && events[payloadType]
 }
 
 // isRaw reports whether the leg's datagrams are relayed as they are.

@@ -143,10 +143,9 @@ func (p Ports) String() string { return fmt.Sprintf("%d-%d", p.First, p.Last) }
 
 // Remote is what a leg's peer negotiated.
 type Remote struct {
-	RTP    netip.AddrPort // where it wants packets
-	RTCP   netip.AddrPort // and reports
-	Mux    bool           // which it wants in with the packets (RFC 5761)
-	Events []uint8        // payload types of telephone-event
+	RTP  netip.AddrPort // where it wants packets
+	RTCP netip.AddrPort // and reports
+	Mux  bool           // which it wants in with the packets (RFC 5761)
 	// NAT says that the peer may send from another address than it signalled: the
 	// first packet's source is then taken for it.
 	NAT bool

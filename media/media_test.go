@@ -65,7 +65,8 @@ func newPeer(t testing.TB, s *Session, leg rtp.Leg) *peer {
 		return c
 	}
 	p := &peer{TB: t, rtp: listen(), rtcp: listen(), to: s.Local(leg), ssrc: uint32(leg) + 100, sequence: 65530, timestamp: 4294967000}
-	if err := s.Connect(leg, Remote{RTP: addr(p.rtp), RTCP: addr(p.rtcp), Events: []uint8{101}}); err != nil {
+	s.Events(leg, []uint8{101})
+	if err := s.Connect(leg, Remote{RTP: addr(p.rtp), RTCP: addr(p.rtcp)}); err != nil {
 		t.Fatal(err)
 	}
 	return p
@@ -180,7 +181,7 @@ func testLatch(t T) {
 	if !l.admit(addr(caller.rtp)) || l.admit(elsewhere) {
 		t.Error("who sends from where he said did not take the latch back for good")
 	}
-	if err := s.Connect(rtp.Caller, Remote{RTP: addr(caller.rtp), RTCP: addr(caller.rtcp), Events: []uint8{101}}); err != nil {
+	if err := s.Connect(rtp.Caller, Remote{RTP: addr(caller.rtp), RTCP: addr(caller.rtcp)}); err != nil {
 		t.Fatal(err)
 	}
 	if l.admit(elsewhere) {
@@ -220,7 +221,7 @@ func testHold(t T) {
 	if _, payload := caller.receive(); payload[0] != 7 {
 		t.Errorf("got %v from who holds, want his packet", payload)
 	}
-	if err := s.Connect(rtp.Callee, Remote{RTP: addr(callee.rtp), RTCP: addr(callee.rtcp), Events: []uint8{101}}); err != nil {
+	if err := s.Connect(rtp.Callee, Remote{RTP: addr(callee.rtp), RTCP: addr(callee.rtcp)}); err != nil {
 		t.Fatal(err)
 	}
 	caller.send(caller.packet(8, 9))
@@ -495,7 +496,7 @@ func FuzzStep(f *testing.F) {
 	f.Cleanup(func() { e.Close() })
 	from := netip.MustParseAddrPort("127.0.0.1:9")
 	for leg := range s.legs {
-		if err := s.Connect(rtp.Leg(leg), Remote{RTP: from, RTCP: from, Events: []uint8{101}}); err != nil {
+		if err := s.Connect(rtp.Leg(leg), Remote{RTP: from, RTCP: from}); err != nil {
 			f.Fatal(err)
 		}
 		s.Relay(rtp.Leg(leg), true)

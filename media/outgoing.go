@@ -52,6 +52,8 @@ func (o *outgoing) renew() {
 		o.started, o.relaying = false, false
 		o.init()
 		o.publish()
+		o.packets.Store(0)
+		o.octets.Store(0)
 	}
 }
 
@@ -120,7 +122,7 @@ func (o *outgoing) insert(b []byte, payloadType uint8, first bool, samples uint3
 	}
 	h := rtp.Header{Marker: first, PayloadType: payloadType, Sequence: o.sequence, Timestamp: timestamp, SSRC: o.ssrc.Load()}
 	rtp.PutHeader(b, h)
-	o.sequence, o.timestamp, o.at, o.relaying = o.sequence+1, timestamp, at, false
+	o.sequence, o.timestamp, o.at, o.relaying, o.started = o.sequence+1, timestamp, at, false, true
 	o.publish()
 	o.count(len(b) - rtp.HeaderBytes)
 	return h

@@ -17,6 +17,7 @@ import (
 // what comes and goes until then is dropped and counted.
 type Secure struct {
 	In, Out srtp.Key // the peer's and ours, where session descriptions brought them
+	Renew   bool     // whoever is at the other end now does not know how far our stream is
 	DTLS    *DTLS    // where a handshake agrees on them
 }
 
@@ -89,19 +90,22 @@ func (s *Session) protect(leg rtp.Leg, remote Remote) error {
 		return s.shake(leg, sec, *wanted.DTLS, remote.RTP)
 	case !wanted.In.IsZero():
 		sec.end()
-		return s.agree(leg, sec, wanted.In, wanted.Out)
+		return s.agree(leg, sec, wanted.In, wanted.Out, wanted.Renew)
+	default: // whatever held did so for somebody else
+		sec.end()
+		l.secure.Store(&secure{})
 	}
 	return nil
 }
 
 // agree has keys hold from now on. A stream of ours that began by another key, or by none,
 // goes on as another one.
-func (s *Session) agree(leg rtp.Leg, sec *secure, in, out srtp.Key) error {
+func (s *Session) agree(leg rtp.Leg, sec *secure, in, out srtp.Key, renew bool) error {
 	if err := sec.in.Rekey(in); err != nil {
 		return err
 	}
 	changed, err := sec.out.Rekey(out)
-	if changed {
+	if changed || renew && err == nil {
 		s.legs[leg].out.renew()
 	}
 	return err
@@ -125,11 +129,12 @@ func (s *Session) shake(leg rtp.Leg, sec *secure, d DTLS, with netip.AddrPort) e
 		defer cancel()
 		in, out, err := h.Run(ctx)
 		if err == nil {
-			err = s.agree(leg, sec, in, out)
+			err = s.agree(leg, sec, in, out, false)
 		}
 		if err == nil || h.ended.Load() {
 			return
 		}
+		sec.handshake.CompareAndSwap(h, nil) // the next like it is another
 		select {
 		case s.broken <- Broken{leg, err}:
 		default: // the call has been told, and not listened yet

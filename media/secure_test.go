@@ -47,7 +47,7 @@ func (p *securePeer) rekey(s *Session, theirs, ours srtp.Key) {
 
 func (p *securePeer) connect(s *Session, secure *Secure) {
 	p.Helper()
-	remote := Remote{RTP: addr(p.rtp), RTCP: addr(p.rtcp), Events: []uint8{101}, Secure: secure}
+	remote := Remote{RTP: addr(p.rtp), RTCP: addr(p.rtcp), Secure: secure}
 	if secure != nil && secure.DTLS != nil {
 		remote.Mux, remote.RTCP = true, remote.RTP
 	}
@@ -262,7 +262,23 @@ func TestSecureReports(t *testing.T) {
 	}
 }
 
-// The same keys again change nothing; new ones make our stream another, and packets go on.
+// Where somebody else is at the other end, nothing passes by the keys that held before him.
+func TestSecureForgets(t *testing.T) {
+	s, plain, callee := openSession(t)
+	caller := secured(s, plain, rtp.Caller, srtp.AES128SHA80)
+	s.Relay(rtp.Caller, true)
+	s.Relay(rtp.Callee, true)
+	caller.send(caller.protected(1))
+	callee.receive()
+	caller.connect(s, &Secure{})
+	caller.send(caller.protected(2))
+	callee.send(callee.packet(8, 3))
+	for st := s.Stats(); st.Legs[rtp.Caller].Unkeyed < 2; st = s.Stats() { // one that came, one that was to go
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// The same keys again change nothing, unless somebody else has them at the other end; new ones make our stream another, and packets go on.
 func TestSecureRekey(t *testing.T) {
 	s, plain, callee := openSession(t)
 	caller := secured(s, plain, rtp.Caller, srtp.AES128SHA80)
@@ -277,10 +293,6 @@ func TestSecureRekey(t *testing.T) {
 		return h.SSRC
 	}
 	first := say()
-	caller.connect(s, &Secure{}) // an offer that is not answered yet
-	if again := say(); again != first {
-		t.Error("an offer changed what holds")
-	}
 	theirs, ours := srtp.NewKey(srtp.AES128GCM), srtp.NewKey(srtp.AES128GCM)
 	caller.rekey(s, theirs, ours)
 	second := say()
@@ -291,10 +303,15 @@ func TestSecureRekey(t *testing.T) {
 	if again := say(); again != second {
 		t.Error("the same key made the stream another")
 	}
+	caller.connect(s, &Secure{In: theirs, Out: ours, Renew: true})
+	third := say()
+	if third == second {
+		t.Error("the stream is the same to another device")
+	}
 	// Plain, and protected again by the old key: its numbers must not be used twice.
 	caller.connect(s, nil)
 	callee.send(callee.packet(8, 2))
-	if h, payload := caller.peer.receive(); h.SSRC != second || payload[0] != 2 {
+	if h, payload := caller.peer.receive(); h.SSRC != third || payload[0] != 2 {
 		t.Errorf("got %+v, want a plain packet", h)
 	}
 	caller.in, caller.out = srtp.In{}, srtp.Out{}

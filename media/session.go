@@ -3,7 +3,6 @@ package media
 import (
 	"fmt"
 	"net/netip"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -81,7 +80,6 @@ func (s *Session) Connect(leg rtp.Leg, remote Remote) error {
 	if remote.RTP.Addr().Is4() != s.local[leg].Addr().Is4() {
 		return fmt.Errorf("connect %v leg: %v and %v are not of the same IP version", leg, remote.RTP.Addr(), s.local[leg].Addr())
 	}
-	remote.Events = slices.Clone(remote.Events)
 	l := &s.legs[leg]
 	if err := s.protect(leg, remote); err != nil {
 		return fmt.Errorf("connect %v leg: %w", leg, err)
@@ -100,6 +98,15 @@ func (s *Session) Connect(leg rtp.Leg, remote Remote) error {
 	}
 	l.remote.Store(&remote)
 	return nil
+}
+
+// Events says which payload types of what a leg's peer sends are telephone-events.
+func (s *Session) Events(leg rtp.Leg, types []uint8) {
+	var events [128]bool
+	for _, t := range types {
+		events[t&0x7f] = true
+	}
+	s.legs[leg].events.Store(&events)
 }
 
 // Clock says how fast a leg's timestamps go, both ways, in Hz. Until then it is 8000.
@@ -233,8 +240,8 @@ func (s *Session) step(leg rtp.Leg, from netip.AddrPort, at int64, b []byte) (ou
 	l.received.Add(1)
 	l.bytes.Add(uint64(len(b)))
 	l.heardAt.Store(at)
-	l.hear(h, at)
 	event := l.isEvent(h.PayloadType)
+	l.hear(h, at, !event)
 	if tap := s.tap.Load(); tap != nil {
 		copied := b
 		if event { // the place in time without the key: digits are never written

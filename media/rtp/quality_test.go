@@ -48,7 +48,7 @@ func TestNTP(t *testing.T) {
 func TestReceptionDuplicates(t *testing.T) {
 	var r Reception
 	for _, sequence := range []uint16{10, 11, 11, 13, 12, 12, 13, 16, 9} {
-		r.Take(Header{SSRC: 1, Sequence: sequence}, 0, 8000)
+		r.Take(Header{SSRC: 1, Sequence: sequence}, 0, 8000, true)
 	}
 	if r.Lost() != 2 || r.Duplicates() != 3 || r.Reordered() != 2 {
 		t.Errorf("got %d lost, %d duplicates, %d reordered; want 2 (14, 15), 3, 2", r.Lost(), r.Duplicates(), r.Reordered())

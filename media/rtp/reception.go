@@ -22,8 +22,9 @@ type Reception struct {
 // dropout is how far a source may jump ahead before it counts as restarted.
 const dropout = 3000
 
-// Take counts a packet that arrived at that nanosecond.
-func (r *Reception) Take(h Header, at int64, clockHz int) {
+// Take counts a packet that arrived at that nanosecond. One that is no sound, of a
+// telephone-event, is not timed: several have one timestamp (RFC 4733 §2.5.1.2).
+func (r *Reception) Take(h Header, at int64, clockHz int, sound bool) {
 	gap := int16(h.Sequence - uint16(r.highest))
 	if !r.started || h.SSRC != r.ssrc || gap > dropout || gap < -dropout {
 		r.before = r.Lost()
@@ -51,6 +52,9 @@ func (r *Reception) Take(h Header, at int64, clockHz int) {
 		}
 	}
 	r.count++
+	if !sound {
+		return
+	}
 	transit := ticks(at, clockHz) - int64(h.Timestamp)
 	d := int64(int32(transit - r.transit)) // timestamps wrap
 	r.transit = transit

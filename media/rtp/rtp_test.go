@@ -83,13 +83,13 @@ func TestReception(t *testing.T) {
 	var r Reception
 	at := int64(1e18)
 	for i, sequence := range []uint16{65533, 65534, 0, 65535, 3} { // 1 and 2 are lost
-		r.Take(Header{SSRC: 1, Sequence: sequence, Timestamp: uint32(160 * i)}, at+int64(i)*20e6, 8000)
+		r.Take(Header{SSRC: 1, Sequence: sequence, Timestamp: uint32(160 * i)}, at+int64(i)*20e6, 8000, true)
 	}
 	if got := r.Lost(); got != 2 {
 		t.Errorf("got %d lost, want 2", got)
 	}
-	r.Take(Header{SSRC: 2, Sequence: 100}, at, 8000)
-	r.Take(Header{SSRC: 2, Sequence: 102, Timestamp: 320}, at+40e6, 8000)
+	r.Take(Header{SSRC: 2, Sequence: 100}, at, 8000, true)
+	r.Take(Header{SSRC: 2, Sequence: 102, Timestamp: 320}, at+40e6, 8000, true)
 	if got := r.Lost(); got != 3 {
 		t.Errorf("got %d lost, want 3", got)
 	}
@@ -98,7 +98,7 @@ func TestReception(t *testing.T) {
 	}
 	for i := range uint32(2000) { // every second packet 10 ms late: the mean difference is 10 ms
 		late := int64(i%2) * 10e6
-		r.Take(Header{SSRC: 3, Sequence: uint16(i), Timestamp: 160 * i}, at+int64(i)*20e6+late, 8000)
+		r.Take(Header{SSRC: 3, Sequence: uint16(i), Timestamp: 160 * i}, at+int64(i)*20e6+late, 8000, true)
 	}
 	if got := r.Jitter(8000); got < 9*time.Millisecond || got > 11*time.Millisecond {
 		t.Errorf("got jitter %v, want 10 ms", got)
