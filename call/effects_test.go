@@ -32,6 +32,12 @@ type journal struct {
 	opened        int // media sessions
 	keys          []srtp.Key
 	broken        chan media.Broken
+
+	// What the media was told last, by leg.
+	events   [2][]uint8
+	expected [2]bool
+	played   [2]uint8    // payload type
+	final    media.Stats // what Close returns
 }
 
 func (j *journal) note(format string, args ...any) {
@@ -124,18 +130,31 @@ func (s *fakeSession) Keys() <-chan media.Key      { return nil }
 func (s *fakeSession) Now() time.Time              { return time.Now() }
 func (s *fakeSession) Broken() <-chan media.Broken { return s.broken }
 func (s *fakeSession) Silences() <-chan rtp.Leg    { return nil }
-func (s *fakeSession) Events(rtp.Leg, []uint8)     {}
 func (s *fakeSession) Clock(rtp.Leg, int)          {}
-func (s *fakeSession) Expect(rtp.Leg, bool)        {}
+
+func (s *fakeSession) Events(leg rtp.Leg, types []uint8) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.events[leg] = types
+}
+
+func (s *fakeSession) Expect(leg rtp.Leg, on bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.expected[leg] = on
+}
 
 func (s *fakeSession) Translate(from rtp.Leg, types map[uint8]uint8) {
 	if types != nil {
 		s.note("translate %v %v", from, types)
 	}
 }
-func (s *fakeSession) Close() media.Stats { s.note("close media"); return media.Stats{} }
+func (s *fakeSession) Close() media.Stats { s.note("close media"); return s.final }
 func (s *fakeSession) Play(leg rtp.Leg, f media.Frames) (Playback, error) {
 	s.note("play %d frames to %v", len(f.Payloads), leg)
+	s.mu.Lock()
+	s.played[leg] = f.PayloadType
+	s.mu.Unlock()
 	p := &fakePlayback{journal: s.journal, done: make(chan struct{}), total: len(f.Payloads)}
 	p.end = time.AfterFunc(time.Duration(p.total)*20*time.Millisecond, func() { close(p.done) })
 	return p, nil
