@@ -9,7 +9,7 @@ import (
 // workerNice is a worker's nice value: it gets a tenth of a core that a thread which
 // relays wants too. Less would cost the calls: the collector stops the world, and
 // waits for every thread to come to where it can stop. That takes half a second where
-// one has nice 19 or SCHED_IDLE and the machine is busy (docs/decisions/0013).
+// one has nice 19 or SCHED_IDLE and the machine is busy (docs/decisions/0014).
 const workerNice = 10
 
 // lowerPriority gives the calling thread a low priority, for good.

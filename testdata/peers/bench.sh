@@ -11,7 +11,7 @@
 #   whole   processor time a recorded call-second from the first INVITE until the last file
 #           is written, at WHOLE calls (100) of HOLD (20s)
 #   knee    more and more calls at once, until 0.01 % of the packets are lost or the delay's
-#           p99 is above 5 ms: STEPS (200 400 600 900 1200 1500 1800)
+#           p99 is above 5 ms: STEPS (200 400 600 900 1200 1500 1800) of each of WHO
 #   setup   calls a second, from RATES (200 300 400 600 800 1000 1200): failures, set-up time
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -149,7 +149,7 @@ whole() {
 knee() {
 	local peer n
 	printf '\n| | calls | lost %% | delay p50 / p99 ms | CPU-ms a call-second |\n|---|---|---|---|---|\n'
-	for peer in ours-wav asterisk-record rtpengine-pcap; do
+	for peer in ${WHO:-ours-wav asterisk-record rtpengine-pcap}; do
 		for n in ${STEPS:-200 400 600 900 1200 1500 1800}; do
 			start $peer
 			"$rig" -label $peer -pids "$pid" "${args[@]}" -calls "$n" -rate 40 -hold 10s >"$work/knee.json" || true
