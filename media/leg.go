@@ -70,24 +70,21 @@ func (l *leg) hear(h rtp.Header, at int64, sound bool) {
 // address that was negotiated, unless the peer is behind NAT.
 func (l *leg) admit(from netip.AddrPort) bool {
 	remote := l.remote.Load()
-	if remote == nil {
+	if remote == nil || !l.expects(remote, from) {
 		return false
 	}
-	if l.latchedFor == remote {
-		if from == l.latched {
-			return true
-		}
-		if from == remote.RTP { // who sends from where he said always takes it back
-			l.latch(remote, from)
-			return true
-		}
-		return false
+	if l.latchedFor != remote || from != l.latched {
+		l.latch(remote, from)
 	}
-	if !remote.NAT && from.Addr() != remote.RTP.Addr() {
-		return false
-	}
-	l.latch(remote, from)
 	return true
+}
+
+// expects reports whether admit lets a packet from there in, without a latch.
+func (l *leg) expects(remote *Remote, from netip.AddrPort) bool {
+	if l.latchedFor == remote {
+		return from == l.latched || from == remote.RTP // who sends from where he said always takes it back
+	}
+	return remote.NAT || from.Addr() == remote.RTP.Addr()
 }
 
 // latch is the slow door: once a negotiation.

@@ -180,7 +180,7 @@ func (s *Session) open(leg rtp.Leg, from netip.AddrPort, b []byte) []byte {
 	if sec == nil { // since just now
 		return nil
 	}
-	if remote == nil || !l.expects(remote, from) {
+	if remote == nil || !l.expects(remote, from) { // the latch is for authentic packets only
 		l.rejected.Add(1)
 		return nil
 	}
@@ -207,15 +207,6 @@ func (s *Session) open(leg rtp.Leg, from netip.AddrPort, b []byte) []byte {
 		return nil
 	}
 	return plain
-}
-
-// expects reports whether admit would let a packet from there in. A latch is for authentic
-// packets only.
-func (l *leg) expects(remote *Remote, from netip.AddrPort) bool {
-	if l.latchedFor == remote {
-		return from == l.latched || from == remote.RTP
-	}
-	return remote.NAT || from.Addr() == remote.RTP.Addr()
 }
 
 // shaken takes a datagram of a handshake.
