@@ -9,6 +9,8 @@ type metrics struct {
 	packets *prometheus.Desc
 	dropped *prometheus.Desc
 	keys    *prometheus.Desc
+	reports *prometheus.Desc
+	deaf    *prometheus.Desc
 	ports   *prometheus.Desc
 	none    *prometheus.Desc
 	jitter  prometheus.Histogram
@@ -20,6 +22,8 @@ func newMetrics(e *Engine, registry prometheus.Registerer) *metrics {
 		packets: prometheus.NewDesc("bewaard_rtp_packets_total", "RTP packets by what became of them.", []string{"direction", "result"}, nil),
 		dropped: prometheus.NewDesc("bewaard_tap_dropped_packets_total", "Packets not recorded since their tap was full: the disk did not keep up.", nil, nil),
 		keys:    prometheus.NewDesc("bewaard_media_keys_dropped_total", "Keys pressed that their call did not take in time.", nil, nil),
+		reports: prometheus.NewDesc("bewaard_media_reports_dropped_total", "RTCP packets that came in faster than they could be read.", nil, nil),
+		deaf:    prometheus.NewDesc("bewaard_media_sockets_unwatched_total", "Sockets that the system would not watch: nothing that comes to them is heard.", nil, nil),
 		ports:   prometheus.NewDesc("bewaard_media_port_pairs", "Pairs of RTP and RTCP ports, by whether they are in use.", []string{"state"}, nil),
 		none:    prometheus.NewDesc("bewaard_media_ports_exhausted_total", "Times that a call found no free pair of ports.", nil, nil),
 		jitter: prometheus.NewHistogram(prometheus.HistogramOpts{
@@ -63,6 +67,8 @@ func (m *metrics) Collect(out chan<- prometheus.Metric) {
 	count(sum.Errors, m.packets, "out", "error")
 	count(sum.Dropped, m.dropped)
 	count(m.engine.keysDropped.Load(), m.keys)
+	count(m.engine.desk.lost.Load(), m.reports)
+	count(m.engine.deaf.Load(), m.deaf)
 	used, exhausted := m.engine.ports.counts()
 	count(exhausted, m.none)
 	gauge := func(n int, state string) {
