@@ -10,7 +10,6 @@ import (
 	"github.com/bewaard/bewaard/cmd/callsim/sim"
 	"github.com/bewaard/bewaard/media/opus"
 	"github.com/bewaard/bewaard/media/rtp"
-	"github.com/bewaard/bewaard/media/wav"
 	"github.com/bewaard/bewaard/policy"
 	"github.com/bewaard/bewaard/sip/trunk"
 	"github.com/bewaard/bewaard/store"
@@ -58,18 +57,7 @@ func TestCodecs(t *testing.T) {
 // 8 kHz.
 func (w *world) narrow(row store.Row, hz int) (channels [2][]int16) {
 	w.Helper()
-	if len(row.Files) != 1 {
-		w.Fatalf("got files %v of a row that is %s %s, want one", row.Files, row.State, row.Reason)
-	}
-	f, err := w.store.OpenFile(row.Files[0])
-	if err != nil {
-		w.Fatal(err)
-	}
-	defer f.Close()
-	r, err := wav.NewReader(f)
-	if err != nil {
-		w.Fatal(err)
-	}
+	r := w.wav(row)
 	if r.Hz != hz {
 		w.Errorf("got a recording of %d Hz, want %d", r.Hz, hz)
 	}

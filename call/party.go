@@ -54,8 +54,11 @@ func (p *party) events() <-chan sip.Event {
 func (p *party) said(d *sdp.Description) bool { return p.described != nil && sdp.Same(d, p.described) }
 
 // has reports whether the party takes a codec.
-func (p *party) has(codec rtp.Codec) bool {
-	return slices.ContainsFunc(p.codecs, func(c rtp.Codec) bool { return c.Name == codec.Name && c.ClockHz == codec.ClockHz })
+func (p *party) has(codec rtp.Codec) bool { return among(p.codecs, codec) }
+
+// among reports whether a codec is one of these, under whatever payload type.
+func among(codecs []rtp.Codec, codec rtp.Codec) bool {
+	return slices.ContainsFunc(codecs, func(c rtp.Codec) bool { return c.Name == codec.Name && c.ClockHz == codec.ClockHz })
 }
 
 // sends returns the audio codecs that the party may send: those that it has and that our
@@ -125,8 +128,7 @@ func (p *party) keys(stream int) []uint8 {
 func (p *party) firstRecordable() rtp.Codec {
 	told := p.sends()
 	for _, codec := range p.codecs {
-		allowed := len(told) == 0 || slices.ContainsFunc(told, func(c rtp.Codec) bool { return c.Name == codec.Name && c.ClockHz == codec.ClockHz })
-		if allowed && recordable(sdpCodec(codec)) {
+		if (len(told) == 0 || among(told, codec)) && recordable(sdpCodec(codec)) {
 			return codec
 		}
 	}

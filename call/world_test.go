@@ -278,8 +278,8 @@ func (w *world) only() store.Row {
 	return rows[0]
 }
 
-// channels reads a row's WAV: left and right.
-func (w *world) channels(row store.Row) (left, right []int16) {
+// wav opens a row's WAV.
+func (w *world) wav(row store.Row) *wav.Reader {
 	w.Helper()
 	if len(row.Files) != 1 {
 		w.Fatalf("got files %v of a row that is %s %s, want one", row.Files, row.State, row.Reason)
@@ -288,11 +288,18 @@ func (w *world) channels(row store.Row) (left, right []int16) {
 	if err != nil {
 		w.Fatal(err)
 	}
-	defer f.Close()
+	w.Cleanup(func() { f.Close() })
 	r, err := wav.NewReader(f)
 	if err != nil {
 		w.Fatal(err)
 	}
+	return r
+}
+
+// channels reads a row's WAV: left and right.
+func (w *world) channels(row store.Row) (left, right []int16) {
+	w.Helper()
+	r := w.wav(row)
 	b := make([]int16, 2*8000)
 	for {
 		n, err := r.Read(b)
