@@ -86,9 +86,9 @@ const bindTries = 16
 // Open opens a session: one stream of a call. At says by which address each leg's peer
 // knows us: see Address.
 func (e *Engine) Open(at [2]Where) (*Session, error) {
-	p := e.driver.open()
+	p, now := e.driver.open(), time.Now()
 	s := &Session{
-		engine: e, began: time.Now(), sockets: p, keys: make(chan Key, keysQueue), broken: make(chan Broken, 2), silences: make(chan rtp.Leg, 2),
+		engine: e, began: now, beganAt: now.UnixNano(), sockets: p, keys: make(chan Key, keysQueue), broken: make(chan Broken, 2), silences: make(chan rtp.Leg, 2),
 	}
 	for _, leg := range []rtp.Leg{rtp.Caller, rtp.Callee} {
 		port, err := e.bind(p, leg, at[leg].Known)

@@ -22,7 +22,6 @@ const defaultEngine = EngineEpoll
 type epoll struct {
 	dscp  int
 	loops []*loop
-	next  atomic.Uint32
 }
 
 func newEpoll(cfg Config) (driver, error) {
@@ -39,7 +38,33 @@ func newEpoll(cfg Config) (driver, error) {
 }
 
 func (e *epoll) open() sockets {
-	return &descriptors{dscp: e.dscp, loop: e.loops[e.next.Add(1)%uint32(len(e.loops))], rtp: closed, rtcp: closed}
+	d := &descriptors{dscp: e.dscp, loop: e.place(), rtp: closed, rtcp: closed}
+	d.loop.sessions.Add(1)
+	for leg := range d.twins {
+		d.twins[leg].fd = -1
+	}
+	return d
+}
+
+// fill is how many sessions a loop is given before the next one gets any. Few loops that
+// have much to do cost less than many that are woken for little, and so many are a quarter
+// of a core.
+const fill = 400
+
+// place returns the loop that a new session goes to: the first that is not full, else the
+// one with the fewest.
+func (e *epoll) place() *loop {
+	least := e.loops[0]
+	for _, l := range e.loops {
+		n := l.sessions.Load()
+		if n < fill {
+			return l
+		}
+		if n < least.sessions.Load() {
+			least = l
+		}
+	}
+	return least
 }
 
 func (e *epoll) close() {
@@ -54,10 +79,13 @@ type descriptors struct {
 	dscp int
 	loop *loop
 
+	at [2]netip.AddrPort // where RTP is bound; immutable after listen
+
 	// Owned by the loop once serve was called.
 	session *Session
 	slot    int32
 	busy    [kinds]uint32 // the tick in which there was something to read last
+	twins   [2]twin       // their sockets are opened and closed under mu
 
 	mu        sync.Mutex // for what is written below, and for sending from outside the loop
 	rtp, rtcp [2]int
@@ -65,24 +93,28 @@ type descriptors struct {
 
 var closed = [2]int{-1, -1}
 
-// kinds of sockets that a session has: a leg's number, and more for RTCP.
+// kinds of sockets that a session has: a leg's number, and more for RTCP and twins.
 const (
 	kindRTCP = 2
-	kinds    = 4
+	kindTwin = 4
+	kinds    = 6
 )
 
 func (d *descriptors) listen(leg rtp.Leg, addr netip.Addr, port uint16) (err error) {
-	if d.rtp[leg], err = d.socket(netip.AddrPortFrom(addr, port)); err != nil {
+	d.at[leg] = netip.AddrPortFrom(addr, port)
+	if d.rtp[leg], err = d.socket(d.at[leg], false); err != nil {
 		return err
 	}
-	if d.rtcp[leg], err = d.socket(netip.AddrPortFrom(addr, port+1)); err != nil {
+	if d.rtcp[leg], err = d.socket(netip.AddrPortFrom(addr, port+1), false); err != nil {
 		unix.Close(d.rtp[leg])
 		d.rtp[leg] = -1
 	}
 	return err
 }
 
-func (d *descriptors) socket(at netip.AddrPort) (fd int, err error) {
+// socket opens a socket at an address; shared, at one that another socket of ours has, which
+// shares it as well.
+func (d *descriptors) socket(at netip.AddrPort, shared bool) (fd int, err error) {
 	family := unix.AF_INET
 	if at.Addr().Is6() {
 		family = unix.AF_INET6
@@ -94,10 +126,11 @@ func (d *descriptors) socket(at netip.AddrPort) (fd int, err error) {
 	if err = mark(fd, at.Addr().Is6(), d.dscp); err == nil && at.Addr().Is6() {
 		err = unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 1)
 	}
+	if err == nil && shared {
+		err = sharePort(fd, true)
+	}
 	if err == nil {
-		var name sockaddr
-		_, _, errno := unix.RawSyscall(unix.SYS_BIND, uintptr(fd), uintptr(unsafe.Pointer(&name)), uintptr(name.set(at)))
-		err = errnoOf(errno)
+		err = name(unix.SYS_BIND, fd, at)
 	}
 	if err != nil {
 		unix.Close(fd)
@@ -142,9 +175,10 @@ func (d *descriptors) close() {
 
 // release closes what is open.
 func (d *descriptors) release() {
+	d.loop.sessions.Add(-1)
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for _, fd := range []int{d.rtp[0], d.rtp[1], d.rtcp[0], d.rtcp[1]} {
+	for _, fd := range []int{d.rtp[0], d.rtp[1], d.rtcp[0], d.rtcp[1], d.twins[0].fd, d.twins[1].fd} {
 		if fd >= 0 {
 			unix.Close(fd)
 		}
@@ -154,10 +188,13 @@ func (d *descriptors) release() {
 
 // fd returns the socket of a kind.
 func (d *descriptors) fd(kind int32) int {
-	if kind < kindRTCP {
+	switch {
+	case kind < kindRTCP:
 		return d.rtp[kind]
+	case kind < kindTwin:
+		return d.rtcp[kind-kindRTCP]
 	}
-	return d.rtcp[kind-kindRTCP]
+	return d.twins[kind-kindTwin].fd
 }
 
 // order is what a loop is told: to serve a session, or if done is set, to let go of it.
@@ -172,6 +209,8 @@ type order struct {
 // packet.
 type loop struct {
 	epoll, wake int // wake is an eventfd, readable when there are orders
+	most        int // see mostFiles
+	sessions    atomic.Int32
 	done        sync.WaitGroup
 
 	mu     sync.Mutex
@@ -191,7 +230,7 @@ type loop struct {
 const wakeSlot = -1
 
 func newLoop() (*loop, error) {
-	l := &loop{tick: 1}
+	l := &loop{tick: 1, most: mostFiles()}
 	var err error
 	if l.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
 		return nil, err
@@ -233,8 +272,13 @@ func (l *loop) close() {
 	unix.Close(l.wake)
 }
 
+// loopNice puts the loops before what else the machine does, if the process may
+// (CAP_SYS_NICE, or LimitNICE= of its unit): what they do is short, and is heard when late.
+const loopNice = -11
+
 func (l *loop) run() {
-	runtime.LockOSThread() // not given back: the thread ends with the goroutine
+	runtime.LockOSThread()                           // not given back: the thread ends with the goroutine
+	unix.Setpriority(unix.PRIO_PROCESS, 0, loopNice) // of this thread; where it is not allowed, as all others
 	for {
 		n := l.wait()
 		woke := time.Now()
@@ -312,12 +356,16 @@ func (l *loop) add(d *descriptors) {
 		d.slot = int32(len(l.slots))
 		l.slots = append(l.slots, d)
 	}
-	for kind := range int32(kinds) {
-		err := unix.EpollCtl(l.epoll, unix.EPOLL_CTL_ADD, d.fd(kind), &unix.EpollEvent{Events: unix.EPOLLIN, Fd: d.slot, Pad: kind})
-		if err != nil { // ENOMEM, or the user's epoll watches are used up
+	for kind := range int32(kindTwin) {
+		if l.watch(d, kind) != nil {
 			d.session.engine.deaf.Add(1)
 		}
 	}
+}
+
+// watch fails with ENOMEM, or where the user's epoll watches are used up.
+func (l *loop) watch(d *descriptors, kind int32) error {
+	return unix.EpollCtl(l.epoll, unix.EPOLL_CTL_ADD, d.fd(kind), &unix.EpollEvent{Events: unix.EPOLLIN, Fd: d.slot, Pad: kind})
 }
 
 // maxBurst is how many datagrams a socket that never falls silent may bring at once.
@@ -341,16 +389,16 @@ func (l *loop) read(d *descriptors, kind int32, now time.Time) {
 			return
 		}
 		b, from := l.scratch[:n], l.from.addr()
-		if kind >= kindRTCP {
+		if kind >= kindRTCP && kind < kindTwin {
 			d.session.control(rtp.Leg(kind-kindRTCP), from, b)
 			continue
 		}
-		leg := rtp.Leg(kind)
+		leg := rtp.Leg(kind % kindTwin)
 		b, to := d.session.step(leg, from, d.session.at(now), b)
 		if !to.IsValid() {
 			continue
 		}
-		if err := sendTo(d.rtp[leg.Other()], b, to); err != nil {
+		if err := l.forward(d, leg.Other(), b, to); err != nil {
 			d.session.legs[leg.Other()].errors.Add(1)
 		}
 	}
@@ -362,6 +410,14 @@ func sendTo(fd int, b []byte, to netip.AddrPort) error {
 	size := name.set(to)
 	_, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)), unix.MSG_NOSIGNAL,
 		uintptr(unsafe.Pointer(&name)), uintptr(size))
+	return errnoOf(errno)
+}
+
+// name tells the kernel an address for a socket: SYS_BIND its own, SYS_CONNECT its peer's.
+func name(call uintptr, fd int, a netip.AddrPort) error {
+	var name sockaddr
+	size := name.set(a)
+	_, _, errno := unix.RawSyscall(call, uintptr(fd), uintptr(unsafe.Pointer(&name)), uintptr(size))
 	return errnoOf(errno)
 }
 

@@ -7,6 +7,9 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"runtime"
+	"slices"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -148,7 +151,7 @@ func TestSockets(t *testing.T) {
 	for _, address := range []string{"127.0.0.1", "::1"} {
 		d := &descriptors{dscp: 46}
 		at := netip.AddrPortFrom(netip.MustParseAddr(address), 0)
-		fd, err := d.socket(at)
+		fd, err := d.socket(at, false)
 		if errors.Is(err, unix.EAFNOSUPPORT) || errors.Is(err, unix.EADDRNOTAVAIL) {
 			t.Logf("%s: %v", address, err)
 			continue
@@ -227,5 +230,156 @@ func TestSendDoesNotAllocate(t *testing.T) {
 	b, to := caller.packet(8, make([]byte, 160)...), addr(caller.rtp)
 	if n := testing.AllocsPerRun(100, func() { s.sockets.send(rtp.Caller, b, to) }); n != 0 {
 		t.Errorf("got %v allocations, want 0", n)
+	}
+}
+
+// The loops go before what else the machine does, if the process may put them there.
+func TestLoopPriority(t *testing.T) {
+	newEngine(t, Config{Ports: Ports{26200, 26299}, Engine: EngineEpoll, Loops: 1})
+	allowed := make(chan bool)
+	go func() { // ends with its thread
+		runtime.LockOSThread()
+		allowed <- unix.Setpriority(unix.PRIO_PROCESS, 0, loopNice) == nil
+	}()
+	if !<-allowed {
+		t.Skip("this process may not raise a priority")
+	}
+	deadline := time.Now().Add(5 * time.Second)
+	for !slices.Contains(niceOfThreads(t), loopNice) {
+		if time.Now().After(deadline) {
+			t.Fatalf("got threads of nice %v, want one of %d", niceOfThreads(t), loopNice)
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+func niceOfThreads(t *testing.T) (nice []int) {
+	tasks, err := os.ReadDir("/proc/self/task")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, task := range tasks {
+		tid, err := strconv.Atoi(task.Name())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if raw, err := unix.Getpriority(unix.PRIO_PROCESS, tid); err == nil {
+			nice = append(nice, 20-raw) // getpriority(2)
+		}
+	}
+	return nice
+}
+
+// A leg whose packets go steadily to one address sends from a socket connected to it; what a
+// stranger sends is still counted, and a peer that moves is followed.
+func TestTwin(t *testing.T) {
+	for _, address := range []string{"127.0.0.1", "::1"} {
+		e := newEngine(t, Config{Ports: Ports{26300, 26399}, Engine: EngineEpoll, Loops: 1})
+		here := Where{Known: netip.MustParseAddr(address)}
+		s, err := e.Open([2]Where{here, here})
+		if errors.Is(err, unix.EADDRNOTAVAIL) || errors.Is(err, unix.EAFNOSUPPORT) {
+			t.Logf("%s: %v", address, err)
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		listen := func() *net.UDPConn {
+			c, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.ParseIP(address)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { c.Close() })
+			return c
+		}
+		var peers [2]*net.UDPConn
+		for leg := range peers {
+			peers[leg] = listen()
+			if err := s.Connect(rtp.Leg(leg), Remote{RTP: addr(peers[leg]), RTCP: addr(peers[leg])}); err != nil {
+				t.Fatal(err)
+			}
+			s.Relay(rtp.Leg(leg), true)
+		}
+		sequence := uint16(0)
+		pass := func(from, to *net.UDPConn) {
+			t.Helper()
+			packet := make([]byte, rtp.HeaderBytes+1)
+			rtp.PutHeader(packet, rtp.Header{PayloadType: 8, Sequence: sequence, Timestamp: 160 * uint32(sequence), SSRC: 1})
+			sequence++
+			if _, err := from.WriteToUDPAddrPort(packet, s.Local(rtp.Caller)); err != nil {
+				t.Fatal(err)
+			}
+			to.SetReadDeadline(time.Now().Add(5 * time.Second))
+			if _, from, err := to.ReadFromUDPAddrPort(make([]byte, 2048)); err != nil || from.Port() != s.Local(rtp.Callee).Port() {
+				t.Fatalf("%s: got a packet from %v (%v), want it from %v", address, from, err, s.Local(rtp.Callee))
+			}
+		}
+		for range 3 * steadyAfter {
+			pass(peers[0], peers[1])
+		}
+		d := s.sockets.(*descriptors)
+		if got := twinOf(t, d, rtp.Callee); got != addr(peers[1]) {
+			t.Errorf("%s: got a twin connected to %v, want %v", address, got, addr(peers[1]))
+		}
+		stranger := listen()
+		if _, err := stranger.WriteToUDPAddrPort(make([]byte, 200), s.Local(rtp.Callee)); err != nil {
+			t.Fatal(err)
+		}
+		deadline := time.Now().Add(5 * time.Second)
+		for st := s.Stats().Legs[rtp.Callee]; st.Invalid+st.Rejected == 0; st = s.Stats().Legs[rtp.Callee] {
+			if time.Now().After(deadline) {
+				t.Fatalf("%s: a stranger's packet was not counted: %+v", address, st)
+			}
+			time.Sleep(time.Millisecond)
+		}
+		moved := listen()
+		if err := s.Connect(rtp.Callee, Remote{RTP: addr(moved), RTCP: addr(moved)}); err != nil {
+			t.Fatal(err)
+		}
+		for range 3 * steadyAfter {
+			pass(peers[0], moved)
+		}
+		if got := twinOf(t, d, rtp.Callee); got != addr(moved) {
+			t.Errorf("%s: got a twin connected to %v, want %v", address, got, addr(moved))
+		}
+		if other, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.ParseIP(address), Port: int(s.Local(rtp.Callee).Port())}); err == nil {
+			other.Close()
+			t.Errorf("%s: somebody else could take the leg's port", address)
+		}
+		s.Close()
+	}
+}
+
+// twinOf asks the kernel whom a leg's twin is connected to.
+func twinOf(t *testing.T, d *descriptors, leg rtp.Leg) netip.AddrPort {
+	t.Helper()
+	d.mu.Lock()
+	fd := d.twins[leg].fd
+	d.mu.Unlock()
+	switch a, err := unix.Getpeername(fd); a := a.(type) {
+	case *unix.SockaddrInet4:
+		return netip.AddrPortFrom(netip.AddrFrom4(a.Addr), uint16(a.Port))
+	case *unix.SockaddrInet6:
+		return netip.AddrPortFrom(netip.AddrFrom16(a.Addr), uint16(a.Port))
+	default:
+		t.Fatalf("leg %v has no connected twin: %v", leg, err)
+		return netip.AddrPort{}
+	}
+}
+
+// Sessions fill one loop before the next one is woken at all, and then spread.
+func TestPlace(t *testing.T) {
+	e := &epoll{loops: []*loop{{}, {}, {}}}
+	for i := range 3*fill + 3 {
+		e.place().sessions.Add(1)
+		for n, l := range e.loops {
+			want := min(max(i+1-n*fill, 0), fill)
+			if i >= 3*fill {
+				want = fill + min(max(i+1-3*fill-n, 0), 1)
+			}
+			if got := l.sessions.Load(); int(got) != want {
+				t.Fatalf("got %d sessions on loop %d after %d, want %d", got, n, i+1, want)
+			}
+		}
 	}
 }

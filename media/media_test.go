@@ -214,7 +214,8 @@ func testHold(t T) {
 		t.Fatal(err)
 	}
 	caller.send(caller.packet(8, 1))
-	for s.Stats().Legs[rtp.Caller].Received == 0 {
+	caller.send([]byte{0})                        // nothing that is relayed
+	for s.Stats().Legs[rtp.Caller].Invalid == 0 { // so all before it is done with
 		runtime.Gosched()
 	}
 	callee.send(callee.packet(8, 7))

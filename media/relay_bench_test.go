@@ -131,7 +131,7 @@ func BenchmarkRelay(b *testing.B) {
 		b.Logf("no yardstick: %v: %s", err, out)
 		yardstick = ""
 	}
-	for _, calls := range []int{200, 500, 1000} {
+	for _, calls := range []int{100, 200, 500, 1000} {
 		args := []string{strconv.Itoa(calls), benchRelay, strconv.Itoa(benchPort), benchPeers, strconv.Itoa(benchPeerPort)}
 		b.Run(fmt.Sprintf("yardstick/%d", calls), func(b *testing.B) {
 			if yardstick == "" {
@@ -240,7 +240,7 @@ func newLoad(b *testing.B, calls int) *load {
 	}
 	for i := range 2 * calls {
 		d := &descriptors{}
-		fd, err := d.socket(netip.AddrPortFrom(netip.MustParseAddr(benchPeers), uint16(benchPeerPort+2*i)))
+		fd, err := d.socket(netip.AddrPortFrom(netip.MustParseAddr(benchPeers), uint16(benchPeerPort+2*i)), false)
 		if err != nil {
 			b.Fatal(err)
 		}

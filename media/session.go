@@ -24,6 +24,7 @@ type Session struct {
 	// Immutable after Open.
 	engine  *Engine
 	began   time.Time
+	beganAt int64             // in nanoseconds since 1970
 	local   [2]netip.AddrPort // as peers are told
 	sockets sockets
 	keys    chan Key
@@ -54,7 +55,7 @@ func (s *Session) Now() time.Time { return s.clock(time.Now()) }
 func (s *Session) clock(now time.Time) time.Time { return s.began.Add(now.Sub(s.began)) }
 
 // at is that time in nanoseconds since 1970.
-func (s *Session) at(now time.Time) int64 { return s.clock(now).UnixNano() }
+func (s *Session) at(now time.Time) int64 { return s.beganAt + int64(now.Sub(s.began)) }
 
 // Expect says whether a leg's peer should send from now on: nobody who holds, is held or
 // listens only need.

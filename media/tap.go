@@ -21,8 +21,8 @@ func NewTap(bytesPerLeg int) *Tap {
 }
 
 // ring is memory that is filled at one end and emptied at the other. A batch never
-// wraps: what does not fit behind the last one starts again at the front, and end
-// says where the full part behind stops.
+// wraps: what does not fit behind the last one, or finds the ring empty, starts again at
+// the front, and end says where the full part behind stops.
 //
 //	0        head          tail      len
 //	|--------|xxxxxxxxxxxxx|---------|       tail ≥ head
@@ -42,6 +42,9 @@ func (r *ring) put(at int64, packet []byte) bool {
 	n := uint32(rtp.CapturedBytes(len(packet)))
 	head, tail := r.head.Load(), r.tail.Load()
 	switch {
+	case tail == head && n < head: // empty: the memory at the front is what the cache has
+		r.end.Store(tail)
+		tail = 0
 	case tail < head:
 		if tail+n >= head { // never equal: that would read as empty
 			r.dropped.Add(1)
