@@ -21,8 +21,9 @@ func NewTap(bytesPerLeg int) *Tap {
 }
 
 // ring is memory that is filled at one end and emptied at the other. A batch never
-// wraps: what does not fit behind the last one, or finds the ring empty, starts again at
-// the front, and end says where the full part behind stops.
+// wraps: what does not fit behind the last one starts again at the front, and end
+// says where the full part behind stops. A ring that is empty starts again at the front too:
+// that is the memory which the cache still has.
 //
 //	0        head          tail      len
 //	|--------|xxxxxxxxxxxxx|---------|       tail ≥ head
@@ -30,56 +31,71 @@ func NewTap(bytesPerLeg int) *Tap {
 //	         tail          head  end
 type ring struct {
 	buf     []byte
-	head    atomic.Uint32 // first byte not drained; the consumer's
-	tail    atomic.Uint32 // first byte not filled; the producer's
+	at      atomic.Uint64 // head, which the consumer moves, and tail, the producer: 32 bits each
 	end     atomic.Uint32 // written before tail goes back to the front
 	dropped atomic.Uint64
 }
+
+// bounds are the first byte not drained and the first not filled.
+func (r *ring) bounds() (head, tail uint32) {
+	at := r.at.Load()
+	return uint32(at >> 32), uint32(at)
+}
+
+func (r *ring) moveHead(from, to uint32) { r.at.Add((uint64(to) - uint64(from)) << 32) }
+
+// moveTail leaves the head alone: the lower half holds from, so nothing is carried.
+func (r *ring) moveTail(from, to uint32) { r.at.Add(uint64(to) - uint64(from)) }
 
 // put copies a packet and reports whether there was room. It is called from one
 // goroutine at a time.
 func (r *ring) put(at int64, packet []byte) bool {
 	n := uint32(rtp.CapturedBytes(len(packet)))
-	head, tail := r.head.Load(), r.tail.Load()
+	head, tail := r.bounds()
+	free := uint32(len(r.buf)) - tail
 	switch {
-	case tail == head && n < head: // empty: the memory at the front is what the cache has
-		r.end.Store(tail)
-		tail = 0
-	case tail < head:
-		if tail+n >= head { // never equal: that would read as empty
+	case tail == head: // the consumer touches nothing of an empty ring
+		if n > uint32(len(r.buf)) {
 			r.dropped.Add(1)
 			return false
 		}
-	case tail+n <= uint32(len(r.buf)):
-	case n < head:
+		rtp.AppendCaptured(r.buf[:0:n], at, packet)
+		r.at.Store(uint64(n))
+		return true
+	case tail < head:
+		free = head - tail - 1 // never equal: that would read as empty
+	case n > free && n < head:
+		rtp.AppendCaptured(r.buf[:0:n], at, packet)
 		r.end.Store(tail)
-		tail = 0
-	default:
+		r.moveTail(tail, n)
+		return true
+	}
+	if n > free {
 		r.dropped.Add(1)
 		return false
 	}
 	rtp.AppendCaptured(r.buf[tail:tail:tail+n], at, packet)
-	r.tail.Store(tail + n)
+	r.moveTail(tail, tail+n)
 	return true
 }
 
 // drain hands over what there is. It is called from one goroutine at a time.
 func (r *ring) drain(leg rtp.Leg, keep func(rtp.Leg, []byte) error) error {
-	head, tail := r.head.Load(), r.tail.Load()
+	head, tail := r.bounds()
 	if tail < head {
 		if end := r.end.Load(); head < end {
 			if err := keep(leg, r.buf[head:end]); err != nil {
 				return err
 			}
 		}
-		r.head.Store(0)
+		r.moveHead(head, 0)
 		head = 0
 	}
 	if head < tail {
 		if err := keep(leg, r.buf[head:tail]); err != nil {
 			return err
 		}
-		r.head.Store(tail)
+		r.moveHead(head, tail)
 	}
 	return nil
 }

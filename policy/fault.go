@@ -210,6 +210,15 @@ func (c Config) validateRule(f faults, r Rule, numbers numbering) {
 		if r.Forwarded != "" {
 			f.at("forwarded").add(nothing)
 		}
+		if r.Keys != nil {
+			f.at("keys").add(nothing)
+		}
+		if r.Beep != nil {
+			f.at("beep").add(nothing)
+		}
+		if len(r.Control) > 0 {
+			f.at("control").add(nothing)
+		}
 		return
 	}
 	if r.Record.Purpose == "" {
@@ -228,6 +237,13 @@ func (c Config) validateRule(f faults, r Rule, numbers numbering) {
 	case r.Announce != nil:
 		c.validateAnnounce(f.at("announce"), *r.Announce, r.Match.Direction)
 	}
+	if r.Keys != nil {
+		c.validateKeys(f.at("keys"), *r.Keys)
+	}
+	if r.Beep != nil {
+		r.Beep.validate(f.at("beep"))
+	}
+	validateControls(f.at("control"), r.Control)
 }
 
 func (m Match) validate(f faults, numbers numbering) {
@@ -265,35 +281,6 @@ func (m Match) validate(f faults, numbers numbering) {
 		for _, fault := range wrong {
 			f.at("time").at(fault.Path).add("%s", fault.Message)
 		}
-	}
-}
-
-func (c Config) validateAnnounce(f faults, a Announce, direction Direction) {
-	if a.Prompt == "" {
-		f.at("prompt").add(missing)
-	} else if prompt, ok := c.Announcements[a.Prompt]; !ok {
-		f.at("prompt").add("there is no announcement %.40q%s", a.Prompt, known(c.Announcements))
-	} else if language, ok := c.language(a); !ok && len(prompt.Files) > 0 {
-		languages := strings.Join(slices.Sorted(maps.Keys(prompt.Files)), ", ")
-		if a.Language == "" {
-			f.at("language").add("missing: the prompt has %s", languages)
-		} else {
-			f.at("language").add("the prompt has no %.40q; it has %s", language, languages)
-		}
-	}
-	switch a.When {
-	case "", Answered:
-	case Early:
-		if direction != Inbound {
-			f.at("when").add("early plays before the answer, to the caller: match direction: %s, or leave when out", Inbound)
-		}
-	case "ringing", "connect":
-		f.at("when").add("%s is not supported yet; use %s or %s", a.When, Early, Answered)
-	default:
-		f.at("when").add("%.40q is neither %s nor %s", string(a.When), Early, Answered)
-	}
-	if a.OptOut != "" && (len(a.OptOut) != 1 || !strings.Contains("0123456789*#", a.OptOut)) {
-		f.at("opt_out").add("%.40q is not a key: 0 to 9, * or #", a.OptOut)
 	}
 }
 

@@ -78,9 +78,12 @@ type Decision struct {
 	Basis     Basis
 	Retention Period
 	OnFailure OnFailure
-	Announce  *Announce // what the far party is told; every field but OptOut is set
+	Announce  *Announce // what the parties are told; defaults filled in
 	Exempt    string    // written reason why nobody is told; set if and only if Announce is nil
 	Forwarded string    // written reason why a forwarded call is recorded
+	Keys      Keys      // what the parties may press; defaults filled in
+	Beep      *Beep     // nil for none
+	Control   []Control // what the PBX and operators may do
 
 	// KeepRow is how long the row of a call is kept of which there is no recording.
 	KeepRow Period
@@ -209,11 +212,21 @@ func (p *Policy) apply(rule Rule, f Facts, d *Decision) {
 	}
 	d.Record = true
 	d.Purpose, d.Basis, d.Retention, d.OnFailure = rule.Record.Purpose, purpose.Basis, purpose.Retention, purpose.OnFailure
+	d.Control = rule.Control
+	if rule.Keys != nil {
+		d.Keys = rule.Keys.effective()
+	}
+	if rule.Beep != nil {
+		d.Beep = &Beep{rule.Beep.Every, cmp.Or(rule.Beep.To, Both)}
+	}
 	if rule.Announce == nil {
 		d.Exempt = rule.Exempt
 		return
 	}
-	told := *rule.Announce
-	told.When = cmp.Or(told.When, defaultWhen(f.Direction))
+	far := f.Caller
+	if f.Direction == Outbound {
+		far = f.Callee
+	}
+	told := rule.Announce.effective(f.Direction, p.numbers.normalise(far))
 	d.Announce = &told
 }

@@ -19,6 +19,12 @@ type Rule struct {
 	// Forwarded is the written reason why calls are recorded in which we take no part:
 	// diverted ones, and those from one carrier to another. Without, they are not.
 	Forwarded string `yaml:"forwarded" json:"forwarded,omitempty"`
+	// Keys are what the parties may press while they are recorded.
+	Keys *Keys `yaml:"keys" json:"keys,omitempty"`
+	// Beep reminds them of it. Default: none.
+	Beep *Beep `yaml:"beep" json:"beep,omitempty"`
+	// Control is what the PBX and operators may do to the recording. Default: nothing.
+	Control []Control `yaml:"control" json:"control,omitempty"`
 }
 
 func (r Rule) records() bool { return r.Record != nil && !r.Record.None }
@@ -45,34 +51,6 @@ func (r *Record) UnmarshalText(text []byte) error {
 	}
 	*r = Record{None: true}
 	return nil
-}
-
-// When says at which moment of the call the announcement is played.
-type When string
-
-const (
-	Early    When = "early"    // in early media, before the PBX rings; inbound only
-	Answered When = "answered" // when the callee has answered, before the parties hear each other
-)
-
-// defaultWhen is when an announcement is played if the rule does not say.
-func defaultWhen(d Direction) When {
-	if d == Inbound {
-		return Early
-	}
-	return Answered
-}
-
-// Announce is what is played to the far party, and the key by which he may refuse.
-type Announce struct {
-	Prompt string `yaml:"prompt" json:"prompt"`
-	// Language of the prompt. Default: the only one it has, or the country's own.
-	Language string `yaml:"language" json:"language"`
-	// When it is played. Default: early for inbound calls, answered for outbound
-	// ones. Early is the call's to put off where the trunk carries no early media.
-	When When `yaml:"when" json:"when,omitempty"`
-	// OptOut is the key that lets the far party refuse: 0 to 9, * or #. Default: none.
-	OptOut string `yaml:"opt_out" json:"opt_out,omitempty"`
 }
 
 // matcher is a Match made ready.

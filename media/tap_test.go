@@ -1,0 +1,94 @@
+package media
+
+import (
+	"encoding/binary"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/bewaard/bewaard/media/rtp"
+)
+
+// A tap loses nothing as long as what comes between two drains fits into it.
+func TestTapHoldsWhatFits(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		room := rapid.IntRange(64, 512).Draw(t, "room")
+		tap := NewTap(room)
+		want, got := 0, 0
+		for range rapid.IntRange(1, 20).Draw(t, "drains") {
+			for left := rapid.IntRange(0, room).Draw(t, "bytes"); left >= rtp.CapturedBytes(0); {
+				n := rapid.IntRange(0, left-rtp.CapturedBytes(0)).Draw(t, "packet")
+				if !tap.legs[0].put(0, make([]byte, n)) {
+					t.Fatalf("a packet of %d bytes was dropped with %d bytes left before the drain", n, left)
+				}
+				left -= rtp.CapturedBytes(n)
+				want++
+			}
+			got += drained(t, tap)
+		}
+		if got != want {
+			t.Fatalf("got %d packets of %d", got, want)
+		}
+	})
+}
+
+func drained(t *rapid.T, tap *Tap) (n int) {
+	if err := tap.Drain(func(_ rtp.Leg, batch []byte) (err error) {
+		for len(batch) > 0 && err == nil {
+			_, _, batch, err = rtp.NextCaptured(batch)
+			n++
+		}
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// One fills a tap while another empties it: every packet comes out once, in its order, whole,
+// or is counted as dropped.
+func TestTapOfTwo(t *testing.T) {
+	const packets = 200_000
+	tap := NewTap(2048)
+	done := make(chan uint64)
+	go func() { // ends with the packets
+		for i := range packets {
+			packet := make([]byte, 4+i%150)
+			binary.BigEndian.PutUint32(packet, uint32(i))
+			packet[len(packet)-1] = byte(i)
+			tap.legs[0].put(int64(i), packet)
+		}
+		done <- tap.Dropped()[0]
+	}()
+	next, got := int64(0), uint64(0)
+	keep := func(_ rtp.Leg, batch []byte) error {
+		for len(batch) > 0 {
+			at, packet, rest, err := rtp.NextCaptured(batch)
+			if err != nil {
+				return err
+			}
+			if at < next || len(packet) != 4+int(at)%150 || packet[len(packet)-1] != byte(at) {
+				t.Fatalf("got packet %d of %d bytes after %d", at, len(packet), next-1)
+			}
+			next, batch = at+1, rest
+			got++
+		}
+		return nil
+	}
+	for {
+		select {
+		case dropped := <-done:
+			if err := tap.Drain(keep); err != nil {
+				t.Fatal(err)
+			}
+			if got+dropped != packets || got == 0 {
+				t.Fatalf("got %d packets and %d dropped of %d", got, dropped, packets)
+			}
+			return
+		default:
+			if err := tap.Drain(keep); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
