@@ -30,8 +30,9 @@ type File struct {
 	notBefore int64 // nanoseconds since 1970; the smallest number if exempt
 
 	// Owned by whoever appends.
-	disk   disk
-	closed bool
+	disk       disk
+	closed     bool
+	unanswered []chan<- error // of the events in the frames that are being written
 
 	early  atomic.Uint64
 	paused atomic.Uint64
@@ -39,6 +40,7 @@ type File struct {
 	mu     sync.Mutex
 	events []Event // not yet written
 	pauses []pause // in the order of their beginning; only the last can be open
+	over   bool    // no event is written any more
 	err    error   // the first that a write gave; nothing is written after it
 }
 
@@ -136,21 +138,48 @@ func (f *File) Err() error {
 }
 
 // Event adds an event, to be written with the next batch; it never waits for
-// the disk. Without At it happened now. A CaptureStopped takes effect at once,
-// also for packets that have arrived after its At and wait in the tap; one that
-// no CaptureStarted follows is the end of the recording.
+// the disk, Written tells what the disk made of it. Without At it happened now. A CaptureStopped
+// takes effect at once, also for packets that have arrived after its At and wait
+// in the tap; one that no CaptureStarted follows is the end of the recording.
 func (f *File) Event(e Event) error {
+	err := f.add(e)
+	if err != nil {
+		answer(err, e.Written)
+	}
+	return err
+}
+
+// answer tells those who want to know what became of their events.
+func answer(err error, written ...chan<- error) {
+	for _, w := range written {
+		if w == nil {
+			continue
+		}
+		select {
+		case w <- err:
+		default: // it has no room: nobody is waited for
+		}
+	}
+}
+
+// add puts an event among those that wait.
+func (f *File) add(e Event) error {
+	if e.Kind == Excised && !e.To.After(e.From) {
+		return fmt.Errorf("spool %s: excise from %v to %v", f.id, e.From, e.To)
+	}
 	if e.At.IsZero() {
 		e.At = f.now()
 	}
 	at := e.At.UnixNano()
-	e.At = e.At.UTC()
+	e.At, e.From, e.To = e.At.UTC(), e.From.UTC(), e.To.UTC()
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.err != nil {
+	switch {
+	case f.err != nil:
 		return f.err
-	}
-	if len(f.events) == maxEvents {
+	case f.over:
+		return fmt.Errorf("event %s of spool %s: %w", e.Kind, f.id, os.ErrClosed)
+	case len(f.events) == maxEvents:
 		return fmt.Errorf("spool %s: %d events wait to be written", f.id, maxEvents)
 	}
 	f.events = append(f.events, e)
@@ -175,10 +204,10 @@ func (f *File) Append(leg rtp.Leg, batch []byte) error {
 		return err
 	}
 	buf, err := f.appendBatch(f.appendEvents(nil), leg, batch)
-	if err != nil {
-		return err
+	if failed := f.write(buf); failed != nil { // the events are no worse for a bad batch
+		return failed
 	}
-	return f.write(buf)
+	return err
 }
 
 // appendBatch appends the frames of a batch to dst: one, unless the batch is
@@ -227,13 +256,16 @@ func (f *File) stoppedAt(at int64) bool {
 	return false
 }
 
-// appendEvents appends the frames of the events that wait to dst.
+// appendEvents appends the frames of the events that wait to dst, which is to be written next.
 func (f *File) appendEvents(dst []byte) []byte {
 	f.mu.Lock()
 	events := f.events
 	f.events = nil
 	f.mu.Unlock()
 	for _, e := range events {
+		if e.Written != nil {
+			f.unanswered = append(f.unanswered, e.Written)
+		}
 		var err error
 		if dst, err = appendJSON(dst, f.mark, eventFrame, e); err != nil {
 			f.fail(fmt.Errorf("event %s of spool %s: %w", e.Kind, f.id, err))
@@ -242,8 +274,18 @@ func (f *File) appendEvents(dst []byte) []byte {
 	return dst
 }
 
-// write writes whole frames to the file.
+// write writes whole frames to the file, and tells those who wait for events among them.
 func (f *File) write(frames []byte) error {
+	err := f.put(frames)
+	if len(f.unanswered) > 0 {
+		answer(err, f.unanswered...)
+		clear(f.unanswered)
+		f.unanswered = f.unanswered[:0]
+	}
+	return err
+}
+
+func (f *File) put(frames []byte) error {
 	if err := f.Err(); err != nil {
 		return err
 	}
@@ -263,12 +305,17 @@ func (f *File) write(frames []byte) error {
 // fail makes err the file's error unless it has one, and returns that.
 func (f *File) fail(err error) error {
 	f.mu.Lock()
-	defer f.mu.Unlock()
+	var never []Event
 	if f.err == nil {
 		f.err = err
-		f.events = nil
+		never, f.events = f.events, nil
 	}
-	return f.err
+	err = f.err
+	f.mu.Unlock()
+	for _, e := range never {
+		answer(err, e.Written)
+	}
+	return err
 }
 
 // Close writes what waits and the end, and closes the file when all of it is on
@@ -279,6 +326,9 @@ func (f *File) Close(reason string) error {
 		return fmt.Errorf("close spool %s: %w", f.id, os.ErrClosed)
 	}
 	f.closed = true
+	f.mu.Lock()
+	f.over = true // none comes between the last events and the end
+	f.mu.Unlock()
 	frames := f.appendEvents(nil)
 	frames, err := appendJSON(frames, f.mark, endFrame, End{
 		At:     f.ended().UTC(),

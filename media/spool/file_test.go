@@ -37,7 +37,8 @@ func TestRoundTrip(t *testing.T) {
 		f.Append(rtp.Caller, first),
 		f.Event(Event{Kind: CodecsChanged, At: began.Add(time.Second), Leg: rtp.Callee, Codecs: opus}),
 		f.Append(rtp.Callee, second),
-		f.Event(Event{Kind: CaptureStopped, At: began.Add(2 * time.Second), Reason: "objection"}),
+		f.Event(Event{Kind: Excised, At: began.Add(2 * time.Second), Leg: rtp.Callee, From: began.Add(time.Second), To: began.Add(2 * time.Second), Both: true}),
+		f.Event(Event{Kind: CaptureStopped, At: began.Add(2 * time.Second), Reason: "objection", Cut: true}),
 		f.Close("bye"),
 	}
 	for i, err := range steps {
@@ -59,7 +60,8 @@ func TestRoundTrip(t *testing.T) {
 		Batch{rtp.Caller, first},
 		Event{Kind: CodecsChanged, At: began.Add(time.Second), Leg: rtp.Callee, Codecs: opus},
 		Batch{rtp.Callee, second},
-		Event{Kind: CaptureStopped, At: began.Add(2 * time.Second), Reason: "objection"},
+		Event{Kind: Excised, At: began.Add(2 * time.Second), Leg: rtp.Callee, From: began.Add(time.Second), To: began.Add(2 * time.Second), Both: true},
+		Event{Kind: CaptureStopped, At: began.Add(2 * time.Second), Reason: "objection", Cut: true},
 		End{At: began.Add(2 * time.Second), Reason: "bye"},
 	}
 	if diff := cmp.Diff(wantFrames, frames); diff != "" {
@@ -242,5 +244,88 @@ func TestEventsAreBounded(t *testing.T) {
 	_, frames, _ := read(t, dir, f.Name())
 	if got := len(frames); got != maxEvents+1 {
 		t.Errorf("got %d frames, want %d events and the end", got, maxEvents)
+	}
+}
+
+// Whoever pauses a recording is told by the file that it is paused, not by the one who
+// asked: after the write that has the event, whatever the batch beside it is worth.
+func TestWrittenIsToldByTheWrite(t *testing.T) {
+	dir := directory(t)
+	f := create(t, dir, terms(), header())
+	written := make(chan error, 1)
+	if err := f.Event(Event{Kind: CaptureStopped, Written: written}); err != nil {
+		t.Fatal(err)
+	}
+	if len(written) != 0 {
+		t.Fatal("got an answer before anything was written")
+	}
+	wantErr(t, f.Append(rtp.Caller, []byte("no batch")), rtp.ErrBatch)
+	wantAnswer(t, written, nil)
+
+	if err := f.Event(Event{Kind: CaptureStarted, Written: written}); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Close(""); err != nil {
+		t.Fatal(err)
+	}
+	wantAnswer(t, written, nil)
+	_, frames, _ := read(t, dir, f.Name())
+	if got := len(frames); got != 3 {
+		t.Errorf("got frames %+v, want both events and the end", frames)
+	}
+}
+
+// An event that is never written is told so, once, whether the file fails, is closed, or
+// has too many events that wait. Nobody is waited for who has no room for the answer.
+func TestWrittenTellsWhyNot(t *testing.T) {
+	dir := directory(t)
+	f := create(t, dir, terms(), header())
+	disk := f.disk
+	f.disk = fullDisk(t)
+	defer disk.Close()
+	event := func() (written chan error) {
+		written = make(chan error, 1)
+		f.Event(Event{Kind: CaptureStopped, Written: written})
+		return written
+	}
+	taken := event()
+	f.Event(Event{Kind: CaptureStarted, Written: make(chan error)})
+	frames := f.appendEvents(nil) // the writer has these
+	waiting := event()
+	wantErr(t, f.write(frames), errAny)
+	for _, written := range []chan error{taken, waiting, event()} {
+		wantAnswer(t, written, f.Err())
+	}
+
+	f = create(t, directory(t), terms(), header())
+	for range maxEvents {
+		f.Event(Event{Kind: CodecsChanged})
+	}
+	wantAnswer(t, event(), errAny)
+	if err := f.Close(""); err != nil {
+		t.Fatal(err)
+	}
+	wantAnswer(t, event(), os.ErrClosed)
+}
+
+func wantAnswer(t *testing.T, written chan error, want error) {
+	t.Helper()
+	select {
+	case err := <-written:
+		if want != nil || err != nil {
+			wantErr(t, err, want)
+		}
+	default:
+		t.Errorf("got no answer, want %v", want)
+	}
+}
+
+// A time that ends before it begins cannot be excised.
+func TestExcisedTimes(t *testing.T) {
+	f := create(t, directory(t), terms(), header())
+	defer f.Close("")
+	for _, e := range []Event{{}, {From: began}, {From: began, To: began}, {From: began.Add(1), To: began}} {
+		e.Kind = Excised
+		wantErr(t, f.Event(e), errAny)
 	}
 }

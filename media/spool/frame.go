@@ -65,16 +65,26 @@ const (
 	CaptureStopped EventKind = "stop"    // nothing is kept from now on
 	CaptureStarted EventKind = "start"   // packets are kept again from now on
 	PacketsDropped EventKind = "dropped" // the tap had no room; totals so far
+	Excised        EventKind = "excise"  // a time is to be silent in the recording, whatever was captured in it
 )
 
 // Event is something that happened to the capture.
 type Event struct {
 	Kind    EventKind   `json:"kind"`
 	At      time.Time   `json:"at"`
-	Leg     rtp.Leg     `json:"leg,omitempty"`    // of CodecsChanged
+	Leg     rtp.Leg     `json:"leg,omitempty"`    // of CodecsChanged and Excised
 	Codecs  []rtp.Codec `json:"codecs,omitempty"` // of CodecsChanged
 	Dropped [2]uint64   `json:"dropped,omitzero"` // of PacketsDropped, by rtp.Leg
 	Reason  string      `json:"reason,omitempty"` // of CaptureStopped and CaptureStarted
+
+	From time.Time `json:"from,omitzero"`  // of Excised: from then
+	To   time.Time `json:"to,omitzero"`    // of Excised: up to then
+	Both bool      `json:"both,omitempty"` // of Excised: on both channels, not only on Leg's
+	Cut  bool      `json:"cut,omitempty"`  // of CaptureStopped: the recording goes on where it stopped, instead of being silent for so long
+
+	// Written, if set, has room for one value and gets it without being waited for: nil once
+	// the event went to the file, or the reason why it never will. It is not on the disk by then.
+	Written chan<- error `json:"-"`
 }
 
 // End is a spool's last frame.
