@@ -2,9 +2,9 @@ package call
 
 import (
 	"context"
+	"slices"
 	"strings"
 
-	"github.com/bewaard/bewaard/media"
 	"github.com/bewaard/bewaard/media/prompt"
 	"github.com/bewaard/bewaard/media/rtp"
 	"github.com/bewaard/bewaard/policy"
@@ -21,36 +21,60 @@ type Prompt struct {
 // Prompts are the announcements by id and language.
 type Prompts map[string]map[string]Prompt
 
-// told is an announcement that was heard out, on which recording rests.
-type told struct {
-	leg    rtp.Leg
-	played media.Played
-}
+// Who has to be told hears it at one of two moments: the caller of an inbound call mostly
+// before the PBX has answered, in forewarn, and everybody else, or who could not be told
+// then, in announce. What happens while he listens stands in tell.go.
 
-// playing is a playback that goes on; nil is none.
-type playing struct {
-	Playback
-	leg rtp.Leg
-}
-
-func (p *playing) done() <-chan struct{} {
-	if p == nil {
-		return nil
+// far is the leg of the party outside, whom the policy calls far.
+func (c *Call) far() rtp.Leg {
+	if c.direction == policy.Outbound {
+		return rtp.Callee
 	}
-	return p.Done()
+	return rtp.Caller
 }
 
-// announcedEarly reports whether the announcement goes before the answer: the rule says
-// so, the far party is the caller, and his trunk carries early media.
-func (c *Call) announcedEarly() bool {
+// side says who a leg's party is to the policy.
+func (c *Call) side(leg rtp.Leg) policy.Audience {
+	if leg == c.far() {
+		return policy.Far
+	}
+	return policy.Near
+}
+
+// untold are the legs that have to be told and have neither been nor are.
+func (c *Call) untoldLegs() (legs []rtp.Leg) {
+	for _, leg := range []rtp.Leg{rtp.Caller, rtp.Callee} {
+		if c.decision.Announce.To.Has(c.side(leg)) && c.told[leg] == nil && c.telling[leg] == nil {
+			legs = append(legs, leg)
+		}
+	}
+	return legs
+}
+
+// foretold is when the caller is told before the PBX has answered: early, ringing or
+// connect; "" where he is not. Without an offer of his there is nothing to play to, and
+// early media is his trunk's to carry.
+func (c *Call) foretold() policy.When {
 	a := c.decision.Announce
-	return c.silent == "" && !c.delayed && a != nil && a.When == policy.Early && c.direction == policy.Inbound &&
-		c.manager.cfg.Trunks[c.parties[rtp.Caller].trunk].CarriesEarlyMedia()
+	if c.silent != "" || c.delayed || a == nil || c.direction != policy.Inbound || !a.To.Has(policy.Far) {
+		return ""
+	}
+	switch a.When {
+	case policy.Connect:
+		return a.When
+	case policy.Early, policy.Ringing:
+		if c.manager.cfg.Trunks[c.parties[rtp.Caller].trunk].CarriesEarlyMedia() {
+			return a.When
+		}
+	}
+	return ""
 }
 
-// forewarn tells the caller in early media, before the PBX rings: nobody pays for it.
+// forewarn tells the caller before the PBX has answered: in early media, for which nobody
+// pays, or after an answer of ours.
 func (c *Call) forewarn(ctx context.Context) *End {
-	if !c.announcedEarly() {
+	when := c.foretold()
+	if when == "" {
 		return nil
 	}
 	// One codec for the prompt. The callee is offered all that the caller has, and where he
@@ -63,8 +87,17 @@ func (c *Call) forewarn(ctx context.Context) *End {
 	}
 	c.describe(rtp.Caller, answer, c.offer)
 	caller.bound = true
+	if when == policy.Connect {
+		if end := c.pickUp(ctx); end != nil {
+			return end
+		}
+		return c.tell(ctx, rtp.Caller)
+	}
 	if err := caller.leg.Progress(183, "Session Progress", caller.ours, c.earlyHeaders()...); err != nil {
 		return &End{Cause: SignallingFailed, Leg: rtp.Caller, Err: err}
+	}
+	if when == policy.Ringing {
+		return c.speak(rtp.Caller)
 	}
 	return c.tell(ctx, rtp.Caller)
 }
@@ -79,105 +112,50 @@ func (c *Call) earlyHeaders() []sip.Header {
 	return nil
 }
 
-// announce tells the far party after the answer, where he was not told before.
+// announce tells after the answer who was not told before, and waits for whom is told
+// still.
 func (c *Call) announce(ctx context.Context) *End {
-	if c.silent != "" || c.told != nil || c.decision.Announce == nil {
+	if c.silent != "" || c.decision.Announce == nil {
 		return nil
 	}
-	c.media.Relay(rtp.Callee, false) // the callee's early media ends here
-	if c.direction == policy.Outbound {
-		return c.tell(ctx, rtp.Callee)
+	legs := c.untoldLegs()
+	if len(legs) > 0 || c.telling.going() {
+		c.media.Relay(rtp.Callee, false) // the callee's early media ends here
 	}
+	if slices.Contains(legs, rtp.Caller) {
+		if end := c.pickUp(ctx); end != nil {
+			return end
+		}
+	}
+	if end := c.speak(legs...); end != nil {
+		return end
+	}
+	c.comfort()
+	return c.heardOut(ctx)
+}
+
+// pickUp answers the caller and waits until he acknowledges it: then he hears us.
+func (c *Call) pickUp(ctx context.Context) *End {
 	if end := c.answerCaller(); end != nil {
 		return end
 	}
-	for {
+	for !c.confirmed {
 		h, end := c.next(ctx, nil)
+		if end == nil {
+			end = c.attend(h)
+		}
 		if end != nil {
 			return end
 		}
-		if end := c.attend(h); end != nil {
-			return end
-		}
-		if h.kind == acknowledged {
-			return c.tell(ctx, rtp.Caller)
-		}
 	}
-}
-
-// tell plays the announcement to a leg and waits for its end. Whatever interrupts
-// it, the call is not recorded.
-func (c *Call) tell(ctx context.Context, leg rtp.Leg) *End {
-	announce := c.decision.Announce
-	voice, codec := c.manager.parts.Prompts[announce.Prompt][announce.Language], c.parties[leg].firstRecordable()
-	if voice.Prompt == nil { // LoadPrompts saw to it that every rule has its own
-		return c.cannotRecord("announcement_failed")
-	}
-	frames, ok := voice.Frames(codec.Name, codec.ClockHz)
-	if !ok {
-		return c.cannotRecord("announcement_failed")
-	}
-	if !c.parties[leg].listens { // on hold, or a call set up by a third: what is played is not heard
-		return c.cannotRecord("not_listening")
-	}
-	if err := c.play(leg, framesOf(codec, frames)); err != nil {
-		c.log.Warn("announcement not played", "call_id", c.id, "leg", leg, "error", err)
-		return c.cannotRecord("announcement_failed")
-	}
-	for {
-		h, end := c.next(ctx, nil)
-		switch {
-		case end != nil:
-			c.evidence(leg, codec, voice, c.quiet())
-			return end
-		case h.kind == played:
-			result := c.quiet()
-			c.evidence(leg, codec, voice, result)
-			if !result.Complete {
-				return c.cannotRecord("announcement_interrupted")
-			}
-			c.told = &told{leg, result}
-			return nil
-		case h.key != 0 && h.leg == leg && string(h.key) == announce.OptOut:
-			if h.kind == requested {
-				h.sip.Request.Reply(200, "OK")
-			}
-			c.evidence(leg, codec, voice, c.quiet())
-			c.silent = "opted_out"
-			return nil
-		case h.kind == reoffered && h.leg == leg && !c.refreshes(h):
-			c.evidence(leg, codec, voice, c.quiet())
-			c.putOff(leg, h.sip) // it comes again when both are connected
-			return c.cannotRecord("announcement_interrupted")
-		}
-		if end := c.attend(h); end != nil {
-			return end
-		}
-	}
-}
-
-// play begins a playback towards a leg, in place of any that goes on.
-func (c *Call) play(leg rtp.Leg, frames media.Frames) error {
-	c.quiet()
-	playback, err := c.media.Play(leg, frames)
-	if err != nil {
-		return err
-	}
-	c.playing = &playing{playback, leg}
 	return nil
 }
 
-func framesOf(codec rtp.Codec, f prompt.Frames) media.Frames {
-	return media.Frames{PayloadType: codec.PayloadType, Samples: f.Samples, Interval: f.Interval, Payloads: f.Payloads}
-}
-
-// quiet ends the playback that goes on, if any, and returns what came of it.
-func (c *Call) quiet() media.Played {
-	if c.playing == nil {
-		return media.Played{}
+// comfort lets our party hear the ringing tone while the far one alone is told, if the rule
+// has it so.
+func (c *Call) comfort() {
+	near := c.far().Other()
+	if c.telling.going() && c.decision.Announce.Meanwhile == policy.RingingTone && c.telling[near] == nil && c.parties[near].answered {
+		c.tone(near, c.manager.tones.ringing)
 	}
-	p := c.playing
-	c.playing = nil
-	p.Stop()
-	return p.Result()
 }

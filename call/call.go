@@ -62,8 +62,10 @@ type Call struct {
 	greeting []sip.Header    // of the callee's answer, for the caller
 	transfer *transfer       // a party is being replaced
 
-	playing   *playing
-	told      *told // the announcement that was heard out
+	playing   [2]Playback // towards each leg; nil for nothing
+	telling   telling     // who is being told
+	told      [2]*told    // who was, by leg
+	rung      bool        // the callee rings, and the caller does not hear it yet
 	tap       *media.Tap
 	recording Recording
 	started   time.Time // of the capture
@@ -116,9 +118,10 @@ const (
 	requested // INFO, REFER and the like, to be answered
 	replied   // to one of ours
 	keyPressed
-	shaking    // a handshake begins again
-	fellSilent // a party sends nothing that should
-	played     // a prompt or tone has ended, whole or not
+	shaking     // a handshake begins again
+	fellSilent  // a party sends nothing that should
+	played      // a prompt or tone has ended, whole or not
+	listenerDue // who is told was waited for long enough
 	timeUp
 	retryDue
 	recordingFailed
@@ -141,8 +144,14 @@ func (c *Call) next(ctx context.Context, deadline <-chan time.Time) (happening, 
 		return happening{kind: keyPressed, leg: k.Leg, key: k.Digit}, nil
 	case leg := <-c.media.Silences():
 		return happening{kind: fellSilent, leg: leg}, nil
-	case <-c.playing.done():
-		return happening{kind: played}, nil
+	case <-c.done(rtp.Caller):
+		return happening{kind: played, leg: rtp.Caller}, nil
+	case <-c.done(rtp.Callee):
+		return happening{kind: played, leg: rtp.Callee}, nil
+	case <-c.telling.due(rtp.Caller):
+		return happening{kind: listenerDue, leg: rtp.Caller}, nil
+	case <-c.telling.due(rtp.Callee):
+		return happening{kind: listenerDue, leg: rtp.Callee}, nil
 	case <-c.recordingFailed():
 		return happening{kind: recordingFailed}, nil
 	case <-c.retry.due():

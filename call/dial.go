@@ -88,13 +88,20 @@ func (c *Call) ringing(ctx context.Context, deadline <-chan time.Time) *End {
 		if end != nil {
 			return end
 		}
+		if taken, end := c.hear(h); taken {
+			if end != nil {
+				return end
+			}
+			c.untie()
+			continue
+		}
 		switch h.kind {
 		case progressed:
 			end = c.ring(h.sip)
-		case played: // the ringing tone's end: again
-			c.ringback()
 		case callAnswered:
-			c.quiet()
+			if !c.telling.going() {
+				c.quiet(rtp.Caller)
+			}
 			return c.connected(h.sip)
 		case reoffered:
 			c.passReoffer(h.leg, h.sip)
@@ -147,7 +154,7 @@ func (c *Call) redirected() {
 	if c.silent != "" {
 		return
 	}
-	if d := c.manager.Policy().Decide(c.facts()); d.Record && c.told == nil { // by whichever rule: it is told as that one says
+	if d := c.manager.Policy().Decide(c.facts()); d.Record && c.told == [2]*told{} && !c.telling.going() { // by whichever rule: it is told as that one says
 		c.decision = d
 		c.decided()
 		return
@@ -202,17 +209,48 @@ func (m *Manager) credentials(name string) *sip.Credentials {
 // ring passes a provisional response on, with early media where it brings some and
 // the caller's trunk carries it.
 func (c *Call) ring(e sip.Event) *End {
-	carries := c.manager.cfg.Trunks[c.parties[rtp.Caller].trunk].CarriesEarlyMedia()
 	headers := c.forward(rtp.Callee, e.Headers)
-	if answer := c.branch(e); answer != nil && carries && !c.delayed {
+	answer := c.branch(e)
+	if c.telling.going() { // he hears what he is told; the rest waits
+		c.rung = true
+		return c.progress(e.Code, e.Reason, nil, headers)
+	}
+	if answer != nil && c.carriesEarly() {
 		if body, ok := c.earlyMedia(answer); ok {
 			return c.progress(e.Code, e.Reason, body, headers)
 		}
 	}
-	if c.parties[rtp.Caller].bound && c.playing == nil && !c.early {
-		c.ringback() // the caller listens to us since the announcement: silence is no ringing
-	}
+	c.ringback()
 	return c.progress(e.Code, e.Reason, nil, headers)
+}
+
+// carriesEarly reports whether the callee's early media may go to the caller.
+func (c *Call) carriesEarly() bool {
+	caller := c.parties[rtp.Caller]
+	return !c.delayed && (caller.answered || c.manager.cfg.Trunks[caller.trunk].CarriesEarlyMedia())
+}
+
+// untie lets the caller, once he is told, hear what there was of the callee meanwhile.
+func (c *Call) untie() {
+	if !c.rung || c.telling.going() {
+		return
+	}
+	c.rung = false
+	callee := c.parties[rtp.Callee]
+	if answer := callee.branches[callee.branch]; answer != nil && c.carriesEarly() {
+		if _, ok := c.earlyMedia(answer); ok {
+			return
+		}
+	}
+	c.ringback()
+}
+
+// ringback plays the ringing tone to a caller who listens to us since the announcement:
+// silence is no ringing.
+func (c *Call) ringback() {
+	if c.parties[rtp.Caller].bound && c.playing[rtp.Caller] == nil && !c.early {
+		c.tone(rtp.Caller, c.manager.tones.ringing)
+	}
 }
 
 // branch reads what a branch of the callee's says of itself, nil for nothing of use: the
@@ -240,7 +278,7 @@ func (c *Call) earlyMedia(answer *sdp.Description) (description []byte, ok bool)
 	if c.take(rtp.Callee, answer, asAnswer) != nil {
 		return nil, false
 	}
-	c.quiet()
+	c.quiet(rtp.Caller)
 	c.early = true
 	body := c.bind(answer)
 	c.media.Relay(rtp.Callee, true)
@@ -249,24 +287,13 @@ func (c *Call) earlyMedia(answer *sdp.Description) (description []byte, ok bool)
 }
 
 func (c *Call) progress(code int, reason string, body []byte, headers []sip.Header) *End {
+	if c.parties[rtp.Caller].answered { // by us, to tell him
+		return nil
+	}
 	if err := c.parties[rtp.Caller].leg.Progress(code, reason, body, headers...); err != nil {
 		return &End{Cause: SignallingFailed, Leg: rtp.Caller, Err: err}
 	}
 	return nil
-}
-
-// ringback plays the ringing tone to a caller whose early media is ours.
-func (c *Call) ringback() {
-	codec := c.parties[rtp.Caller].firstRecordable()
-	frames, ok := c.manager.ringing.Frames(codec.Name, codec.ClockHz)
-	if !ok {
-		return
-	}
-	tone := framesOf(codec, frames)
-	tone.Tone = true
-	if err := c.play(rtp.Caller, tone); err != nil {
-		c.log.Debug("ringing tone not played", "call_id", c.id, "error", err)
-	}
 }
 
 // connected takes the callee's answer.

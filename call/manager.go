@@ -12,7 +12,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/bewaard/bewaard/media/prompt"
 	"github.com/bewaard/bewaard/media/rtp"
 	"github.com/bewaard/bewaard/policy"
 	"github.com/bewaard/bewaard/sip"
@@ -53,7 +52,7 @@ type Manager struct {
 	metrics *Metrics
 	trunks  *trunk.Directory
 	ua      *sip.UA
-	ringing *prompt.Prompt
+	tones   tones
 	policy  atomic.Pointer[policy.Policy]
 
 	calls   sync.WaitGroup // every call's run, and what it still writes
@@ -69,7 +68,7 @@ type Manager struct {
 
 // New makes a manager. Start makes it take calls.
 func New(cfg Config, parts Parts) *Manager {
-	m := &Manager{cfg: cfg, parts: parts, log: parts.Log, ringing: ringingTone(), active: map[string]*Call{}, owners: map[*sip.Leg]*Call{}, drained: make(chan struct{})}
+	m := &Manager{cfg: cfg, parts: parts, log: parts.Log, tones: allTones(), active: map[string]*Call{}, owners: map[*sip.Leg]*Call{}, drained: make(chan struct{})}
 	m.stopped, m.stop = context.WithCancel(context.Background())
 	m.metrics = parts.Metrics
 	m.policy.Store(parts.Policy)

@@ -1,6 +1,8 @@
 package call
 
 import (
+	"time"
+
 	"github.com/bewaard/bewaard/media"
 	"github.com/bewaard/bewaard/media/rtp"
 	"github.com/bewaard/bewaard/media/spool"
@@ -39,11 +41,7 @@ func (c *Call) capture() *End {
 		Recording: c.id, Purpose: c.decision.Purpose, Basis: string(c.decision.Basis),
 		Retention: c.decision.Retention.String(), Rule: c.decision.Rule, Policy: c.decision.Policy,
 	}
-	if c.told != nil {
-		terms.NotBefore = c.told.played.LastAt
-	} else {
-		terms.Exempt = c.decision.Exempt
-	}
+	terms.NotBefore, terms.Exempt = c.toldSince(), c.decision.Exempt
 	grant, err := spool.NewGrant(terms)
 	if err != nil { // nobody was told, and there is no reason not to
 		c.log.Error("no grant", "call_id", c.id, "error", err)
@@ -57,6 +55,26 @@ func (c *Call) capture() *End {
 	c.row.Expires = c.decision.Retention.After(c.started.UTC()) // at the earliest: the time counts from the call's end
 	c.update(store.StateRecording)
 	return nil
+}
+
+// toldSince is when the last of those who have to be told had been; zero where one was not,
+// or none has to be.
+func (c *Call) toldSince() (since time.Time) {
+	if c.decision.Announce == nil {
+		return since
+	}
+	for _, leg := range []rtp.Leg{rtp.Caller, rtp.Callee} {
+		if !c.decision.Announce.To.Has(c.side(leg)) {
+			continue
+		}
+		if c.told[leg] == nil {
+			return time.Time{}
+		}
+		if at := c.told[leg].since(); at.After(since) {
+			since = at
+		}
+	}
+	return since
 }
 
 // unfit says why the policy does not let the recording go on with who came into a place,

@@ -116,6 +116,29 @@ func (c *Call) answerLocally(leg rtp.Leg, offer *sdp.Description) {
 	c.answerReoffer(leg, c.describe(leg, answer, offer))
 }
 
+// replaceOffer answers an offer that comes while a party is told, as far as the other can be
+// asked; the other is told of it once both are connected.
+func (c *Call) replaceOffer(leg rtp.Leg, e sip.Event) {
+	p := c.parties[leg]
+	offer, err := sdp.Parse(e.Body)
+	if err != nil {
+		p.leg.RejectReoffer(400, "Bad Session Description")
+		return
+	}
+	if err := c.acceptable(leg, offer); err != nil {
+		p.leg.RejectReoffer(488, "Not Acceptable Here", warning(err))
+		return
+	}
+	c.answerLocally(leg, offer)
+	switch other := c.parties[leg.Other()]; {
+	case p.described == nil || !sdp.Same(offer, p.described): // it was not taken
+	case other.leg == nil && leg == rtp.Caller:
+		c.offer = offer // the callee is offered this
+	default:
+		c.untold[leg.Other()] = true
+	}
+}
+
 // mayUse says which codecs of a new offer may be passed on: those that can be recorded,
 // while the call is, or is to be.
 func (c *Call) mayUse(codec sdp.Codec) bool { return c.silent != "" || holdable(codec) }

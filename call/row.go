@@ -99,19 +99,6 @@ func (c *Call) put(row store.Row) error {
 	return err
 }
 
-// evidence notes what was played to whom: the proof of the announcement.
-func (c *Call) evidence(leg rtp.Leg, codec rtp.Codec, voice Prompt, p media.Played) {
-	c.row.Announcement = &store.Announcement{
-		Prompt: voice.ID, Language: c.decision.Announce.Language, Text: voice.Text, SHA256: voice.SHA256,
-		Leg: leg.String(), Codec: codec.Name, Packets: p.Packets, Total: p.Total,
-		FirstSequence: p.FirstSequence, LastSequence: p.LastSequence, FirstAt: p.FirstAt, LastAt: p.LastAt,
-		Complete: p.Complete, Interruptions: p.Interruptions,
-	}
-	if p.Complete {
-		c.row.Announcement.Level = string(levelSent)
-	}
-}
-
 // level grades the proof that an announcement was heard. One that was cut short proves
 // nothing, and has none.
 type level string
@@ -122,30 +109,30 @@ const (
 	levelConfirmed level = "confirmed"  // and a receiver report of his covers the last one
 )
 
-// grade adds what was learned of an announcement's arrival until the call ended.
+// grade adds what was learned of the announcements' arrival until the call ended.
 func (c *Call) grade(stats media.Stats) {
-	if c.row.Announcement == nil || c.row.Announcement.Leg == "" {
-		return
+	for _, told := range c.row.Told() {
+		if told.Leg == "" {
+			continue // exempt
+		}
+		result, proof := "interrupted", "none"
+		if told.Complete {
+			result = "complete"
+			heard := stats.Legs[rtp.Caller]
+			if told.Leg == rtp.Callee.String() {
+				heard = stats.Legs[rtp.Callee]
+			}
+			if heard.HeardDuring {
+				told.Level = string(levelPathAlive)
+			}
+			if heard.Acknowledged {
+				told.Level = string(levelConfirmed)
+				told.AcknowledgedSequence, told.AcknowledgedLoss = heard.AcknowledgedSequence, heard.AcknowledgedLoss
+			}
+			proof = told.Level
+		}
+		c.manager.metrics.announcements.WithLabelValues(result, proof).Inc()
 	}
-	a := *c.row.Announcement
-	result, proof := "interrupted", "none"
-	if a.Complete {
-		result = "complete"
-		heard := stats.Legs[rtp.Caller]
-		if a.Leg == rtp.Callee.String() {
-			heard = stats.Legs[rtp.Callee]
-		}
-		if heard.HeardDuring {
-			a.Level = string(levelPathAlive)
-		}
-		if heard.Acknowledged {
-			a.Level = string(levelConfirmed)
-			a.AcknowledgedSequence, a.AcknowledgedLoss = heard.AcknowledgedSequence, heard.AcknowledgedLoss
-		}
-		proof = a.Level
-	}
-	c.row.Announcement = &a
-	c.manager.metrics.announcements.WithLabelValues(result, proof).Inc()
 }
 
 // listen notes how the parties' audio came in.
@@ -179,7 +166,9 @@ func milliseconds(d time.Duration) float64 { return math.Round(d.Seconds()*1e5) 
 // closes the media, ends the recording, closes the row, counts, and logs once.
 func (c *Call) release(end *End) {
 	c.row.Ended = time.Now().UTC()
-	c.quiet()
+	c.cease()
+	c.quiet(rtp.Caller)
+	c.quiet(rtp.Callee)
 	c.letters.close()
 	c.address(end)
 	code, reason := end.status()
@@ -194,6 +183,7 @@ func (c *Call) release(end *End) {
 	}
 	if c.media != nil {
 		stats := c.media.Close()
+		c.row = c.row.Clone() // what was handed to the store stays as it was
 		c.grade(stats)
 		c.listen(stats)
 	}

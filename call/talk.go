@@ -15,7 +15,8 @@ func (c *Call) bridge(context.Context) *End {
 	if end := c.answerCaller(); end != nil {
 		return end
 	}
-	c.quiet()
+	c.quiet(rtp.Caller)
+	c.quiet(rtp.Callee)
 	c.media.Relay(rtp.Caller, true)
 	c.media.Relay(rtp.Callee, true)
 	c.bridged = time.Now()
@@ -30,6 +31,12 @@ func (c *Call) talk(ctx context.Context) *End {
 		h, end := c.next(ctx, c.transfer.overdue())
 		if end != nil {
 			return end
+		}
+		if taken, end := c.hear(h); taken {
+			if end != nil {
+				return end
+			}
+			continue
 		}
 		switch h.kind {
 		case recordingFailed:
@@ -61,7 +68,19 @@ func (c *Call) talk(ctx context.Context) *End {
 // attend does what is the same at every stage of a call. What does not fit one is put off:
 // the peer tries again.
 func (c *Call) attend(h happening) *End {
+	if taken, end := c.hear(h); taken {
+		return end
+	}
 	switch h.kind {
+	case played: // a tone has ended; ringing goes on
+		c.playing[h.leg] = nil
+		switch {
+		case !c.bridged.IsZero():
+		case c.telling.going():
+			c.comfort()
+		case h.leg == rtp.Caller:
+			c.ringback()
+		}
 	case acknowledged:
 		return c.acknowledged(h.sip)
 	case reoffered:

@@ -333,7 +333,7 @@ func (c *Call) untell(leg rtp.Leg) *End {
 		return nil
 	}
 	reason := c.unfit(leg)
-	if (reason == "" || reason == policy.IsForwarded) && (c.told != nil && c.told.leg == leg || c.decision.Exempt == "" && c.manager.cfg.Trunks[c.parties[leg].trunk].Side == trunk.External) {
+	if (reason == "" || reason == policy.IsForwarded) && (c.told[leg] != nil || c.decision.Exempt == "" && c.manager.cfg.Trunks[c.parties[leg].trunk].Side == trunk.External) {
 		reason = "transferred"
 	}
 	if reason == "" {

@@ -3,6 +3,7 @@ package store
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -46,11 +47,14 @@ type Row struct {
 	Retention string    `json:"retention,omitempty"` // ISO 8601
 	Expires   time.Time `json:"expires,omitzero"`
 
-	Announcement *Announcement `json:"announcement,omitempty"`
-	Recording    *Recording    `json:"recording,omitempty"`
-	Tries        int           `json:"tries,omitempty"` // begun to make the recording's files
-	Files        []File        `json:"files,omitempty"`
-	Audio        []Audio       `json:"audio,omitempty"` // of the legs that RTP came on
+	Announcement *Announcement     `json:"announcement,omitempty"` // to the far party, or to who was told alone
+	Further      []Announcement    `json:"further_announcements,omitempty"`
+	Events       []Event           `json:"events,omitempty"` // what was done to the recording, in order
+	Tags         map[string]string `json:"tags,omitempty"`
+	Recording    *Recording        `json:"recording,omitempty"`
+	Tries        int               `json:"tries,omitempty"` // begun to make the recording's files
+	Files        []File            `json:"files,omitempty"`
+	Audio        []Audio           `json:"audio,omitempty"` // of the legs that RTP came on
 
 	Destroyed time.Time `json:"destroyed,omitzero"` // when files and personal fields were gone
 }
@@ -82,12 +86,48 @@ type Announcement struct {
 	LastAt        time.Time `json:"last_at,omitzero"`
 	Complete      bool      `json:"complete"` // every packet was sent, uninterrupted
 	Interruptions int       `json:"interruptions,omitempty"`
+	OptedIn       time.Time `json:"opted_in,omitzero"` // when the listener pressed the key by which he agreed
 
 	Level                string  `json:"level,omitempty"`                 // sent, path_alive or confirmed
 	AcknowledgedSequence uint32  `json:"acknowledged_sequence,omitempty"` // highest extended one in a receiver report (RFC 3550 §6.4.1)
 	AcknowledgedLoss     float64 `json:"acknowledged_loss,omitempty"`     // ratio lost in that report
 
 	Exempt string `json:"exempt,omitempty"` // the written reason why nobody was told
+}
+
+// Tell adds what a party was told: as the row's own announcement, or as a further one, in
+// place of what the same leg was told before it was interrupted.
+func (r *Row) Tell(a *Announcement, own bool) {
+	if own {
+		r.Announcement = a
+		return
+	}
+	r.Further = slices.Clone(r.Further)
+	for i, before := range r.Further {
+		if before.Leg == a.Leg && (!before.Complete || before.FirstAt.Equal(a.FirstAt)) {
+			r.Further[i] = *a
+			return
+		}
+	}
+	r.Further = append(r.Further, *a)
+}
+
+// Told returns every announcement of the row, to be changed in place.
+func (r *Row) Told() (all []*Announcement) {
+	if r.Announcement != nil {
+		all = append(all, r.Announcement)
+	}
+	for i := range r.Further {
+		all = append(all, &r.Further[i])
+	}
+	return all
+}
+
+// Event is something that was done to a recording while the call was on.
+type Event struct {
+	At   time.Time `json:"at"`
+	Kind string    `json:"kind"`         // paused, resumed, objected, stopped, discarded
+	By   string    `json:"by,omitempty"` // far, near, header, limit, or who asked over HTTP
 }
 
 // Recording is what was captured of a call, against what should have been.
@@ -137,6 +177,7 @@ func (r *Row) has(number string) bool {
 func (r *Row) clearPersonal() {
 	r.Caller, r.Callee, r.Joined = "", "", nil
 	r.CallerCallID, r.CalleeCallID = "", ""
+	r.Tags = nil
 }
 
 // due reports whether the row's time is over.
@@ -192,8 +233,11 @@ func (r *Row) owns(name string) bool {
 // instants returns every instant of the row.
 func (r *Row) instants() []*time.Time {
 	instants := []*time.Time{&r.Began, &r.Answered, &r.Ended, &r.Expires, &r.Destroyed}
-	if a := r.Announcement; a != nil {
-		instants = append(instants, &a.FirstAt, &a.LastAt)
+	for _, a := range r.Told() {
+		instants = append(instants, &a.FirstAt, &a.LastAt, &a.OptedIn)
+	}
+	for i := range r.Events {
+		instants = append(instants, &r.Events[i].At)
 	}
 	if c := r.Recording; c != nil {
 		instants = append(instants, &c.Began, &c.Ended)
@@ -212,8 +256,8 @@ func (r *Row) inUTC() {
 	}
 }
 
-// clone returns a copy that shares no memory with the row.
-func (r Row) clone() Row {
+// Clone returns a copy that shares no memory with the row.
+func (r Row) Clone() Row {
 	if r.Announcement != nil {
 		announcement := *r.Announcement
 		r.Announcement = &announcement
@@ -223,5 +267,6 @@ func (r Row) clone() Row {
 		r.Recording = &recording
 	}
 	r.Files, r.Joined, r.Audio = slices.Clone(r.Files), slices.Clone(r.Joined), slices.Clone(r.Audio)
+	r.Further, r.Events, r.Tags = slices.Clone(r.Further), slices.Clone(r.Events), maps.Clone(r.Tags)
 	return r
 }

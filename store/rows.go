@@ -17,7 +17,7 @@ const rowsPerRead = 1000
 // Begin writes the row of a call that has come in, in state calling. The row is on
 // disk when it returns.
 func (s *Store) Begin(row Row) error {
-	row = row.clone()
+	row = row.Clone()
 	row.inUTC()
 	if row.State == "" {
 		row.State = StateCalling
@@ -54,12 +54,12 @@ func (s *Store) Update(id string, change func(*Row) error) (Row, error) {
 		if err != nil {
 			return err, nil
 		}
-		updated = old.clone()
+		updated = old.Clone()
 		if err := change(&updated); err != nil {
 			return err, nil
 		}
 		// What change was given or has put in may still be used by its owner.
-		updated = updated.clone()
+		updated = updated.Clone()
 		updated.inUTC()
 		if err := checkUpdate(&old, &updated); err != nil {
 			return err, nil

@@ -257,17 +257,17 @@ func TestUnreadableRow(t *testing.T) {
 // personal are the fields that must be gone when a row is destroyed; lasting are
 // those that may be read ever after. A new field has to be put into one of them.
 var (
-	personal = []string{"Caller", "Callee", "CallerCallID", "CalleeCallID", "Joined"}
+	personal = []string{"Caller", "Callee", "CallerCallID", "CalleeCallID", "Joined", "Tags"}
 	lasting  = []string{
 		"ID", "State", "Reason", "Direction", "CallerTrunk", "CalleeTrunk", "Began", "Answered", "Ended",
 		"Outcome", "Cause", "EndedBy", "SIPStatus", "ContinuedIn", "Rule", "Policy", "Purpose", "Basis", "Retention", "Expires",
-		"Announcement", "Recording", "Tries", "Files", "Audio", "Destroyed",
+		"Announcement", "Further", "Events", "Recording", "Tries", "Files", "Audio", "Destroyed",
 	}
 )
 
 // Each field of a row is either personal, and cleared, or meant to last.
 func TestClearPersonal(t *testing.T) {
-	row := Row{Caller: "a", Callee: "b", CallerCallID: "c", CalleeCallID: "d", Joined: []Joined{{Number: "e"}}}
+	row := Row{Caller: "a", Callee: "b", CallerCallID: "c", CalleeCallID: "d", Joined: []Joined{{Number: "e"}}, Tags: map[string]string{"f": "g"}}
 	row.clearPersonal()
 	for i := range reflect.TypeFor[Row]().NumField() {
 		name := reflect.TypeFor[Row]().Field(i).Name

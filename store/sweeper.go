@@ -421,7 +421,7 @@ func (s *Store) expire(ids []string, now time.Time) (doomed doomedRows, unreadab
 		if !old.due(now) {
 			return nil
 		}
-		row := old.clone()
+		row := old.Clone()
 		row.State = StateExpired
 		doomed = append(doomed, doomedRow{row, old.State})
 		if old.State == StateExpired {
@@ -439,7 +439,7 @@ func (s *Store) destroy(ids []string, now time.Time) error {
 		if err != nil {
 			return err
 		}
-		row := old.clone()
+		row := old.Clone()
 		row.clearPersonal()
 		row.State, row.Destroyed = StateDestroyed, now.Round(0).UTC()
 		if err := checkArrow(old.State, row.State); err != nil {
