@@ -69,7 +69,8 @@ type Call struct {
 	tap       *media.Tap
 	recording Recording
 	started   time.Time // of the capture
-	gone      [2]bool   // who fell silent
+	steering  steering
+	gone      [2]bool // who fell silent
 }
 
 // run is the life of a call. It is the call's goroutine and ends with the call.
@@ -102,6 +103,7 @@ type happening struct {
 	sip    sip.Event // of what a leg's peer did
 	key    byte      // of keyPressed, or of an INFO that says one
 	letter letter    // of written
+	err    error     // of orderWritten
 }
 
 type kind uint8
@@ -125,7 +127,10 @@ const (
 	timeUp
 	retryDue
 	recordingFailed
-	written     // another call wrote
+	written      // another call wrote, or somebody outside
+	orderWritten // the recording is paused, or goes on
+	pauseOver    // a pause has lasted as long as it may
+	beepDue
 	transferred // something happened to the leg that is to replace a party
 )
 
@@ -158,6 +163,12 @@ func (c *Call) next(ctx context.Context, deadline <-chan time.Time) (happening, 
 		return happening{kind: retryDue}, nil
 	case l := <-c.letters.in:
 		return happening{kind: written, letter: l}, nil
+	case err := <-c.steering.written():
+		return happening{kind: orderWritten, err: err}, nil
+	case <-c.steering.overdue():
+		return happening{kind: pauseOver}, nil
+	case <-c.steering.beeps():
+		return happening{kind: beepDue}, nil
 	case <-deadline:
 		return happening{kind: timeUp}, nil
 	case <-ctx.Done():

@@ -304,6 +304,7 @@ func (c *Call) connected(e sip.Event) *End {
 		c.joined(rtp.Callee, "")
 	}
 	c.manager.trunks.Alive(c.parties[rtp.Callee].trunk, c.route.peer)
+	c.instruct(rtp.Callee, e.Headers)
 	c.greeting = c.forward(rtp.Callee, e.Headers)
 	answer := callee.branches[e.Branch]
 	if callee.branch == e.Branch && callee.described != nil { // it may have changed by UPDATE

@@ -32,6 +32,7 @@ type journal struct {
 	opened        int // media sessions
 	keys          []srtp.Key
 	broken        chan media.Broken
+	pressed       chan media.Key
 
 	// What the media was told last, by leg.
 	events   [2][]uint8
@@ -82,8 +83,14 @@ type fakeRecording struct{ *journal }
 
 func (r fakeRecording) Failed() <-chan struct{} { return nil }
 func (r fakeRecording) Stop()                   { r.note("stop recording") }
-func (r fakeRecording) Event(e spool.Event)     { r.note("%s of the %v", e.Kind, e.Leg) }
-func (r fakeRecording) Close(string) error      { r.note("close spool"); return nil }
+func (r fakeRecording) Event(e spool.Event) {
+	r.note("%s of the %v", e.Kind, e.Leg)
+	if e.Written != nil {
+		time.AfterFunc(100*time.Millisecond, func() { e.Written <- nil })
+	}
+}
+func (r fakeRecording) Close(string) error   { r.note("close spool"); return nil }
+func (r fakeRecording) Discard(string) error { r.note("discard spool"); return nil }
 
 // Open is Media.
 func (j *journal) Open(at [2]media.Where) (Session, error) {
@@ -126,7 +133,7 @@ func (s *fakeSession) Connect(leg rtp.Leg, r media.Remote) error {
 }
 func (s *fakeSession) Relay(from rtp.Leg, on bool) { s.note("relay %v %v", from, on) }
 func (s *fakeSession) Capture(t *media.Tap)        { s.note("capture %v", t != nil) }
-func (s *fakeSession) Keys() <-chan media.Key      { return nil }
+func (s *fakeSession) Keys() <-chan media.Key      { return s.pressed }
 func (s *fakeSession) Now() time.Time              { return time.Now() }
 func (s *fakeSession) Broken() <-chan media.Broken { return s.broken }
 func (s *fakeSession) Silences() <-chan rtp.Leg    { return nil }
@@ -219,7 +226,7 @@ func inBubbleOf(t *testing.T, policies func(*policy.Config), trunks func(pbx, ca
 		trunks(&pbx, &carrier)
 	}
 	synctest.Test(t, func(t *testing.T) {
-		b := &bubble{T: t, journal: &journal{}}
+		b := &bubble{T: t, journal: &journal{pressed: make(chan media.Key)}}
 		network := siptest.NewNetwork()
 		b.network = network
 		b.manager = New(Config{Trunks: map[string]trunk.Config{"pbx": pbx, "carrier": carrier}}, Parts{

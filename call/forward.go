@@ -58,6 +58,7 @@ func (m *Manager) pass(b border, headers []sip.Header) []sip.Header {
 		case h.Name == "Referred-By" && !to.Trusts(): // who referred has a privacy, too
 		case h.Name == "Alert-Info" && from.Side == trunk.Internal && here != h.Value: // nobody outside could fetch it
 		case strings.HasSuffix(h.Name, "-Authenticate"): // see End.more
+		case strings.HasPrefix(h.Name, ours): // see instruct
 		default:
 			if placed[h.Name] {
 				h.Value = here

@@ -205,6 +205,19 @@ func (s *spooling) Close(reason string) error {
 	return s.file.Close(reason)
 }
 
+// Discard ends a spool and removes it. The row says by then that there is no recording.
+func (s *spooling) Discard(reason string) error {
+	closed := s.Close(reason)
+	if s.file == nil {
+		return closed
+	}
+	if err := s.keeper.store.RemoveSpool(s.file.ID()); err != nil {
+		return errors.Join(closed, err)
+	}
+	s.keeper.log.Info("recording discarded", "call_id", s.file.ID(), "reason", reason)
+	return nil
+}
+
 // Finalize queues the spool of a call that has just ended.
 func (k *Keeper) Finalize(id string) { k.pool.Submit(k.spoolPath(id), time.Now()) }
 

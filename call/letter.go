@@ -7,13 +7,16 @@ import (
 )
 
 // letter is what calls say to each other: one asks for a party of another, and that gives
-// it or refuses.
+// it or refuses. A command comes the same way, from outside.
 type letter struct {
 	kind letterKind
 	from *Call
 	leg  *sip.Leg // asked: the party is wanted that this leg's is joined to
 	gift *party   // given
 	call string   // whose that was
+
+	command Command
+	answer  chan<- error // with room for one
 }
 
 type letterKind uint8
@@ -22,6 +25,7 @@ const (
 	asked letterKind = iota
 	given
 	refused
+	commanded
 )
 
 // letters is where a call gets them. Nobody waits: what finds no room, or comes after the
@@ -76,5 +80,7 @@ func (l letter) refuse() {
 	case given:
 		l.gift.leg.Hangup(480, "Temporarily Unavailable")
 		l.gift.place.Release()
+	case commanded:
+		l.answer <- errOver
 	}
 }

@@ -14,6 +14,7 @@ type Metrics struct {
 	active        prometheus.Gauge
 	rowErrors     prometheus.Counter
 	mos           *prometheus.HistogramVec
+	steered       *prometheus.CounterVec
 }
 
 // NewMetrics makes the metrics and registers them, unless the registry is nil.
@@ -52,8 +53,11 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 			Buckets: []float64{2, 2.6, 3.1, 3.6, 4, 4.2, 4.4},
 		}, []string{"side"}),
 	}
+	m.steered = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "bewaard_recording_events_total", Help: "Objections of far parties, and pauses that nobody but their limit ended.",
+	}, []string{"event"})
 	if registry != nil {
-		registry.MustRegister(m.calls, m.setup, m.announcements, m.unannounced, m.recordings, m.expected, m.captured, m.rowErrors, m.active, m.mos)
+		registry.MustRegister(m.calls, m.setup, m.announcements, m.unannounced, m.recordings, m.expected, m.captured, m.rowErrors, m.active, m.mos, m.steered)
 	}
 	return m
 }

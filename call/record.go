@@ -29,6 +29,8 @@ type Recording interface {
 	Stop()
 	// Close writes what is left and ends the spool. It waits for the disk.
 	Close(reason string) error
+	// Discard ends the spool and destroys it. It waits for the disk, too.
+	Discard(reason string) error
 }
 
 // capture begins the recording: if and only if the far party was told, or the rule
@@ -51,6 +53,10 @@ func (c *Call) capture() *End {
 	c.tap = media.NewTap(c.tapRoom())
 	c.recording = c.manager.parts.Recorder.Record(grant, spool.Header{Began: c.started, Legs: c.spoolLegs()}, c.tap)
 	c.media.Capture(c.tap)
+	if c.decision.Beep != nil {
+		c.steering.beeper = time.NewTicker(c.decision.Beep.Every)
+		c.beep()
+	}
 	c.row.Answered, c.row.Recording = c.bridged, &store.Recording{Began: c.started.UTC()}
 	c.row.Expires = c.decision.Retention.After(c.started.UTC()) // at the earliest: the time counts from the call's end
 	c.update(store.StateRecording)

@@ -170,6 +170,7 @@ func (c *Call) release(end *End) {
 	c.quiet(rtp.Caller)
 	c.quiet(rtp.Callee)
 	c.letters.close()
+	c.steering.release()
 	c.address(end)
 	code, reason := end.status()
 	c.hangup(end, code, reason)

@@ -96,11 +96,26 @@ func (c *Call) attend(h happening) *End {
 			return c.take(h.leg, d, asAnswer)
 		}
 	case requested:
+		if h.key != 0 {
+			c.press(h.leg, h.key)
+		}
 		c.passRequest(h.leg, h.sip.Request)
 	case replied:
 		c.passReply(h.sip)
 	case written:
+		if h.letter.kind == commanded {
+			c.obey(h.letter.command, h.letter.answer)
+			return nil
+		}
 		h.letter.refuse()
+	case orderWritten:
+		c.obeyed(h.err)
+	case pauseOver:
+		c.pauseOver()
+	case beepDue:
+		c.beep()
+	case keyPressed:
+		c.press(h.leg, h.key)
 	case fellSilent:
 		return c.silence(h.leg)
 	case shaking:

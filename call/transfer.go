@@ -317,7 +317,7 @@ func (c *Call) adopt(p *party, from string, how said) *End {
 	}
 	if t.gone {
 		c.media.Relay(t.leg.Other(), true)
-		if c.recording != nil && c.silent == "" {
+		if c.recorded() && !c.steering.paused {
 			c.media.Capture(c.tap)
 		}
 	}
@@ -351,6 +351,8 @@ func (c *Call) untell(leg rtp.Leg) *End {
 // read takes a letter of another call.
 func (c *Call) read(l letter) *End {
 	switch l.kind {
+	case commanded:
+		c.obey(l.command, l.answer)
 	case asked:
 		return c.give(l)
 	case given:

@@ -88,6 +88,10 @@ var passed = []string{
 	"P-Early-Media", "P-Charging-Vector", "P-Access-Network-Info", "Priority", "Alert-Info", "Warning", "Replaces",
 }
 
+// addressed are the headers that a PBX tells us something by; the other leg does not get
+// them, that is the call's to see to.
+var addressed = []string{"X-Bewaard-Record", "X-Bewaard-Purpose", "X-Bewaard-Tag"}
+
 // passing returns the headers of a message that the other leg gets: passed, and those
 // that the configuration names.
 func (ua *UA) passing(msg stack.Message) []Header {
@@ -118,6 +122,11 @@ func (ua *UA) passes(name string) (string, bool) {
 	}
 	if !isToken(name) {
 		return "", false
+	}
+	for _, ours := range addressed {
+		if strings.EqualFold(ours, name) {
+			return ours, true
+		}
 	}
 	for _, pattern := range ua.cfg.Headers {
 		if prefix, ok := strings.CutSuffix(pattern, "*"); ok && len(name) >= len(prefix) && strings.EqualFold(name[:len(prefix)], prefix) ||

@@ -1,0 +1,400 @@
+package call
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/bewaard/bewaard/media/prompt"
+	"github.com/bewaard/bewaard/media/rtp"
+	"github.com/bewaard/bewaard/media/spool"
+	"github.com/bewaard/bewaard/policy"
+	"github.com/bewaard/bewaard/sip"
+	"github.com/bewaard/bewaard/store"
+)
+
+// A recording that is under way is steered by keys, by headers of the PBX's and by commands:
+// paused and resumed, ended and kept, or ended and destroyed. What was done, and by whom,
+// stands on the row. Which key was pressed stands nowhere.
+
+// steering is what has been done to a call's recording so far.
+type steering struct {
+	pressed [2]pressed // by each leg's party
+	paused  bool
+	limit   *time.Timer // until a pause ends by itself; nil while there is none
+	orders  []order     // that the writer has not confirmed yet, in their order
+	beeper  *time.Ticker
+}
+
+// pressed are a party's last keys.
+type pressed struct {
+	keys string
+	at   time.Time
+}
+
+// slowest is how long after one key the next one may come and belong to it.
+const slowest = 3 * time.Second
+
+// add takes a key, and reports whether it ends a run of these.
+func (p *pressed) add(key byte, at time.Time) {
+	if at.Sub(p.at) > slowest {
+		p.keys = ""
+	}
+	p.keys += string(key)
+	p.keys, p.at = p.keys[max(0, len(p.keys)-8):], at
+}
+
+// take reports whether these are the last keys; they are not looked at again then.
+func (p *pressed) take(keys string) bool {
+	if keys == "" || !strings.HasSuffix(p.keys, keys) {
+		return false
+	}
+	p.keys = ""
+	return true
+}
+
+// order is a pause or its end, that holds when the writer says so.
+type order struct {
+	written chan error
+	answer  chan<- error // of who asked over HTTP; nil for a key
+	tone    *prompt.Prompt
+}
+
+func (s *steering) written() <-chan error {
+	if len(s.orders) == 0 {
+		return nil
+	}
+	return s.orders[0].written
+}
+
+func (s *steering) overdue() <-chan time.Time {
+	if s.limit == nil {
+		return nil
+	}
+	return s.limit.C
+}
+
+func (s *steering) beeps() <-chan time.Time {
+	if s.beeper == nil {
+		return nil
+	}
+	return s.beeper.C
+}
+
+// release lets go of timers, and tells who waits that nothing comes of it.
+func (s *steering) release() {
+	if s.limit != nil {
+		s.limit.Stop()
+	}
+	if s.beeper != nil {
+		s.beeper.Stop()
+	}
+	for _, o := range s.orders {
+		respond(o.answer, errOver)
+	}
+	s.orders = nil
+}
+
+func respond(answer chan<- error, err error) {
+	if answer != nil {
+		answer <- err // it has room
+	}
+}
+
+// recorded reports whether a recording is under way, paused or not.
+func (c *Call) recorded() bool { return c.recording != nil && c.silent == "" }
+
+// press takes a key that a party pressed while both are connected. The far party may
+// object, the near one pause and resume; nobody may do what is the other's.
+func (c *Call) press(leg rtp.Leg, key byte) {
+	if !c.recorded() {
+		return
+	}
+	p, k := &c.steering.pressed[leg], c.decision.Keys
+	p.add(key, c.media.Now())
+	if c.side(leg) == policy.Far {
+		if p.take(k.Object) {
+			c.object()
+		}
+		return
+	}
+	switch {
+	case c.steering.paused && p.take(k.Resume):
+		c.resume("near", nil)
+	case p.take(k.Pause):
+		c.pause("near", nil)
+	case p.take(k.Resume): // there is no pause: he hears so
+		c.mark("resume_ignored", "near")
+		c.tone(leg, c.manager.tones.resumed)
+	}
+}
+
+// object takes that the far party does not want to be recorded: what there is of it goes.
+func (c *Call) object() {
+	c.discard("objected", "far")
+	c.manager.metrics.steered.WithLabelValues("objected").Inc()
+	far := c.far()
+	told := ""
+	if a := c.row.Announcement; a != nil {
+		told = a.Language
+	}
+	k := c.decision.Keys
+	voice := c.manager.parts.Prompts[k.Confirm][c.manager.Policy().ConfirmLanguage(k.Confirm, told)]
+	if voice.Prompt == nil {
+		c.tone(far, c.manager.tones.paused)
+		return
+	}
+	c.tone(far, voice.Prompt)
+}
+
+// pause stops capturing. A second one changes nothing.
+func (c *Call) pause(by string, answer chan<- error) {
+	if c.steering.paused {
+		c.mark("pause_ignored", by)
+		respond(answer, errPaused)
+		if answer == nil {
+			c.tone(c.far().Other(), c.manager.tones.paused)
+		}
+		return
+	}
+	c.steering.paused = true
+	c.media.Capture(nil)
+	c.mark("paused", by)
+	limit := c.decision.Keys.PauseLimit
+	if limit == 0 {
+		limit = defaultPause
+	}
+	c.steering.limit = time.NewTimer(limit)
+	c.order(spool.Event{Kind: spool.CaptureStopped, Reason: "paused", Cut: c.decision.Keys.Paused == policy.PausedCut}, answer, c.manager.tones.paused)
+}
+
+// defaultPause is a pause's limit where the rule has no keys for it.
+const defaultPause = 5 * time.Minute
+
+// resume captures again.
+func (c *Call) resume(by string, answer chan<- error) {
+	if !c.steering.paused {
+		c.mark("resume_ignored", by)
+		respond(answer, errNotPaused)
+		return
+	}
+	c.steering.paused = false
+	c.steering.limit.Stop()
+	c.steering.limit = nil
+	c.media.Capture(c.tap)
+	c.mark("resumed", by)
+	c.order(spool.Event{Kind: spool.CaptureStarted, Reason: "resumed"}, answer, c.manager.tones.resumed)
+}
+
+// order has the writer do something, and waits beside the call until it is done.
+func (c *Call) order(e spool.Event, answer chan<- error, t *prompt.Prompt) {
+	written := make(chan error, 1)
+	e.Written = written
+	c.recording.Event(e)
+	c.steering.orders = append(c.steering.orders, order{written, answer, t})
+}
+
+// obeyed takes what the writer says of the order before all others: who gave it is told, by a
+// tone or over HTTP.
+func (c *Call) obeyed(err error) {
+	o := c.steering.orders[0]
+	c.steering.orders = c.steering.orders[1:]
+	if err != nil {
+		err = fmt.Errorf("recording: %w", err)
+	}
+	respond(o.answer, err)
+	if err == nil {
+		c.tone(c.far().Other(), o.tone)
+	}
+}
+
+// pauseOver ends a pause that somebody forgot.
+func (c *Call) pauseOver() {
+	c.log.Warn("pause ended by its limit", "call_id", c.id)
+	c.manager.metrics.steered.WithLabelValues("pause_limit").Inc()
+	c.resume("limit", nil)
+}
+
+// conclude ends the recording; what there is of it is kept.
+func (c *Call) conclude(reason, by string) {
+	c.media.Capture(nil)
+	if c.recording != nil {
+		c.recording.Stop()
+	}
+	c.silent = reason
+	c.mark(reason, by)
+	c.update(c.row.State)
+}
+
+// discard ends the recording and destroys what there is of it at once. The row says so
+// before anything is destroyed: should the daemon die in between, nothing is made of it.
+func (c *Call) discard(reason, by string) {
+	recording := c.recording
+	c.media.Capture(nil)
+	c.silent = reason
+	c.mark(reason, by)
+	if recording == nil {
+		return
+	}
+	recording.Stop()
+	c.recording, c.row.Recording = nil, nil
+	c.row.Reason, c.row.Expires = reason, c.decision.KeepRow.After(c.media.Now().UTC())
+	c.update(store.StateNotRecorded)
+	c.write("discard", func() error { return recording.Discard(reason) })
+}
+
+// mark notes on the row what was done to the recording.
+func (c *Call) mark(kind, by string) {
+	c.row.Events = append(slices.Clip(c.row.Events), store.Event{At: c.media.Now().UTC(), Kind: kind, By: by})
+}
+
+// beep reminds the parties that they are recorded.
+func (c *Call) beep() {
+	if !c.recorded() || c.steering.paused {
+		return
+	}
+	for _, leg := range []rtp.Leg{rtp.Caller, rtp.Callee} {
+		if c.decision.Beep.To.Has(c.side(leg)) && c.playing[leg] == nil {
+			c.tone(leg, c.manager.tones.beep)
+		}
+	}
+}
+
+// Command is what the PBX or an operator has done to the recording of a call.
+type Command struct {
+	Kind CommandKind
+	By   string // who asked
+	Tag  [2]string
+}
+
+// CommandKind says what a command does.
+type CommandKind string
+
+// The commands.
+const (
+	Pause   CommandKind = "pause"
+	Resume  CommandKind = "resume"
+	Stop    CommandKind = "stop"    // ends the recording; what there is is kept
+	Discard CommandKind = "discard" // ends it; what there is is destroyed
+	Tag     CommandKind = "tag"
+)
+
+// needs is what the rule has to allow for a command.
+var needs = map[CommandKind]policy.Control{
+	Pause: policy.ControlPause, Resume: policy.ControlPause, Stop: policy.ControlStop, Discard: policy.ControlDiscard, Tag: policy.ControlTag,
+}
+
+// Why a command is not obeyed.
+var (
+	ErrNoCall      = errors.New("no such call is up")
+	ErrForbidden   = errors.New("the rule does not allow it")
+	ErrNotRecorded = errors.New("the call is not being recorded")
+	errPaused      = fmt.Errorf("%w: it is paused already", ErrConflict)
+	errNotPaused   = fmt.Errorf("%w: it is not paused", ErrConflict)
+	errOver        = fmt.Errorf("%w: it ended meanwhile", ErrNoCall)
+	ErrConflict    = errors.New("nothing to do")
+	ErrTag         = errors.New("a tag is a name of letters, digits, - and _, of at most 32, and a text of at most 128; a call has at most 16")
+)
+
+// Steer has a call obey a command, and returns when it has: a pause when what records
+// says so. Its error is one of those above, or the context's.
+func (m *Manager) Steer(ctx context.Context, id string, command Command) error {
+	m.mu.Lock()
+	c := m.active[id]
+	m.mu.Unlock()
+	answer := make(chan error, 1)
+	if c == nil || !c.letters.send(letter{kind: commanded, command: command, answer: answer}) {
+		return ErrNoCall
+	}
+	select {
+	case err := <-answer:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// obey does what a command says, as far as the rule lets it.
+func (c *Call) obey(command Command, answer chan<- error) {
+	switch control, known := needs[command.Kind]; {
+	case !known:
+		respond(answer, fmt.Errorf("%w: %q is no command", ErrForbidden, string(command.Kind)))
+	case !slices.Contains(c.decision.Control, control):
+		respond(answer, fmt.Errorf("%w: rule %q, control: %s", ErrForbidden, c.row.Rule, control))
+	case command.Kind == Tag:
+		respond(answer, c.tag(command.Tag[0], command.Tag[1]))
+	case c.silent != "" || c.recording == nil && (command.Kind == Pause || command.Kind == Resume):
+		respond(answer, ErrNotRecorded)
+	case command.Kind == Pause:
+		c.pause(command.By, answer)
+	case command.Kind == Resume:
+		c.resume(command.By, answer)
+	default:
+		c.cease() // it may not have begun yet
+		if command.Kind == Stop {
+			c.conclude("stopped", command.By)
+		} else {
+			c.discard("discarded", command.By)
+		}
+		respond(answer, nil)
+	}
+}
+
+const maxTags, maxTagName, maxTagText = 16, 32, 128
+
+// tag notes something with the call.
+func (c *Call) tag(name, text string) error {
+	const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_"
+	_, known := c.row.Tags[name]
+	if name == "" || len(name) > maxTagName || strings.Trim(name, letters) != "" || len(text) > maxTagText || !known && len(c.row.Tags) == maxTags ||
+		strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+		return ErrTag
+	}
+	tags := map[string]string{name: text}
+	for name, text := range c.row.Tags {
+		if _, renewed := tags[name]; !renewed {
+			tags[name] = text
+		}
+	}
+	c.row.Tags = tags
+	c.update(c.row.State)
+	return nil
+}
+
+// ours is how headers begin that are between the PBX and us: they go no further.
+const ours = "X-Bewaard-"
+
+// instruct takes what the PBX says of the recording in the headers of its INVITE or answer.
+// What the rule does not allow is not done, and logged.
+func (c *Call) instruct(leg rtp.Leg, headers []sip.Header) {
+	if c.side(leg) != policy.Near {
+		return
+	}
+	for _, h := range headers {
+		name, ok := strings.CutPrefix(h.Name, ours)
+		if !ok {
+			continue
+		}
+		control, err := policy.Control(strings.ToLower(name)), error(nil)
+		switch {
+		case control == "record" && strings.EqualFold(h.Value, "off"):
+			if control = policy.ControlOff; c.silent == "" && slices.Contains(c.decision.Control, control) {
+				c.cease()
+				c.silent = "off"
+				continue
+			}
+		case control == policy.ControlTag && slices.Contains(c.decision.Control, control):
+			name, text, _ := strings.Cut(h.Value, "=")
+			err = c.tag(strings.TrimSpace(name), strings.TrimSpace(text))
+			if err == nil {
+				continue
+			}
+		}
+		if c.silent == "" {
+			c.log.Warn("header of the PBX not obeyed", "call_id", c.id, "header", h.Name, "rule", c.row.Rule, "error", errors.Join(err, ErrForbidden))
+		}
+	}
+}
