@@ -18,13 +18,13 @@ import (
 // admit has the call's row written, takes its places on the trunks, and reads its offer.
 func (c *Call) admit(context.Context) *End {
 	caller, callee := c.parties[rtp.Caller], c.parties[rtp.Callee]
-	c.instruct(rtp.Caller, caller.leg.Passed())
 	if err := c.begin(); err != nil {
 		c.log.Error("row not written: the call is not recorded", "call_id", c.id, "error", err)
 		if end := c.cannotRecord("row_not_written"); end != nil {
 			return end
 		}
 	}
+	c.instruct(rtp.Caller, caller.leg.Passed())
 	if !c.decision.Record && c.decision.OnFailure == policy.Refuse { // somebody says that it may not be
 		return &End{Cause: RecordingRefused, Leg: rtp.Caller, Err: errors.New(c.silent)}
 	}

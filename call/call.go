@@ -69,6 +69,8 @@ type Call struct {
 	tap       *media.Tap
 	recording Recording
 	started   time.Time // of the capture
+	capturing bool      // what the parties say is recorded at the moment
+	retelling bool      // who came into the call is told, and not recorded meanwhile
 	steering  steering
 	gone      [2]bool // who fell silent
 }

@@ -172,6 +172,9 @@ func (s *spooling) Event(e spool.Event) {
 	e.At = s.began.Add(time.Since(s.began)) // on the capture's own clock
 	note := func() {
 		if s.file == nil {
+			if e.Written != nil {
+				e.Written <- s.err // it has room
+			}
 			return
 		}
 		if err := s.file.Event(e); err != nil {

@@ -52,6 +52,7 @@ func (c *Call) capture() *End {
 	c.started = c.media.Now()
 	c.tap = media.NewTap(c.tapRoom())
 	c.recording = c.manager.parts.Recorder.Record(grant, spool.Header{Began: c.started, Legs: c.spoolLegs()}, c.tap)
+	c.capturing = true
 	c.media.Capture(c.tap)
 	if c.decision.Beep != nil {
 		c.steering.beeper = time.NewTicker(c.decision.Beep.Every)
@@ -117,8 +118,7 @@ func (c *Call) spoolLegs() (legs [2]spool.Leg) {
 // recordingLost takes the news that the spool cannot be written. What is captured
 // up to here is kept; the row says that the rest is missing.
 func (c *Call) recordingLost() *End {
-	c.media.Capture(nil)
-	c.recording.Stop()
+	c.halt()
 	c.log.Error("recording broken off", "call_id", c.id)
 	return c.cannotRecord("disk")
 }

@@ -161,14 +161,13 @@ func (c *Call) pause(by string, answer chan<- error) {
 		return
 	}
 	c.steering.paused = true
-	c.media.Capture(nil)
 	c.mark("paused", by)
 	limit := c.decision.Keys.PauseLimit
 	if limit == 0 {
 		limit = defaultPause
 	}
 	c.steering.limit = time.NewTimer(limit)
-	c.order(spool.Event{Kind: spool.CaptureStopped, Reason: "paused", Cut: c.decision.Keys.Paused == policy.PausedCut}, answer, c.manager.tones.paused)
+	c.order(answer, c.manager.tones.paused)
 }
 
 // defaultPause is a pause's limit where the rule has no keys for it.
@@ -184,17 +183,36 @@ func (c *Call) resume(by string, answer chan<- error) {
 	c.steering.paused = false
 	c.steering.limit.Stop()
 	c.steering.limit = nil
-	c.media.Capture(c.tap)
 	c.mark("resumed", by)
-	c.order(spool.Event{Kind: spool.CaptureStarted, Reason: "resumed"}, answer, c.manager.tones.resumed)
+	c.order(answer, c.manager.tones.resumed)
 }
 
-// order has the writer do something, and waits beside the call until it is done.
-func (c *Call) order(e spool.Event, answer chan<- error, t *prompt.Prompt) {
+// order has the writer follow, and waits beside the call until it has.
+func (c *Call) order(answer chan<- error, t *prompt.Prompt) {
 	written := make(chan error, 1)
-	e.Written = written
-	c.recording.Event(e)
 	c.steering.orders = append(c.steering.orders, order{written, answer, t})
+	c.follow(written)
+}
+
+// follow has what the parties say recorded, or not, as all there is to it says now. The
+// channel, if there is one, gets to know when the writer has it.
+func (c *Call) follow(written chan error) {
+	wanted := c.recorded() && !c.steering.paused && !c.retelling
+	if wanted == c.capturing {
+		if written != nil {
+			written <- nil
+		}
+		return
+	}
+	c.capturing = wanted
+	e := spool.Event{Kind: spool.CaptureStarted, Written: written}
+	if wanted {
+		c.media.Capture(c.tap)
+	} else {
+		c.media.Capture(nil)
+		e = spool.Event{Kind: spool.CaptureStopped, Cut: c.steering.paused && c.decision.Keys.Paused == policy.PausedCut, Written: written}
+	}
+	c.recording.Event(e)
 }
 
 // obeyed takes what the writer says of the order before all others: who gave it is told, by a
@@ -220,26 +238,31 @@ func (c *Call) pauseOver() {
 
 // conclude ends the recording; what there is of it is kept.
 func (c *Call) conclude(reason, by string) {
+	c.silent = reason
+	c.halt()
+	c.mark(reason, by)
+	c.update(c.row.State)
+}
+
+// halt ends a recording's time, if there is one.
+func (c *Call) halt() {
+	c.capturing, c.retelling = false, false
 	c.media.Capture(nil)
 	if c.recording != nil {
 		c.recording.Stop()
 	}
-	c.silent = reason
-	c.mark(reason, by)
-	c.update(c.row.State)
 }
 
 // discard ends the recording and destroys what there is of it at once. The row says so
 // before anything is destroyed: should the daemon die in between, nothing is made of it.
 func (c *Call) discard(reason, by string) {
 	recording := c.recording
-	c.media.Capture(nil)
 	c.silent = reason
+	c.halt()
 	c.mark(reason, by)
 	if recording == nil {
 		return
 	}
-	recording.Stop()
 	c.recording, c.row.Recording = nil, nil
 	c.row.Reason, c.row.Expires = reason, c.decision.KeepRow.After(c.media.Now().UTC())
 	c.update(store.StateNotRecorded)

@@ -169,6 +169,9 @@ func (c *Call) hear(h happening) (taken bool, end *End) {
 		if string(h.key) == a.OptOut {
 			c.cease()
 			c.silent = "opted_out"
+			if c.retelling {
+				c.halt()
+			}
 			return true, nil
 		}
 		if l.agreed.IsZero() {
@@ -228,6 +231,10 @@ func (c *Call) restart(l *listener) *End {
 func (c *Call) know(l *listener) *End {
 	c.told[l.leg] = &told{l.played, l.agreed}
 	c.leave(l)
+	if c.retelling && !c.telling.going() {
+		c.retelling = false
+		c.follow(nil)
+	}
 	return nil
 }
 
@@ -256,6 +263,10 @@ func (c *Call) cease() {
 // giveUp gives the announcement up: the call is not recorded.
 func (c *Call) giveUp(reason string) *End {
 	c.cease()
+	if c.retelling {
+		c.halt()
+		reason = "transferred"
+	}
 	return c.cannotRecord(reason)
 }
 

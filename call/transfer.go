@@ -317,8 +317,13 @@ func (c *Call) adopt(p *party, from string, how said) *End {
 	}
 	if t.gone {
 		c.media.Relay(t.leg.Other(), true)
-		if c.recorded() && !c.steering.paused {
+		if c.capturing {
 			c.media.Capture(c.tap)
+		}
+	}
+	if c.retelling {
+		if end := c.speak(t.leg); end != nil {
+			return end
 		}
 	}
 	c.settle()
@@ -333,14 +338,20 @@ func (c *Call) untell(leg rtp.Leg) *End {
 		return nil
 	}
 	reason := c.unfit(leg)
+	fits := reason == ""
 	if (reason == "" || reason == policy.IsForwarded) && (c.told[leg] != nil || c.decision.Exempt == "" && c.manager.cfg.Trunks[c.parties[leg].trunk].Side == trunk.External) {
 		reason = "transferred"
 	}
-	if reason == "" {
+	c.told[leg] = nil
+	switch a := c.decision.Announce; {
+	case reason == "":
+		return nil
+	case fits && a != nil && a.Transfers: // who came is told as the other was
+		c.retelling = true
+		c.follow(nil)
 		return nil
 	}
-	c.media.Capture(nil)
-	c.recording.Stop()
+	c.halt()
 	c.silent = reason
 	if reason == "transferred" && c.decision.OnFailure == policy.Refuse {
 		return &End{Cause: RecordingRefused, Leg: rtp.Caller}
