@@ -80,7 +80,10 @@ type Parts struct {
 	Number func(string) (string, error)
 	// Purposes are those of the configuration; rows may have others of an earlier one.
 	Purposes []string
-	Log      *slog.Logger
+	// Steer does something to the recording of a call that is up, for who asked: one of
+	// Steering. Its error is a Refused where there is a reason not to.
+	Steer func(ctx context.Context, id, what, by string, tag TagText) error
+	Log   *slog.Logger
 }
 
 // Server answers over HTTP and over the socket.
@@ -105,6 +108,7 @@ func New(cfg Config, parts Parts) (*Server, error) {
 	private.Handle("/", public)
 	private.HandleFunc("GET /api/v1/calls", s.listCalls)
 	private.HandleFunc("GET /api/v1/calls/{id}", s.showCall)
+	private.HandleFunc("POST /api/v1/calls/{id}/{what}", s.steer)
 	private.HandleFunc("GET /api/v1/recordings/{id}", s.exportRecording)
 	private.HandleFunc("GET /api/v1/recordings/{id}/{format}", s.exportRecording)
 	private.HandleFunc("GET /api/v1/sweep", s.forecastSweep)

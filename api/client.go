@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -88,6 +89,22 @@ func (c *Client) Recording(ctx context.Context, id, format string) (file io.Read
 	return res.Body, filepath.Base(disposition["filename"]), nil
 }
 
+// post sends something and wants no more back than that it was done.
+func (c *Client) post(ctx context.Context, path string, body any) error {
+	var text []byte
+	if body != nil {
+		var err error
+		if text, err = json.Marshal(body); err != nil {
+			return err
+		}
+	}
+	res, err := c.send(ctx, http.MethodPost, path, bytes.NewReader(text))
+	if err != nil {
+		return err
+	}
+	return res.Body.Close()
+}
+
 func (c *Client) do(ctx context.Context, method, path string) (io.ReadCloser, error) {
 	res, err := c.ask(ctx, method, path)
 	if err != nil {
@@ -98,7 +115,11 @@ func (c *Client) do(ctx context.Context, method, path string) (io.ReadCloser, er
 
 // ask returns an answer that is a good one.
 func (c *Client) ask(ctx context.Context, method, path string) (*http.Response, error) {
-	req, err := http.NewRequestWithContext(ctx, method, "http://bewaard/api/v1/"+path, nil)
+	return c.send(ctx, method, path, nil)
+}
+
+func (c *Client) send(ctx context.Context, method, path string, body io.Reader) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, "http://bewaard/api/v1/"+path, body)
 	if err != nil {
 		return nil, err
 	}

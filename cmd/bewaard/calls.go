@@ -46,6 +46,12 @@ type recordings struct {
 	List   recordingsList   `cmd:"" help:"List calls that were to be recorded, the newest first."`
 	Show   recordingsShow   `cmd:"" help:"Tell all that is known of one call."`
 	Export recordingsExport `cmd:"" help:"Copy a recording's file."`
+
+	Pause   pauseRecording   `cmd:"" help:"Have nothing of a call recorded for now. The rule's control has to allow it, as all that follows."`
+	Resume  resumeRecording  `cmd:"" help:"Go on after a pause."`
+	Stop    stopRecording    `cmd:"" help:"End the recording of a call that goes on; what there is is kept."`
+	Discard discardRecording `cmd:"" help:"End the recording of a call that goes on, and destroy what there is of it."`
+	Tag     tagRecording     `cmd:"" help:"Note something with a call that is up."`
 }
 
 type recordingsList struct {

@@ -84,7 +84,7 @@ func start(ctx context.Context, cfg *config.Config, prompts call.Prompts, log *s
 	})
 	d.api, err = api.New(cfg.HTTP, api.Parts{
 		Store: d.store, Sweeper: sweeper, Gatherer: registry, Ready: d.ready,
-		Number: rules.Sought, Purposes: slices.Sorted(maps.Keys(cfg.Policy.Purposes)), Log: log,
+		Number: rules.Sought, Steer: d.steer, Purposes: slices.Sorted(maps.Keys(cfg.Policy.Purposes)), Log: log,
 	})
 	if err != nil {
 		return d, err

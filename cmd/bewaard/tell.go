@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -40,8 +42,14 @@ func tell(w io.Writer, r *store.Row) error {
 	if r.Purpose != "" {
 		t.line("purpose", "%s, on the basis of %s, by rule %q of policy %.12s", r.Purpose, r.Basis, r.Rule, r.Policy)
 	}
-	if a := r.Announcement; a != nil {
+	for _, a := range r.Told() {
 		t.announcement(a)
+	}
+	for _, e := range r.Events {
+		t.line("event", "%s: %s%s", instant(e.At), word(deeds, e.Kind), by(e.By))
+	}
+	for _, name := range slices.Sorted(maps.Keys(r.Tags)) {
+		t.line("tag", "%s: %s", name, r.Tags[name])
 	}
 	if r.Recording != nil {
 		t.recording(r)
@@ -79,6 +87,9 @@ func (t *teller) announcement(a *store.Announcement) {
 		return
 	}
 	t.line("", "proof: %s", proofs[a.Level])
+	if !a.OptedIn.IsZero() {
+		t.line("", "the %s agreed, by key, at %s", a.Leg, instant(a.OptedIn))
+	}
 }
 
 // audio tells how a party's audio came in.
@@ -167,11 +178,40 @@ var whys = map[string]string{
 	"announcement_failed":      "the announcement could not be played",
 	"announcement_interrupted": "the announcement was cut short",
 	"opted_out":                "who was told refused, by key",
+	"not_opted_in":             "who was told did not agree, by key, in time",
+	"objected":                 "the far party objected while it was recorded: what was captured is destroyed",
+	"stopped":                  "it was ended before the call; what there was is kept",
+	"discarded":                "it was ended before the call, and what was captured is destroyed",
+	"off":                      "the PBX said so, by a header",
 	"no_grant":                 "nobody was told, and there is no written reason why not",
 	"disk":                     "the disk could not be written to",
 	"transferred":              "somebody came in by a transfer who was not told",
 	"finalize":                 "no file could be made of what was captured; the log says why",
 	"daemon_died":              "the daemon died during the call",
+}
+
+// deeds say what was done to a recording.
+var deeds = map[string]string{
+	"paused":         "paused",
+	"resumed":        "resumed",
+	"pause_ignored":  "asked to pause, which it was already",
+	"resume_ignored": "asked to resume, though not paused",
+	"objected":       "the far party objected: what was captured was destroyed",
+	"stopped":        "ended; what there was is kept",
+	"discarded":      "ended, and what was captured was destroyed",
+}
+
+// by says who did it.
+func by(who string) string {
+	switch who {
+	case "":
+		return ""
+	case "far", "near":
+		return ", by a key of the " + who + " party"
+	case "limit":
+		return ", since a pause had lasted as long as it may"
+	}
+	return ", by " + who
 }
 
 // word is a row's word in words, with the row's own in brackets.

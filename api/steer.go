@@ -1,0 +1,71 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// Steering is what can be done to the recording of a call that is up: pause, resume, stop
+// (what there is is kept), discard (it is destroyed), tag.
+var Steering = []string{"pause", "resume", "stop", "discard", "tag"}
+
+// TagText is the body of a tag: something to note with the call.
+type TagText struct {
+	Name string `json:"name"`
+	Text string `json:"text"`
+}
+
+// Refused is why something that was asked for is not done, and as which status that is told.
+type Refused struct {
+	Status int
+	Err    error
+}
+
+func (r *Refused) Error() string { return r.Err.Error() }
+func (r *Refused) Unwrap() error { return r.Err }
+
+const maxBody = 4 << 10
+
+// steer has something done to the recording of a call, and answers when it is done: a pause
+// when what records says so.
+func (s *Server) steer(w http.ResponseWriter, r *http.Request) {
+	what := r.PathValue("what")
+	if !slices.Contains(Steering, what) {
+		s.problem(w, http.StatusNotFound, fmt.Errorf("there is no %q; there is %s", what, strings.Join(Steering, ", ")))
+		return
+	}
+	var tag TagText
+	if what == "tag" {
+		in := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody))
+		in.DisallowUnknownFields()
+		if err := in.Decode(&tag); err != nil {
+			s.problem(w, http.StatusBadRequest, fmt.Errorf(`body: want {"name": "…", "text": "…"}: %w`, err))
+			return
+		}
+	}
+	err := s.parts.Steer(r.Context(), r.PathValue("id"), what, "operator", tag)
+	var refused *Refused
+	switch {
+	case errors.As(err, &refused):
+		s.problem(w, refused.Status, err)
+	case err != nil:
+		s.fail(w, err)
+	default:
+		s.parts.Log.Info("recording steered", "call_id", r.PathValue("id"), "what", what)
+		s.answer(w, struct{}{})
+	}
+}
+
+// Steer has something done to the recording of a call that is up: one of Steering.
+func (c *Client) Steer(ctx context.Context, id, what string, tag TagText) error {
+	var body any
+	if what == "tag" {
+		body = tag
+	}
+	return c.post(ctx, "calls/"+id+"/"+what, body)
+}

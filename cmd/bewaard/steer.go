@@ -1,0 +1,75 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/bewaard/bewaard/api"
+	"github.com/bewaard/bewaard/call"
+)
+
+// steered names a call that is up.
+type steered struct {
+	where
+	ID string `arg:"" help:"The call's id."`
+}
+
+func (s *steered) steer(ctx context.Context, what, done string, tag api.TagText) error {
+	client, err := s.client()
+	if err != nil {
+		return err
+	}
+	if err := client.Steer(ctx, s.ID, what, tag); err != nil {
+		return err
+	}
+	fmt.Println(done)
+	return nil
+}
+
+type (
+	pauseRecording   struct{ steered }
+	resumeRecording  struct{ steered }
+	stopRecording    struct{ steered }
+	discardRecording struct{ steered }
+	tagRecording     struct {
+		steered
+		Name string `arg:"" help:"Letters, digits, - and _, 32 at most."`
+		Text string `arg:"" help:"128 bytes at most."`
+	}
+)
+
+func (s *pauseRecording) Run(ctx context.Context) error {
+	return s.steer(ctx, "pause", "paused: the writer has confirmed it", api.TagText{})
+}
+
+func (s *resumeRecording) Run(ctx context.Context) error {
+	return s.steer(ctx, "resume", "resumed", api.TagText{})
+}
+
+func (s *stopRecording) Run(ctx context.Context) error {
+	return s.steer(ctx, "stop", "stopped: what there is is kept", api.TagText{})
+}
+
+func (s *discardRecording) Run(ctx context.Context) error {
+	return s.steer(ctx, "discard", "discarded: what there was is being destroyed", api.TagText{})
+}
+
+func (s *tagRecording) Run(ctx context.Context) error {
+	return s.steer(ctx, "tag", "noted", api.TagText{Name: s.Name, Text: s.Text})
+}
+
+// steer takes to the calls what is asked of one.
+func (d *daemon) steer(ctx context.Context, id, what, by string, tag api.TagText) error {
+	err := d.calls.Steer(ctx, id, call.Command{Kind: call.CommandKind(what), By: by, Tag: [2]string{tag.Name, tag.Text}})
+	for refusal, status := range map[error]int{
+		call.ErrNoCall: http.StatusNotFound, call.ErrForbidden: http.StatusForbidden, call.ErrTag: http.StatusBadRequest,
+		call.ErrConflict: http.StatusConflict, call.ErrNotRecorded: http.StatusConflict,
+	} {
+		if errors.Is(err, refusal) {
+			return &api.Refused{Status: status, Err: err}
+		}
+	}
+	return err
+}
