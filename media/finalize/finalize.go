@@ -1,17 +1,18 @@
 // Package finalize turns one spool into one recording: the offline half of media.
 //
 //	spool ─┬─ track caller ── streams ─┬─ voice ────┐
-//	       │                           └─ timeline ─┼─▶ stereo ─┬─▶ WAV
-//	       └─ track callee ── … ────────────────────┘           └─▶ Ogg-Opus
+//	       │                           └─ timeline ─┼─▶ stereo ── editor ─┬─▶ WAV
+//	       └─ track callee ── … ────────────────────┘                     └─▶ Ogg-Opus
 //
 // A track takes one leg's packets to its channel: a stream puts the packets of
 // one sender in order, its voice decodes them, its timeline says where on the
 // channel each belongs and follows a clock that is not ours, and stereo holds the
-// stretch of the recording that is open. A Pool makes one recording after the
-// other.
+// stretch of the recording that is open. The editor silences what was excised and
+// leaves out what was cut. A Pool makes one recording after the other.
 //
 // What is lost is silence of the same length; so are comfort noise, keys, a held
-// party and a stopped capture. The recording is as long as the capture was.
+// party, a stopped capture and what was excised. The recording is as long as the
+// capture was, but for pauses that are cut.
 //
 // Everything streams: memory does not grow with the call.
 //
@@ -54,7 +55,8 @@ type Result struct {
 	Terms   spool.Terms
 	Began   time.Time // first and last instant captured
 	Ended   time.Time
-	Reason  string // why the capture ended; empty if torn
+	Cut     time.Duration // how much of that was taken out, where a capture stopped with spool.Event.Cut
+	Reason  string        // why the capture ended; empty if torn
 	Files   []File
 	Skipped []error // formats that this build cannot write
 	Legs    [2]Leg  // by rtp.Leg
@@ -109,18 +111,24 @@ func Run(ctx context.Context, job Job) (Result, error) {
 
 func run(ctx context.Context, job Job, in *spool.Reader) (Result, error) {
 	hz := channelHz(in.Header)
+	edits, err := readEdits(job.Spool, hz)
+	if err != nil {
+		return Result{}, err
+	}
 	files, skipped, err := createFiles(job, in.Header, hz)
 	if err != nil {
 		return Result{}, err
 	}
-	rec := newRecording(in.Header, newStereo(hz, files.outputs()))
+	rec := newRecording(in.Header, newStereo(hz, []output{newEditor(edits, files.outputs())}))
 	rec.progress = job.progress
 	result, err := rec.render(ctx, in)
 	if err != nil {
 		return Result{}, errors.Join(err, files.discard())
 	}
 	result.Skipped = skipped
-	seconds := float64(rec.stereo.start) / float64(hz)
+	captured, kept := rec.stereo.start, edits.frames(rec.stereo.start)
+	result.Cut = time.Duration(captured-kept) * time.Second / time.Duration(hz)
+	seconds := float64(kept) / float64(hz)
 	if result.Files, err = files.keep(seconds); err != nil {
 		return Result{}, errors.Join(err, files.discard())
 	}

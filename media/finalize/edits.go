@@ -1,0 +1,165 @@
+package finalize
+
+import (
+	"cmp"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/bewaard/bewaard/media/rtp"
+	"github.com/bewaard/bewaard/media/spool"
+)
+
+// edits are what a spool's events ask of the recording beside what was captured: times
+// that are silent on a channel, and times that are not in it at all. They are read before
+// the first frame is written, since an event may tell of what was long before it.
+type edits struct {
+	silent [2]intervals // by channel
+	cut    intervals
+}
+
+// interval is some frames of the capture, up to the one in front of to.
+type interval struct{ from, to int64 }
+
+// intervals are in order and do not touch.
+type intervals []interval
+
+// readEdits reads a spool's events.
+func readEdits(name string, hz int64) (edits, error) {
+	in, err := spool.Open(name)
+	if err != nil {
+		return edits{}, err
+	}
+	defer in.Close() // it was only read
+	var (
+		e       edits
+		stopped *spool.Event // since which nothing is captured
+	)
+	for {
+		frame, err := in.Next()
+		if err == io.EOF || err == spool.ErrTorn {
+			return e.inOrder(), nil
+		}
+		if err != nil {
+			return edits{}, err
+		}
+		event, ok := frame.(spool.Event)
+		if !ok {
+			continue
+		}
+		at := func(t time.Time) int64 { return max(samplesAt(t.Sub(in.Header.Began), hz), 0) }
+		switch event.Kind {
+		case spool.Excised:
+			for leg, l := range in.Header.Legs {
+				if event.Both || rtp.Leg(leg) == event.Leg {
+					e.silent[l.Channel] = append(e.silent[l.Channel], interval{at(event.From), at(event.To)})
+				}
+			}
+		case spool.CaptureStopped:
+			if stopped == nil {
+				stopped = &event
+			}
+		case spool.CaptureStarted:
+			if stopped != nil && stopped.Cut {
+				e.cut = append(e.cut, interval{at(stopped.At), at(event.At)})
+			}
+			stopped = nil
+		}
+	}
+}
+
+func (e edits) inOrder() edits {
+	return edits{[2]intervals{e.silent[0].inOrder(), e.silent[1].inOrder()}, e.cut.inOrder()}
+}
+
+// inOrder puts intervals in order and joins those that touch.
+func (s intervals) inOrder() (joined intervals) {
+	slices.SortFunc(s, func(a, b interval) int { return cmp.Compare(a.from, b.from) })
+	for _, next := range s {
+		if last := len(joined) - 1; last >= 0 && next.from <= joined[last].to {
+			joined[last].to = max(joined[last].to, next.to)
+		} else if next.from < next.to {
+			joined = append(joined, next)
+		}
+	}
+	return joined
+}
+
+// frames returns how many frames the recording of a capture of so many has.
+func (e edits) frames(captured int64) int64 {
+	frames := captured
+	for _, s := range e.cut {
+		frames -= max(min(s.to, captured)-s.from, 0)
+	}
+	return frames
+}
+
+// editor takes the frames of a capture to the outputs, as the edits have them.
+type editor struct {
+	edits
+	outputs []output
+	at      int64 // frames of the capture that were taken
+	silent  [2]intervals
+	cut     intervals // as the edits have them, without those that have passed
+}
+
+func newEditor(e edits, outputs []output) *editor {
+	return &editor{edits: e, outputs: outputs, silent: e.silent, cut: e.cut}
+}
+
+// write silences what is to be silent, in place, and writes what is not cut.
+func (e *editor) write(frames []int16) error {
+	here := interval{e.at, e.at + int64(len(frames)/2)}
+	e.at = here.to
+	for channel := range e.silent {
+		for _, s := range e.silent[channel].within(here) {
+			for i := s.from - here.from; i < s.to-here.from; i++ {
+				frames[2*i+int64(channel)] = 0
+			}
+		}
+	}
+	from := here.from
+	for _, s := range e.cut.within(here) {
+		if err := e.put(frames[2*(from-here.from) : 2*(s.from-here.from)]); err != nil {
+			return err
+		}
+		from = s.to
+	}
+	return e.put(frames[2*(from-here.from):])
+}
+
+// within drops the intervals that are before here and returns the parts of the others in it.
+func (s *intervals) within(here interval) (parts intervals) {
+	for len(*s) > 0 && (*s)[0].to <= here.from {
+		*s = (*s)[1:]
+	}
+	for _, one := range *s {
+		if one.from >= here.to {
+			break
+		}
+		parts = append(parts, interval{max(one.from, here.from), min(one.to, here.to)})
+	}
+	return parts
+}
+
+func (e *editor) put(frames []int16) error {
+	if len(frames) == 0 {
+		return nil
+	}
+	for _, out := range e.outputs {
+		if err := out.write(frames); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// close ends the recording of a capture of so many frames.
+func (e *editor) close(captured int64) error {
+	for _, out := range e.outputs {
+		if err := out.close(e.frames(captured)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
