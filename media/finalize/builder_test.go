@@ -43,6 +43,7 @@ type capture struct {
 	packets []arrived
 	events  []spool.Event
 	length  time.Duration
+	notice  *spool.Notice
 }
 
 // add adds a packet.
@@ -74,7 +75,7 @@ func (c *capture) header() spool.Header {
 	if codecs == nil {
 		codecs = []rtp.Codec{pcma, pcmu, cn, event}
 	}
-	h := spool.Header{Began: began}
+	h := spool.Header{Began: began, Notice: c.notice}
 	h.Legs[c.left] = spool.Leg{Channel: 0, Side: "external", Codecs: codecs}
 	h.Legs[c.left.Other()] = spool.Leg{Channel: 1, Side: "internal", Codecs: codecs}
 	return h

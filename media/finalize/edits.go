@@ -6,14 +6,20 @@ import (
 	"slices"
 	"time"
 
+	"github.com/bewaard/bewaard/media/resample"
 	"github.com/bewaard/bewaard/media/rtp"
 	"github.com/bewaard/bewaard/media/spool"
 )
 
-// edits are what a spool's events ask of the recording beside what was captured: times
-// that are silent on a channel, and times that are not in it at all. They are read before
-// the first frame is written, since an event may tell of what was long before it.
+// edits are what a spool asks of the recording beside what was captured: a notice that it
+// begins with, times that are silent on a channel, and times that are not in it at all.
+// They are read before the first frame is written, since an event may tell of what was
+// long before it.
 type edits struct {
+	notice []int16 // at the recording's rate
+	told   [2]bool // the channels that the notice is on
+	whole  bool    // the notice, as it was read
+
 	silent [2]intervals // by channel
 	cut    intervals
 }
@@ -24,7 +30,7 @@ type interval struct{ from, to int64 }
 // intervals are in order and do not touch.
 type intervals []interval
 
-// readEdits reads a spool's events.
+// readEdits reads a spool's notice and its events.
 func readEdits(name string, hz int64) (edits, error) {
 	in, err := spool.Open(name)
 	if err != nil {
@@ -33,15 +39,20 @@ func readEdits(name string, hz int64) (edits, error) {
 	defer in.Close() // it was only read
 	var (
 		e       edits
+		notice  []byte
 		stopped *spool.Event // since which nothing is captured
 	)
 	for {
 		frame, err := in.Next()
 		if err == io.EOF || err == spool.ErrTorn {
+			e.begin(in.Header, notice, hz)
 			return e.inOrder(), nil
 		}
 		if err != nil {
 			return edits{}, err
+		}
+		if part, ok := frame.(spool.NoticeAudio); ok && in.Header.Notice != nil && len(notice)+len(part.L16) <= in.Header.Notice.Bytes {
+			notice = append(notice, part.L16...)
 		}
 		event, ok := frame.(spool.Event)
 		if !ok {
@@ -68,8 +79,35 @@ func readEdits(name string, hz int64) (edits, error) {
 	}
 }
 
+// begin has the recording begin with the notice of a spool, of which so much was read. It
+// keeps its length where some of it is damaged.
+func (e *edits) begin(h spool.Header, l16 []byte, hz int64) {
+	n := h.Notice
+	if n == nil {
+		return
+	}
+	e.whole = len(l16) == n.Bytes
+	for leg, l := range h.Legs {
+		e.told[l.Channel] = n.Both || rtp.Leg(leg) == n.Leg
+	}
+	e.notice = make([]int16, n.Bytes/2)
+	decodeL16(e.notice[:len(l16)/2], l16)
+	if int64(n.Hz) == hz {
+		return
+	}
+	r, err := resample.New(n.Hz, int(hz))
+	if err != nil {
+		panic(err) // both are 8000, 16000 or 48000
+	}
+	e.notice = r.Flush(r.Process(nil, e.notice))
+}
+
 func (e edits) inOrder() edits {
-	return edits{[2]intervals{e.silent[0].inOrder(), e.silent[1].inOrder()}, e.cut.inOrder()}
+	for channel := range e.silent {
+		e.silent[channel] = e.silent[channel].inOrder()
+	}
+	e.cut = e.cut.inOrder()
+	return e
 }
 
 // inOrder puts intervals in order and joins those that touch.
@@ -87,9 +125,13 @@ func (s intervals) inOrder() (joined intervals) {
 
 // frames returns how many frames the recording of a capture of so many has.
 func (e edits) frames(captured int64) int64 {
-	frames := captured
+	return int64(len(e.notice)) + captured - e.left(captured)
+}
+
+// left returns how many frames of a capture of so many are cut.
+func (e edits) left(captured int64) (frames int64) {
 	for _, s := range e.cut {
-		frames -= max(min(s.to, captured)-s.from, 0)
+		frames += max(min(s.to, captured)-s.from, 0)
 	}
 	return frames
 }
@@ -98,6 +140,7 @@ func (e edits) frames(captured int64) int64 {
 type editor struct {
 	edits
 	outputs []output
+	begun   bool
 	at      int64 // frames of the capture that were taken
 	silent  [2]intervals
 	cut     intervals // as the edits have them, without those that have passed
@@ -107,8 +150,28 @@ func newEditor(e edits, outputs []output) *editor {
 	return &editor{edits: e, outputs: outputs, silent: e.silent, cut: e.cut}
 }
 
+// begin writes the notice, once.
+func (e *editor) begin() error {
+	if e.begun {
+		return nil
+	}
+	e.begun = true
+	frames := make([]int16, 2*len(e.notice))
+	for i, sample := range e.notice {
+		for channel, told := range e.told {
+			if told {
+				frames[2*i+channel] = sample
+			}
+		}
+	}
+	return e.put(frames)
+}
+
 // write silences what is to be silent, in place, and writes what is not cut.
 func (e *editor) write(frames []int16) error {
+	if err := e.begin(); err != nil {
+		return err
+	}
 	here := interval{e.at, e.at + int64(len(frames)/2)}
 	e.at = here.to
 	for channel := range e.silent {
@@ -156,6 +219,9 @@ func (e *editor) put(frames []int16) error {
 
 // close ends the recording of a capture of so many frames.
 func (e *editor) close(captured int64) error {
+	if err := e.begin(); err != nil {
+		return err
+	}
 	for _, out := range e.outputs {
 		if err := out.close(e.frames(captured)); err != nil {
 			return err

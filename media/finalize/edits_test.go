@@ -1,10 +1,14 @@
 package finalize
 
 import (
+	"encoding/binary"
+	"math"
+	"os"
 	"slices"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
 	"github.com/bewaard/bewaard/media/rtp"
@@ -127,7 +131,7 @@ func TestEditorFrameByFrame(t *testing.T) {
 			}
 			return some
 		}
-		raw := edits{[2]intervals{some("left"), some("right")}, some("cut")}
+		raw := edits{silent: [2]intervals{some("left"), some("right")}, cut: some("cut")}
 		in := func(s intervals, i int64) bool {
 			return slices.ContainsFunc(s, func(one interval) bool { return one.from <= i && i < one.to })
 		}
@@ -160,4 +164,82 @@ func TestEditorFrameByFrame(t *testing.T) {
 			t.Fatalf("got %v and %d at the close, want %v", out.frames, out.closed, want)
 		}
 	})
+}
+
+// noticeOf returns a notice with that audio.
+func noticeOf(leg rtp.Leg, both bool, hz int, samples int, audio func(int64) int16) *spool.Notice {
+	n := &spool.Notice{Prompt: "recorded", SHA256: "5f2c", Leg: leg, Both: both, Hz: hz}
+	for i := range int64(samples) {
+		n.L16 = append(n.L16, binary.BigEndian.AppendUint16(nil, uint16(audio(i))))
+	}
+	return n
+}
+
+// A recording with a notice begins with the prompt, sample by sample, on the channel of who
+// was told, and goes on with what was captured; both are edited as if there were no notice.
+func TestNotice(t *testing.T) {
+	const samples = 8000*12/10 + 3 // not a whole number of packets
+	spoken := noise(9)
+	for _, both := range []bool{false, true} {
+		c := &capture{length: 70 * time.Second, left: rtp.Callee, notice: noticeOf(rtp.Caller, both, 8000, samples, spoken)}
+		said := [2]func(int64) int16{noise(1), noise(2)} // by leg
+		for leg := range rtp.Leg(2) {
+			c.send(newParty(leg, said[leg]), c.length, ideal)
+		}
+		c.event(60*time.Second, spool.Event{Kind: spool.Excised, Leg: rtp.Caller, From: began, To: began.Add(time.Second)})
+		c.event(61*time.Second, spool.Event{Kind: spool.CaptureStopped, Cut: true})
+		c.event(65*time.Second, spool.Event{Kind: spool.CaptureStarted})
+		result, channels := finalized(t, c)
+		length := samples * time.Second / 8000
+		want := &Notice{Prompt: "recorded", SHA256: "5f2c", Length: length, Whole: true}
+		if diff := cmp.Diff(want, result.Notice); diff != "" {
+			t.Errorf("notice (-want +got):\n%s", diff)
+		}
+		if result.Cut != 4*time.Second || !result.Began.Equal(began) {
+			t.Errorf("got %v cut of what began at %v, want 4s and %v", result.Cut, result.Began, began)
+		}
+		wantLength(t, channels, c.length+length-4*time.Second)
+		callee, caller := channels[0], channels[1]
+		for i := range int64(samples) {
+			if got := [2]int16{caller[i], callee[i]}; got != [2]int16{spoken(i), map[bool]int16{true: spoken(i)}[both]} {
+				t.Fatalf("sample %d of the notice: got %v, want %d", i, got, spoken(i))
+			}
+		}
+		caller, callee = caller[samples:], callee[samples:]
+		wantSilence(t, caller, 0, time.Second)
+		wantAudio(t, caller, time.Second, 61*time.Second-20*ms, said[rtp.Caller])
+		wantAudio(t, callee, 0, 61*time.Second-20*ms, said[rtp.Callee])
+		wantAudio(t, callee, 61*time.Second, 66*time.Second, func(i int64) int16 { return said[rtp.Callee](i + 4*8000) })
+	}
+}
+
+// A notice has the rate of the recording, is there where nothing was captured, and does not
+// claim to be whole where its spool is damaged.
+func TestNoticeAtOtherRates(t *testing.T) {
+	const hz = 48000
+	sine := func(i int64) int16 { return int16(8000 * math.Sin(2*math.Pi*440*float64(i)/hz)) }
+	c := &capture{notice: noticeOf(rtp.Caller, false, hz, 3*hz, sine)}
+	path := c.write(t, t.TempDir())
+	result, channels := made(t, path)
+	wantLength(t, channels, 3*time.Second)
+	if got := level(channels[0][800:20000], 440); got < 0.99 {
+		t.Errorf("got a level of %v, want the tone's", got)
+	}
+	if !result.Notice.Whole || result.Notice.Length != 3*time.Second {
+		t.Errorf("got notice %+v, want all three seconds", result.Notice)
+	}
+
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole[200_000] ^= 1
+	if err := os.WriteFile(path, whole, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	result, channels = made(t, path)
+	wantLength(t, channels, 3*time.Second)
+	if result.Notice.Whole || result.Damaged == 0 {
+		t.Errorf("got notice %+v and %d damaged, want neither whole", result.Notice, result.Damaged)
+	}
 }

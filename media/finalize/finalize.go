@@ -7,12 +7,12 @@
 // A track takes one leg's packets to its channel: a stream puts the packets of
 // one sender in order, its voice decodes them, its timeline says where on the
 // channel each belongs and follows a clock that is not ours, and stereo holds the
-// stretch of the recording that is open. The editor silences what was excised and
-// leaves out what was cut. A Pool makes one recording after the other.
+// stretch of the recording that is open. The editor begins with the notice, silences
+// what was excised and leaves out what was cut. A Pool makes one recording after the other.
 //
 // What is lost is silence of the same length; so are comfort noise, keys, a held
 // party, a stopped capture and what was excised. The recording is as long as the
-// capture was, but for pauses that are cut.
+// capture was, but for pauses that are cut and a notice that it begins with.
 //
 // Everything streams: memory does not grow with the call.
 //
@@ -56,6 +56,7 @@ type Result struct {
 	Began   time.Time // first and last instant captured
 	Ended   time.Time
 	Cut     time.Duration // how much of that was taken out, where a capture stopped with spool.Event.Cut
+	Notice  *Notice       // what the files begin with, in front of Began; nil for nothing
 	Reason  string        // why the capture ended; empty if torn
 	Files   []File
 	Skipped []error // formats that this build cannot write
@@ -64,6 +65,15 @@ type Result struct {
 	Paused  uint64  // packets refused while the capture was stopped
 	Torn    bool    // the spool has no end: what was not on the disk is missing
 	Damaged int     // stretches of the spool that were damaged and are missing
+}
+
+// Notice is an announcement that a recording begins with: the first instant captured is
+// so much later in its files.
+type Notice struct {
+	Prompt string
+	SHA256 string // of the prompt's file, in hex
+	Length time.Duration
+	Whole  bool // else the spool was damaged there, and silence stands for what is missing
 }
 
 // File is a recording in one format.
@@ -126,13 +136,19 @@ func run(ctx context.Context, job Job, in *spool.Reader) (Result, error) {
 		return Result{}, errors.Join(err, files.discard())
 	}
 	result.Skipped = skipped
-	captured, kept := rec.stereo.start, edits.frames(rec.stereo.start)
-	result.Cut = time.Duration(captured-kept) * time.Second / time.Duration(hz)
-	seconds := float64(kept) / float64(hz)
+	result.Cut = durationOf(edits.left(rec.stereo.start), hz)
+	if n := in.Header.Notice; n != nil {
+		result.Notice = &Notice{Prompt: n.Prompt, SHA256: n.SHA256, Length: durationOf(int64(len(edits.notice)), hz), Whole: edits.whole}
+	}
+	seconds := float64(edits.frames(rec.stereo.start)) / float64(hz)
 	if result.Files, err = files.keep(seconds); err != nil {
 		return Result{}, errors.Join(err, files.discard())
 	}
 	return result, nil
+}
+
+func durationOf(frames, hz int64) time.Duration {
+	return time.Duration(frames) * time.Second / time.Duration(hz)
 }
 
 // recording is a recording in the making.

@@ -55,7 +55,7 @@ type disk interface {
 type pause struct{ from, to int64 }
 
 // Create makes the file <id>.spool in dir, which stays in use until Close, and
-// writes its header. The grant gives the header's ID and Terms; Began and Legs
+// writes its header, with the notice if there is one. The grant gives the header's ID and Terms; Began and Legs
 // are the caller's. A recording begins no earlier than its announcement ended:
 // an earlier Began is moved there.
 func Create(dir *os.Root, g Grant, h Header) (*File, error) {
@@ -66,6 +66,7 @@ func Create(dir *os.Root, g Grant, h Header) (*File, error) {
 	if h.Began.Before(h.Terms.NotBefore) && !h.Began.IsZero() {
 		h.Began = h.Terms.NotBefore
 	}
+	h.Notice = h.Notice.counted()
 	if err := h.validate(); err != nil {
 		return nil, fmt.Errorf("create spool %s: %w", h.ID, err)
 	}
@@ -85,6 +86,7 @@ func Create(dir *os.Root, g Grant, h Header) (*File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("create spool %s: header: %w", h.ID, err)
 	}
+	header = appendNotice(header, f.mark, h.Notice)
 	disk, err := dir.OpenFile(f.name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("create spool %s: %w", h.ID, err)
@@ -111,6 +113,9 @@ func (h Header) validate() error {
 	}
 	if a, b := h.Legs[0].Channel, h.Legs[1].Channel; a|b != 1 || a&b != 0 {
 		return fmt.Errorf("channels %d and %d of the legs are not 0 and 1", a, b)
+	}
+	if h.Notice != nil {
+		return h.Notice.validate()
 	}
 	return nil
 }

@@ -30,6 +30,7 @@ const (
 	batchFrame
 	eventFrame
 	endFrame
+	noticeFrame
 )
 
 // Header is a spool's first frame: what a recording needs besides packets.
@@ -39,6 +40,7 @@ type Header struct {
 	Terms   Terms     `json:"terms"`
 	Began   time.Time `json:"began"` // start of the capture: the recording's first instant
 	Legs    [2]Leg    `json:"legs"`  // by rtp.Leg
+	Notice  *Notice   `json:"notice,omitempty"`
 }
 
 // Leg is what a spool's header says of one leg.
@@ -48,7 +50,7 @@ type Leg struct {
 	Codecs  []rtp.Codec `json:"codecs"`  // as negotiated when the capture began
 }
 
-// Frame is one of Batch, Event and End.
+// Frame is one of NoticeAudio, Batch, Event and End.
 type Frame interface{ frame() }
 
 // Batch is captured packets of one leg, in the order in which they arrived.

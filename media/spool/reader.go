@@ -154,6 +154,12 @@ func (r *Reader) read() (Frame, error) {
 	case batchFrame:
 		r.held = frameHeaderBytes + len(payload)
 		return Batch{leg, payload}, nil
+	case noticeFrame:
+		if len(payload)%2 != 0 {
+			return nil, errDamaged
+		}
+		r.held = frameHeaderBytes + len(payload)
+		return NoticeAudio{payload}, nil
 	case eventFrame:
 		var e Event
 		if json.Unmarshal(payload, &e) != nil || e.Leg > 1 {

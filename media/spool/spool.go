@@ -28,7 +28,8 @@
 // own making into their audio. The last frame is the end; a spool without one
 // was torn by a crash.
 //
-// A batch's payload is what rtp.AppendCaptured makes; the other payloads are JSON.
+// A batch's payload is what rtp.AppendCaptured makes, that of a part of the notice, which
+// stands behind the header, samples of L16; the other payloads are JSON.
 package spool
 
 import (
