@@ -24,6 +24,7 @@ type Engine struct {
 	driver   driver
 	pacer    *pacer
 	desk     *desk
+	ears     *ears
 	metrics  *metrics
 	identity *srtp.Identity
 
@@ -49,7 +50,7 @@ func New(cfg Config, registry prometheus.Registerer) (*Engine, error) {
 	if e.driver, err = newDriver(cfg); err != nil {
 		return nil, err
 	}
-	e.pacer, e.desk = newPacer(), newDesk(cfg.Silence)
+	e.pacer, e.desk, e.ears = newPacer(), newDesk(cfg.Silence), newEars()
 	e.metrics = newMetrics(e, registry)
 	return e, nil
 }
@@ -76,6 +77,7 @@ func (e *Engine) Close() error {
 	}
 	e.pacer.close()
 	e.desk.close()
+	e.ears.close()
 	e.driver.close()
 	return nil
 }

@@ -14,6 +14,10 @@ import (
 type Key struct {
 	Leg   rtp.Leg
 	Digit byte // 0–9, *, #, A–D
+
+	// From and To are when it was heard, where it was (see Listen): its tones are in what was
+	// captured meanwhile. Zero for a telephone-event, which has none.
+	From, To time.Time
 }
 
 // keysQueue is how many keys wait for the call; more are dropped and counted.
@@ -200,6 +204,7 @@ func (s *Session) Close() Stats {
 		if p := s.legs[leg].playback.Load(); p != nil {
 			p.Stop()
 		}
+		s.listen(rtp.Leg(leg), false)
 	}
 	s.engine.desk.remove(s)
 	s.bye()
@@ -252,6 +257,9 @@ func (s *Session) step(leg rtp.Leg, from netip.AddrPort, at int64, b []byte) (ou
 			l.dropped.Add(1)
 		}
 	}
+	if ear := l.ear.Load(); ear != nil {
+		ear.ring.put(at, b) // what finds no room is not listened to
+	}
 	if event {
 		s.press(leg, h, b)
 	}
@@ -296,11 +304,15 @@ func (s *Session) pass(leg rtp.Leg, from netip.AddrPort, at int64, b []byte) (to
 // press tells the call of a key: the slow door.
 func (s *Session) press(leg rtp.Leg, h rtp.Header, b []byte) {
 	digit := s.legs[leg].keys.Take(h, b[h.PayloadOffset:h.PayloadEnd])
-	if digit == 0 {
-		return
+	if digit != 0 {
+		s.tell(Key{Leg: leg, Digit: digit})
 	}
+}
+
+// tell tells the call of a key, if it has taken the last ones.
+func (s *Session) tell(k Key) {
 	select {
-	case s.keys <- Key{leg, digit}:
+	case s.keys <- k:
 	default:
 		s.engine.keysDropped.Add(1)
 	}
