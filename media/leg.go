@@ -19,6 +19,7 @@ type leg struct {
 	expectedSince atomic.Int64                   // since when the peer is to send, in nanoseconds; 0 for not
 	types         atomic.Pointer[payloadTypes]   // of the peer's packets, as the other leg wants them; nil for as they are
 	secure        atomic.Pointer[secure]         // what protects its packets; nil for nothing
+	mix           atomic.Pointer[mix]            // a tone over what is relayed to the peer; nil for none
 	ear           atomic.Pointer[ear]            // what listens for keys in them; nil for nothing
 
 	out       outgoing // our stream to the peer

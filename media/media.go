@@ -1,8 +1,8 @@
 // Package media is the real-time half: it relays RTP between a call's two legs, plays
 // prompts into the stream, and copies what comes in to the call's tap.
 //
-// It opens no file and knows no codec: a packet is a header and a payload, a prompt is
-// payloads. It knows neither SIP nor calls; what it is told of a session is data.
+// It opens no file, and a packet is a header and a payload to it, a prompt is payloads. Of
+// codecs it knows G.711 alone, to lay a tone over what is said and to hear keys in it. It knows neither SIP nor calls; what it is told of a session is data.
 //
 //	socket ─ step ─┬─ latch ─ rewrite ─▶ socket of the other leg
 //	               ├─ tap (a copy, if there is a capture)

@@ -267,6 +267,9 @@ func (s *Session) step(leg rtp.Leg, from netip.AddrPort, at int64, b []byte) (ou
 	if !l.relay.Load() || other.out.playing.Load() || !other.out.hold() {
 		return
 	}
+	if m := other.mix.Load(); m != nil && !m.lay(h.PayloadType, at, b[h.PayloadOffset:h.PayloadEnd]) {
+		other.mix.CompareAndSwap(m, nil)
+	}
 	if types := l.types.Load(); types != nil {
 		rtp.SetPayloadType(b, types[h.PayloadType])
 	}
