@@ -22,6 +22,8 @@ type reporting struct {
 	name     string           // our CNAME towards the peer: RFC 7022
 	sender   rtp.SenderReport // the peer's last, valid if heard is
 	heard    time.Time        // when that came
+	known    string           // what the peer's sender last called itself
+	senders  uint32           // how many there were, by that name
 	said     uint32           // the middle of our last
 	saidAt   time.Time
 	expected uint32 // as of our last report
@@ -97,6 +99,13 @@ func (s *Session) read(in letter) {
 	defer r.mu.Unlock()
 	if c.Sender != nil {
 		r.sender, r.heard = *c.Sender, in.at
+		if c.Name != r.known || r.senders == 0 {
+			r.known = c.Name
+			r.senders++
+		}
+		if tap := s.tap.Load(); tap != nil {
+			tap.report(rtp.Reported{Leg: in.leg, At: s.at(in.at), SSRC: c.Sender.SSRC, NTP: c.Sender.NTP, Timestamp: c.Sender.Timestamp, Sender: r.senders})
+		}
 	}
 	for i := range c.Reports {
 		if report := &c.Reports[i]; report.SSRC == l.out.ssrc.Load() {

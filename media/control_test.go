@@ -47,6 +47,22 @@ func testReports(t T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	tap := NewTap(1 << 10)
+	s.Capture(tap)
+	s.read(letter{s, rtp.Caller, addr(caller.rtcp), now, said})
+	s.read(letter{s, rtp.Caller, addr(caller.rtcp), now.Add(time.Second / 2), said}) // too soon to say something new
+	want := rtp.Reported{Leg: rtp.Caller, At: s.at(now), SSRC: caller.ssrc, NTP: clock, Timestamp: h.Timestamp, Sender: 1}
+	if got := tap.Reported(); len(got) != 1 || got[0] != want {
+		t.Errorf("got %+v for the recorder, want %+v alone", got, want)
+	}
+	other, _ := rtp.Control{Sender: &rtp.SenderReport{NTP: clock}}.Marshal(caller.ssrc, "another")
+	for i := range 2 * maxReported {
+		s.read(letter{s, rtp.Caller, addr(caller.rtcp), now.Add(time.Duration(2+i) * time.Second), other})
+	}
+	if got := tap.Reported(); len(got) != maxReported || got[0].Sender != 2 {
+		t.Errorf("got %d reports of sender %d for the recorder, want %d of the second", len(got), got[0].Sender, maxReported)
+	}
+	s.Capture(nil)
 	s.read(letter{s, rtp.Caller, addr(caller.rtcp), now, said})
 	s.report(now.Add(time.Second), time.Minute)
 

@@ -1,7 +1,9 @@
 package media
 
 import (
+	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/bewaard/bewaard/media/rtp"
 )
@@ -9,7 +11,24 @@ import (
 // Tap holds copies of a call's packets until the recorder fetches them: a ring of
 // bytes a leg, with one producer, the leg's socket, and one consumer, Drain. Neither
 // waits for the other: a copy that finds no room is dropped and counted.
-type Tap struct{ legs [2]ring }
+//
+// Beside the packets it holds what the peers' sender reports say of their clocks, which
+// the desk brings.
+type Tap struct {
+	legs [2]ring
+
+	mu       sync.Mutex
+	reported []rtp.Reported
+	reportAt [2]int64 // when the last of each leg came
+}
+
+const (
+	// maxReported is how many sender reports wait for the recorder. More say nothing new.
+	maxReported = 16
+	// reportedEvery is the least time between two of a leg: a peer that sends more of them
+	// does not make the spool longer (RFC 3550 §6.2 has one every five seconds).
+	reportedEvery = time.Second
+)
 
 // NewTap makes a tap with room for so many bytes a leg, framing included.
 func NewTap(bytesPerLeg int) *Tap {
@@ -109,6 +128,26 @@ func (t *Tap) Drain(keep func(leg rtp.Leg, batch []byte) error) error {
 		}
 	}
 	return nil
+}
+
+// report puts a sender report among those that wait, if it has a right to be there.
+func (t *Tap) report(r rtp.Reported) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if last := t.reportAt[r.Leg]; last != 0 && r.At-last < int64(reportedEvery) || len(t.reported) == maxReported {
+		return
+	}
+	t.reportAt[r.Leg] = r.At
+	t.reported = append(t.reported, r)
+}
+
+// Reported takes the sender reports that have gathered.
+func (t *Tap) Reported() []rtp.Reported {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	taken := t.reported
+	t.reported = nil
+	return taken
 }
 
 // Dropped returns how many packets of each leg found no room.

@@ -28,9 +28,22 @@ type SenderReport struct {
 	Octets    uint32
 }
 
+// Reported is what of a peer's sender report tells its clocks apart from ours.
+type Reported struct {
+	Leg       Leg    `json:"-"`
+	At        int64  `json:"-"` // when it came, in nanoseconds since 1970
+	SSRC      uint32 `json:"ssrc"`
+	NTP       uint64 `json:"ntp"`
+	Timestamp uint32 `json:"timestamp"`
+	// Sender counts who a leg's reports were by, as he named himself (CNAME, RFC 3550
+	// §6.5.1): another number is another clock. The name itself goes nowhere.
+	Sender uint32 `json:"sender"`
+}
+
 // Control is what a compound packet of RTCP says, as far as it matters to a relay.
 type Control struct {
 	Sender  *SenderReport // nil for none
+	Name    string        // the sender's, "" for none
 	Reports []Report
 	Bye     bool
 }
@@ -48,11 +61,24 @@ func ParseControl(b []byte) (c Control, err error) {
 			c.take(p.Reports)
 		case *rtcp.ReceiverReport:
 			c.take(p.Reports)
+		case *rtcp.SourceDescription:
+			c.name(p.Chunks)
 		case *rtcp.Goodbye:
 			c.Bye = true
 		}
 	}
 	return c, nil
+}
+
+// name takes what the sender calls itself.
+func (c *Control) name(chunks []rtcp.SourceDescriptionChunk) {
+	for _, chunk := range chunks {
+		for _, item := range chunk.Items {
+			if item.Type == rtcp.SDESCNAME && c.Sender != nil && chunk.Source == c.Sender.SSRC {
+				c.Name = item.Text
+			}
+		}
+	}
 }
 
 func (c *Control) take(reports []rtcp.ReceptionReport) {

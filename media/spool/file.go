@@ -249,6 +249,19 @@ func (f *File) appendBatch(dst []byte, leg rtp.Leg, batch []byte) ([]byte, error
 	return dst, nil
 }
 
+// appendReport appends the frame of a sender report, unless it came before the
+// announcement ended or while the capture was stopped.
+func (f *File) appendReport(dst []byte, r rtp.Reported) ([]byte, error) {
+	if r.At < f.notBefore || f.stoppedAt(r.At) {
+		return dst, nil
+	}
+	dst, err := appendJSON(dst, f.mark, eventFrame, Event{Kind: SenderReported, At: time.Unix(0, r.At).UTC(), Leg: r.Leg, Report: &r})
+	if err != nil {
+		return dst, fmt.Errorf("report of spool %s: %w", f.id, err)
+	}
+	return dst, nil
+}
+
 // stoppedAt reports whether the capture was stopped at that nanosecond.
 func (f *File) stoppedAt(at int64) bool {
 	f.mu.Lock()

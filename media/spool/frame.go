@@ -68,13 +68,14 @@ const (
 	CaptureStarted EventKind = "start"   // packets are kept again from now on
 	PacketsDropped EventKind = "dropped" // the tap had no room; totals so far
 	Excised        EventKind = "excise"  // a time is to be silent in the recording, whatever was captured in it
+	SenderReported EventKind = "report"  // a leg's peer told what its clocks show
 )
 
 // Event is something that happened to the capture.
 type Event struct {
 	Kind    EventKind   `json:"kind"`
 	At      time.Time   `json:"at"`
-	Leg     rtp.Leg     `json:"leg,omitempty"`    // of CodecsChanged and Excised
+	Leg     rtp.Leg     `json:"leg,omitempty"`    // of CodecsChanged, Excised and SenderReported
 	Codecs  []rtp.Codec `json:"codecs,omitempty"` // of CodecsChanged
 	Dropped [2]uint64   `json:"dropped,omitzero"` // of PacketsDropped, by rtp.Leg
 	Reason  string      `json:"reason,omitempty"` // of CaptureStopped and CaptureStarted
@@ -87,6 +88,8 @@ type Event struct {
 	// Written, if set, has room for one value and gets it without being waited for: nil once
 	// the event went to the file, or the reason why it never will. It is not on the disk by then.
 	Written chan<- error `json:"-"`
+
+	Report *rtp.Reported `json:"report,omitempty"` // of SenderReported, which came at At
 }
 
 // End is a spool's last frame.

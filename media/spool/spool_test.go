@@ -140,6 +140,7 @@ func kept(t testing.TB, frames []Frame, leg rtp.Leg) []time.Duration {
 // tap is a source that is filled by hand.
 type tap struct {
 	batches chan legBatch
+	reports chan rtp.Reported
 	dropped [2]atomic.Uint64
 	drained chan struct{} // of size 1, gets a value at every drain
 }
@@ -149,7 +150,9 @@ type legBatch struct {
 	batch []byte
 }
 
-func newTap() *tap { return &tap{batches: make(chan legBatch, 1000), drained: make(chan struct{}, 1)} }
+func newTap() *tap {
+	return &tap{batches: make(chan legBatch, 1000), reports: make(chan rtp.Reported, 10), drained: make(chan struct{}, 1)}
+}
 
 func (s *tap) Drain(keep func(rtp.Leg, []byte) error) error {
 	select {
@@ -169,6 +172,13 @@ func (s *tap) Drain(keep func(rtp.Leg, []byte) error) error {
 			return nil
 		}
 	}
+}
+
+func (s *tap) Reported() (taken []rtp.Reported) {
+	for len(s.reports) > 0 {
+		taken = append(taken, <-s.reports)
+	}
+	return taken
 }
 
 func (s *tap) Dropped() [2]uint64 { return [2]uint64{s.dropped[0].Load(), s.dropped[1].Load()} }

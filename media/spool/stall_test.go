@@ -62,6 +62,8 @@ func (t *tap) Drain(keep func(rtp.Leg, []byte) error) error {
 	return nil
 }
 
+func (t *tap) Reported() []rtp.Reported { return nil }
+
 func (t *tap) Dropped() [2]uint64 {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -24,6 +24,8 @@ type Source interface {
 	// Drain calls keep with the batches that have gathered, each leg's in the
 	// order in which they arrived. A batch is valid during the call only.
 	Drain(keep func(leg rtp.Leg, batch []byte) error) error
+	// Reported takes the sender reports that have gathered.
+	Reported() []rtp.Reported
 	// Dropped returns how many packets of each leg found no room so far.
 	Dropped() [2]uint64
 }
@@ -231,6 +233,14 @@ func (w *Writer) drain(a *attachment, buf []byte) []byte {
 	})
 	if err != nil {
 		f.fail(fmt.Errorf("drain into spool %s: %w", f.id, err))
+	}
+	for _, r := range a.source.Reported() {
+		if f.Err() != nil {
+			break
+		}
+		if buf, err = f.appendReport(buf, r); err != nil {
+			f.fail(err)
+		}
 	}
 	if dropped := a.source.Dropped(); dropped != a.dropped && f.Err() == nil {
 		a.dropped = dropped

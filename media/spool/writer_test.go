@@ -231,6 +231,46 @@ func TestHangingDiskHoldsUpOneWriter(t *testing.T) {
 	good.Close("")
 }
 
+// A sender report stands in the spool as the event that it was, unless it came before the
+// announcement's end or while the capture was stopped.
+func TestReportsAreKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := directory(t)
+		f, tap := live(t, dir, "call")
+		w := newWriter(t, Config{})
+		defer w.Close()
+		if err := w.Attach(f, tap); err != nil {
+			t.Fatal(err)
+		}
+		told := rtp.Reported{Leg: rtp.Callee, At: time.Now().UnixNano(), SSRC: 1 << 31, NTP: 1<<63 + 1, Timestamp: 1<<32 - 1, Sender: 2}
+		early, paused := told, told
+		early.At -= int64(time.Second)
+		tap.reports <- told
+		tap.reports <- early
+		time.Sleep(time.Second)
+		f.Event(Event{Kind: CaptureStopped})
+		paused.At = time.Now().UnixNano()
+		tap.reports <- paused
+		if err := w.Detach(f); err != nil {
+			t.Fatal(err)
+		}
+		f.Close("")
+		_, frames, err := read(t, dir, f.Name())
+		wantErr(t, err, io.EOF)
+		var got []Event
+		for _, frame := range frames {
+			if e, ok := frame.(Event); ok && e.Kind == SenderReported {
+				got = append(got, e)
+			}
+		}
+		want := told
+		want.At, want.Leg = 0, 0 // the event says them
+		if len(got) != 1 || *got[0].Report != want || got[0].Leg != told.Leg || got[0].At.UnixNano() != told.At {
+			t.Errorf("got %+v, want one with %+v", got, told)
+		}
+	})
+}
+
 // Closing the writer drains what is still attached and ends its goroutines.
 func TestCloseDrainsWhatIsAttached(t *testing.T) {
 	dir := directory(t)
@@ -285,5 +325,7 @@ func (s both) Drain(keep func(rtp.Leg, []byte) error) error {
 	keep(rtp.Caller, s)
 	return keep(rtp.Callee, s)
 }
+
+func (both) Reported() []rtp.Reported { return nil }
 
 func (both) Dropped() [2]uint64 { return [2]uint64{} }
