@@ -276,7 +276,8 @@ func (k *Keeper) done(name string, result finalize.Result, failed error) {
 	}
 	for leg, l := range result.Legs {
 		k.log.Debug("leg finalized", "call_id", id, "leg", rtp.Leg(leg), "packets", l.Packets, "lost", l.Lost, "late", l.Late, "streams", l.Streams,
-			"moves", l.Moves, "slipped_seconds", l.Slipped, "skew_ppm", l.SkewPPM)
+			"moves", l.Moves, "slipped_seconds", l.Slipped, "skew_ppm", l.SkewPPM,
+			"reports", l.Reports, "reports_ignored", l.Ignored, "aligned", l.Aligned, "reported_ppm", l.ReportedPPM)
 	}
 	k.metrics.recordings.WithLabelValues(row.Purpose, string(row.State)).Inc()
 	if a := row.Announcement; a == nil || !a.Complete && a.Exempt == "" || a.Complete && result.Began.Before(a.LastAt) {

@@ -103,8 +103,12 @@ func (s *Session) read(in letter) {
 			r.known = c.Name
 			r.senders++
 		}
+		sender := r.senders
+		if c.Name == "" { // anybody's
+			sender = 0
+		}
 		if tap := s.tap.Load(); tap != nil {
-			tap.report(rtp.Reported{Leg: in.leg, At: s.at(in.at), SSRC: c.Sender.SSRC, NTP: c.Sender.NTP, Timestamp: c.Sender.Timestamp, Sender: r.senders})
+			tap.report(rtp.Reported{Leg: in.leg, At: s.at(in.at), SSRC: c.Sender.SSRC, NTP: c.Sender.NTP, Timestamp: c.Sender.Timestamp, Sender: sender})
 		}
 	}
 	for i := range c.Reports {

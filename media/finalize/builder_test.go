@@ -57,6 +57,11 @@ func (c *capture) event(at time.Duration, e spool.Event) {
 	c.events = append(c.events, e)
 }
 
+// report adds a sender report on a stream.
+func (c *capture) report(leg rtp.Leg, at time.Duration, r rtp.Reported) {
+	c.event(at, spool.Event{Kind: spool.SenderReported, Leg: leg, Report: &r})
+}
+
 // terms of all captures here.
 func terms(id string) spool.Terms {
 	return spool.Terms{
@@ -104,6 +109,7 @@ func (c *capture) write(t testing.TB, dir string) string {
 
 	slices.SortStableFunc(c.packets, func(a, b arrived) int { return cmp.Compare(a.at, b.at) })
 	c.event(c.length+1, spool.Event{Kind: spool.CaptureStopped}) // what arrives with the end is kept
+	slices.SortStableFunc(c.events, func(a, b spool.Event) int { return a.At.Compare(b.At) })
 	packets, events := c.packets, c.events
 	for drain := 500 * time.Millisecond; len(packets) > 0 || len(events) > 0; drain += 500 * time.Millisecond {
 		for len(events) > 0 && events[0].At.Sub(began) < drain {

@@ -100,6 +100,11 @@ type Leg struct {
 	Slipped    float64 // seconds by which streams were corrected in speech, little by little
 	SkewPPM    float64 // by how much the sender's clock runs fast, in millionths; 0 if not watched for a minute
 	Seconds    float64 // of audio
+
+	Reports     uint64  // the sender's, of its own clocks
+	Ignored     uint64  // of those: what they say does not fit the packets, or each other
+	Aligned     uint64  // streams that found their place by them
+	ReportedPPM float64 // SkewPPM by them: against the sender's clock on the wall
 }
 
 // Run makes one recording. Its files appear under their names only when they
@@ -251,6 +256,10 @@ func (r *recording) event(e spool.Event) error {
 	switch e.Kind {
 	case spool.CodecsChanged:
 		r.tracks[e.Leg].codings.change(at, e.Codecs)
+	case spool.SenderReported:
+		if e.Report != nil {
+			r.tracks[e.Leg].report(at, *e.Report)
+		}
 	case spool.PacketsDropped:
 		for leg, t := range r.tracks {
 			t.leg.Dropped = e.Dropped[leg]

@@ -1,6 +1,7 @@
 package finalize
 
 import (
+	"encoding/binary"
 	"testing"
 	"time"
 
@@ -14,12 +15,14 @@ import (
 //	| leg, kind | arrival (10 ms after the last, signed) | length |
 //
 // kind 0 takes the bytes that follow as they are; the others put them into a
-// packet that is RTP, with sequence number and timestamp from the first bytes.
+// packet that is RTP, with sequence number and timestamp from the first bytes. With the
+// highest bit they are a sender report: NTP, timestamp, sender.
 func FuzzPackets(f *testing.F) {
 	good := packetOf(8, false, 1, 160, 7, make([]byte, 20))
 	f.Add(append([]byte{0, 2, byte(len(good))}, good...))
 	f.Add([]byte{2, 2, 4, 0, 1, 0, 160, 3, 2, 4, 0, 2, 1, 64, 2, 2, 4, 0, 2, 1, 64})
 	f.Add([]byte{2, 127, 4, 255, 255, 255, 255, 2, 127, 5, 0, 0, 0, 0, 9, 4, 127, 4, 128, 0, 0, 0, 2, 200, 4, 0, 1, 0, 160})
+	f.Add([]byte{2, 2, 4, 0, 1, 0, 160, 0x80, 2, 16, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 160, 0, 1, 0, 0, 0, 2, 2, 4, 0, 2, 1, 64})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		feed(t, b, 8000, nil)
 		feed(t, b, 16000, linear(8000, 16000))
@@ -43,6 +46,15 @@ func feed(t *testing.T, b []byte, hz int64, other *coding) {
 		at += time.Duration(int8(b[1])) * 10 * ms
 		raw := b[3 : 3+n]
 		b = b[3+n:]
+		if control >= 0x80 && n >= 16 {
+			report := rtp.Reported{
+				SSRC: uint32(control >> 3 & 0xf), NTP: binary.BigEndian.Uint64(raw), Timestamp: binary.BigEndian.Uint32(raw[8:]), Sender: uint32(raw[12]),
+			}
+			if err := rec.event(spool.Event{Kind: spool.SenderReported, At: began.Add(at), Leg: rtp.Leg(control & 1), Report: &report}); err != nil {
+				t.Fatal(err)
+			}
+			continue
+		}
 		if kind := control >> 1 & 3; kind > 0 && n >= 4 {
 			raw = packetOf([]uint8{8, 0, 101}[kind-1], false,
 				uint16(raw[0])<<8|uint16(raw[1]), uint32(raw[2])<<24|uint32(raw[3])<<8, uint32(control>>3), raw[4:])

@@ -109,6 +109,8 @@ type network struct {
 	jitter  time.Duration // at most, on top of it
 	loss    float64
 	stops   stops
+	says    lie
+	said    time.Duration // when it last did
 
 	heard      []int16
 	lost       uint64 // within streams
@@ -133,6 +135,7 @@ func newNetwork(t *rapid.T, c *capture, leg rtp.Leg, s stops) *network {
 		jitter:  rapid.SampledFrom([]time.Duration{0, 5 * ms, 60 * ms, 200 * ms, 500 * ms}).Draw(t, "jitter"),
 		loss:    rapid.SampledFrom([]float64{0, 0.01, 0.3, 0.8}).Draw(t, "loss"),
 		stops:   s,
+		says:    rapid.SampledFrom(lies).Draw(t, "reports"),
 		heard:   make([]int16, samplesAt(c.length, 8000)),
 	}
 }
@@ -185,6 +188,7 @@ func (n *network) sendStream(until time.Duration) {
 	for sequence := int64(0); p.from+p.ptime <= until || len(all) > 0 && !isTrue && p.from+p.ptime <= n.capture.length-n.path; sequence++ {
 		from, ptime, payloadType := p.from, p.ptime, p.payloadType
 		sent, raw := p.next()
+		n.report(sent)
 		last := p.from+p.ptime > until
 		if n.random.Float64() < n.loss && !(last && !isTrue) {
 			continue
@@ -218,6 +222,60 @@ func (n *network) sendStream(until time.Duration) {
 			n.lost += uint64(c.sequence - all[i].sequence - 1)
 		}
 	}
+}
+
+// lie is what a party says of its clocks: it gets the truth, and makes of it what it likes.
+type lie func(r *rand.Rand, said rtp.Reported) rtp.Reported
+
+const oneSecond = 1 << 32 // of NTP
+
+var lies = []lie{
+	nil, // it says nothing
+	func(_ *rand.Rand, said rtp.Reported) rtp.Reported { return said },
+	func(_ *rand.Rand, said rtp.Reported) rtp.Reported { // the timestamp of its last packet
+		said.Timestamp -= 160
+		return said
+	},
+	func(_ *rand.Rand, said rtp.Reported) rtp.Reported { // a clock that is wrong, though it goes right
+		said.NTP -= 1000000 * oneSecond
+		return said
+	},
+	func(_ *rand.Rand, said rtp.Reported) rtp.Reported { // one that stands
+		said.NTP = 12345 * oneSecond
+		return said
+	},
+	func(r *rand.Rand, said rtp.Reported) rtp.Reported { // one that jumps
+		said.NTP += uint64(r.IntN(3)) * oneSecond
+		return said
+	},
+	func(_ *rand.Rand, said rtp.Reported) rtp.Reported { // timestamps of another clock rate
+		said.Timestamp *= 2
+		return said
+	},
+	func(_ *rand.Rand, said rtp.Reported) rtp.Reported { // a wall clock that goes by another
+		said.NTP *= 2
+		return said
+	},
+	func(r *rand.Rand, said rtp.Reported) rtp.Reported {
+		return rtp.Reported{SSRC: said.SSRC, NTP: r.Uint64(), Timestamp: r.Uint32(), Sender: r.Uint32()}
+	},
+	func(r *rand.Rand, said rtp.Reported) rtp.Reported { // of another stream
+		said.SSRC += uint32(r.IntN(2))
+		return said
+	},
+}
+
+// report has the party say what its clocks show when it sends a packet, every two seconds
+// or so.
+func (n *network) report(sent time.Duration) {
+	at := sent + n.path
+	if n.says == nil || sent-n.said < 2*time.Second || at > n.capture.length {
+		return
+	}
+	n.said = sent
+	n.capture.report(n.party.leg, at, n.says(n.random, rtp.Reported{
+		SSRC: n.party.ssrc, NTP: rtp.NTP(began.Add(sent)), Timestamp: n.party.timestamp, Sender: 1,
+	}))
 }
 
 // bring has a packet arrive, and reports whether it was captured.

@@ -44,6 +44,8 @@ type stream struct {
 	seen     [1024 / 64]uint64 // which of the last 1024 have come, by their lowest bits
 	latest   reference         // the audio packet of the highest sequence number
 	hasAudio bool
+	begun    time.Duration // when the first audio arrived
+	said     said          // of it, by who sends it
 
 	waiting  []packet // in the order of their sequence
 	started  bool     // some were placed already
@@ -150,7 +152,7 @@ func (s *stream) take(p packet) arrival {
 	}
 	if p.isAudio() {
 		if !s.hasAudio {
-			s.timeline.clockHz = p.coding.clockHz
+			s.timeline.clockHz, s.begun = p.coding.clockHz, p.at
 		}
 		s.timeline.observe(p.audio())
 		if !s.hasAudio || p.sequence > s.latest.sequence {

@@ -173,13 +173,28 @@ func (t *transits) add(slot, transit int64) {
 	}
 }
 
+// unknown is the least transit of no packets.
+const unknown = math.MaxInt64
+
 // within returns the least transit in the slots from first to last.
 func (t *transits) within(first, last int64) int64 {
-	least := int64(math.MaxInt64)
+	least := int64(unknown)
 	for slot := first; slot <= last; slot++ {
 		if s := t[uint64(slot)%uint64(len(t))]; s.known && s.slot == slot {
 			least = min(least, s.least)
 		}
 	}
 	return least
+}
+
+// scatter returns between what the least transits of the slots from first to last are, and
+// of how many slots one is known.
+func (t *transits) scatter(first, last int64) (least, most int64, known int) {
+	least, most = math.MaxInt64, math.MinInt64
+	for slot := max(first, last-int64(len(t))+1); slot <= last; slot++ {
+		if s := t[uint64(slot)%uint64(len(t))]; s.known && s.slot == slot {
+			least, most, known = min(least, s.least), max(most, s.least), known+1
+		}
+	}
+	return least, most, known
 }

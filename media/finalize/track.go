@@ -38,7 +38,10 @@ type track struct {
 	resumed []time.Duration // when a stopped capture went on
 	leg     Leg
 	samples int64         // placed
+	anchor  anchor        // by sender reports
+	untrue  bool          // these were once
 	watched time.Duration // how long the skew in leg was measured
+	claimed time.Duration // and that by sender reports
 
 	spare   [][]byte // memory for payloads
 	buffers buffers
@@ -191,6 +194,9 @@ func (t *track) over(s *stream) {
 	t.leg.Slipped += float64(s.timeline.slips) / float64(t.stereo.hz)
 	if ppm, watched := s.timeline.skew.ppm(t.stereo.hz); watched > t.watched {
 		t.leg.SkewPPM, t.watched = ppm, watched
+	}
+	if ppm, claimed := s.said.skew.ppm(t.stereo.hz); claimed > t.claimed {
+		t.leg.ReportedPPM, t.claimed = ppm, claimed
 	}
 }
 
