@@ -94,6 +94,17 @@ func clockOf(codecs []sdp.Codec) int {
 	return 0
 }
 
+// clocksOf returns the clock rates of codecs that carry sound, by their payload types.
+func clocksOf(codecs []rtp.Codec) map[uint8]int {
+	clocks := map[uint8]int{}
+	for _, c := range codecs {
+		if !sdpCodec(c).Event() && c.Name != "CN" {
+			clocks[c.PayloadType] = c.ClockHz
+		}
+	}
+	return clocks
+}
+
 const (
 	// tapTime is how long the disk may stand still before packets are dropped.
 	tapTime = 3 // seconds

@@ -172,13 +172,14 @@ func (c *Call) take(leg rtp.Leg, d *sdp.Description, how said) *End {
 	return nil
 }
 
-// noteCodecs lets the media know by which payload types a party's keys may come now, and
-// the recording by which its packets may.
+// noteCodecs lets the media know by which payload types a party's keys may come now, and how
+// fast the clocks of the others go; and the recording by which its packets may.
 func (c *Call) noteCodecs(p *party, leg rtp.Leg) {
 	if p != c.parties[leg] {
 		return
 	}
 	c.media.Events(leg, p.keys(c.main))
+	c.media.Clocks(leg, clocksOf(p.carries()))
 	if c.recording == nil {
 		return
 	}

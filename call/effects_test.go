@@ -131,13 +131,14 @@ func (s *fakeSession) Connect(leg rtp.Leg, r media.Remote) error {
 	s.note("connect %v to %v%s", leg, r.RTP, raw)
 	return nil
 }
-func (s *fakeSession) Relay(from rtp.Leg, on bool) { s.note("relay %v %v", from, on) }
-func (s *fakeSession) Capture(t *media.Tap)        { s.note("capture %v", t != nil) }
-func (s *fakeSession) Keys() <-chan media.Key      { return s.pressed }
-func (s *fakeSession) Now() time.Time              { return time.Now() }
-func (s *fakeSession) Broken() <-chan media.Broken { return s.broken }
-func (s *fakeSession) Silences() <-chan rtp.Leg    { return nil }
-func (s *fakeSession) Clock(rtp.Leg, int)          {}
+func (s *fakeSession) Relay(from rtp.Leg, on bool)   { s.note("relay %v %v", from, on) }
+func (s *fakeSession) Capture(t *media.Tap)          { s.note("capture %v", t != nil) }
+func (s *fakeSession) Keys() <-chan media.Key        { return s.pressed }
+func (s *fakeSession) Now() time.Time                { return time.Now() }
+func (s *fakeSession) Broken() <-chan media.Broken   { return s.broken }
+func (s *fakeSession) Silences() <-chan rtp.Leg      { return nil }
+func (s *fakeSession) Clock(rtp.Leg, int)            {}
+func (s *fakeSession) Clocks(rtp.Leg, map[uint8]int) {}
 
 func (s *fakeSession) Events(leg rtp.Leg, types []uint8) {
 	s.mu.Lock()

@@ -30,6 +30,7 @@ type Session interface {
 	Broken() <-chan media.Broken
 	Events(leg rtp.Leg, types []uint8)
 	Clock(leg rtp.Leg, hz int)
+	Clocks(leg rtp.Leg, hz map[uint8]int)
 	Translate(from rtp.Leg, types map[uint8]uint8)
 	Now() time.Time
 	Expect(from rtp.Leg, on bool)

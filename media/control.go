@@ -21,6 +21,7 @@ type reporting struct {
 	mu       sync.Mutex
 	name     string           // our CNAME towards the peer: RFC 7022
 	sender   rtp.SenderReport // the peer's last, valid if heard is
+	senderHz int              // the clock of the timestamp in it
 	heard    time.Time        // when that came
 	known    string           // what the peer's sender last called itself
 	senders  uint32           // how many there were, by that name
@@ -98,7 +99,7 @@ func (s *Session) read(in letter) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if c.Sender != nil {
-		r.sender, r.heard = *c.Sender, in.at
+		r.sender, r.senderHz, r.heard = *c.Sender, l.clockHz(), in.at
 		if c.Name != r.known || r.senders == 0 {
 			r.known = c.Name
 			r.senders++
@@ -122,7 +123,7 @@ func (s *Session) read(in letter) {
 // take keeps what the peer reports of our stream.
 func (r *reporting) take(report *rtp.Report, at time.Time, l *leg) {
 	f := Feedback{Lost: uint64(report.TotalLost), Of: l.out.packets.Load(), RoundTrip: r.feedback.RoundTrip}
-	f.Jitter = time.Duration(report.Jitter) * time.Second / time.Duration(l.clockHz())
+	f.Jitter = time.Duration(report.Jitter) * time.Second / time.Duration(max(l.out.clockHz.Load(), 1))
 	if report.TotalLost >= 1<<23 { // more came than was sent: RFC 3550 §6.4.1 has it negative
 		f.Lost = 0
 	}
@@ -175,10 +176,11 @@ func (s *Session) sendReport(leg rtp.Leg, now time.Time, bye bool) {
 	if remote == nil || remote.Raw || to == nil || !remote.RTCP.IsValid() && !remote.Mux {
 		return
 	}
-	timestamp := l.out.stampAt(s.at(now), l.clockHz())
+	clockHz := int(max(l.out.clockHz.Load(), 1))
+	timestamp := l.out.stampAt(s.at(now), clockHz)
 	ntp := rtp.NTP(now)
 	if source := l.out.source.Load(); source != 0 {
-		ntp = s.legs[leg.Other()].reporting.clock(uint32(source>>32), timestamp-uint32(source), l.clockHz(), ntp)
+		ntp = s.legs[leg.Other()].reporting.clock(uint32(source>>32), timestamp-uint32(source), clockHz, ntp)
 	}
 	b, err := l.compose(now, ntp, timestamp, bye).Marshal(l.out.ssrc.Load(), l.reporting.name)
 	if err != nil || l.unready() {
@@ -242,11 +244,11 @@ func (l *leg) block(now time.Time) (block rtp.Report, ok bool) {
 }
 
 // clock tells what the wall clock of who sends that SSRC showed at a timestamp of his, or
-// ours, if he has not shown it.
+// ours, if he has not shown it, or another clock of timestamps since.
 func (r *reporting) clock(ssrc, timestamp uint32, clockHz int, ours uint64) uint64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.heard.IsZero() || r.sender.SSRC != ssrc {
+	if r.heard.IsZero() || r.sender.SSRC != ssrc || r.senderHz != clockHz {
 		return ours
 	}
 	ticks := int64(int32(timestamp - r.sender.Timestamp))

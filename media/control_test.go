@@ -250,3 +250,55 @@ func testTranslate(t T) {
 		}
 	}
 }
+
+// A party that goes over to another codec that was agreed, with another clock, has jitter
+// and reports in that clock; keys among the packets change nothing.
+func TestClockOfTheCodecInUse(t *testing.T) {
+	s, caller, callee := openSession(t)
+	s.Clock(rtp.Caller, 48000)
+	s.Clock(rtp.Callee, 48000)
+	s.Clocks(rtp.Caller, map[uint8]int{111: 48000, 8: 8000})
+	s.Events(rtp.Caller, []uint8{101})
+	s.Relay(rtp.Caller, true)
+	from, at := addr(caller.rtp), s.at(time.Now())
+	say := func(payloadType uint8, ticks uint32, packets int) {
+		for range packets {
+			s.step(rtp.Caller, from, at, caller.packet(payloadType, 1))
+			caller.timestamp += ticks - 160 // packet has gone on by that
+			at += int64(20 * time.Millisecond)
+		}
+	}
+	say(111, 960, 100)
+	say(8, 160, 50)
+	s.step(rtp.Caller, from, at, caller.packet(101, 1, 0x8a, 0, 160))
+	caller.timestamp -= 160
+	say(8, 160, 50)
+	if got := s.Stats().Legs[rtp.Caller].Jitter; got != 0 {
+		t.Errorf("got a jitter of %v of packets that came evenly, want none", got)
+	}
+	last := s.legs[rtp.Callee].out.timestamp
+	s.report(time.Unix(0, at).Add(time.Second-20*time.Millisecond), time.Minute)
+	c, _ := nextControl(t, callee.rtcp)
+	if c.Sender == nil || c.Sender.Timestamp-last != 8000 {
+		t.Fatalf("got %+v a second behind the packet at %d, want a sender report 8000 ticks on", c.Sender, last)
+	}
+	ours, err := rtp.Control{Reports: []rtp.Report{{SSRC: s.legs[rtp.Callee].out.ssrc.Load(), Jitter: 80}}}.Marshal(callee.ssrc, "callee")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.read(letter{s, rtp.Callee, addr(callee.rtcp), time.Now(), ours})
+	if got := s.Stats().Legs[rtp.Callee].Peer.Jitter; got != 10*time.Millisecond {
+		t.Errorf("got a reported jitter of %v, want 10 ms", got)
+	}
+}
+
+// What a party's clock on the wall showed is not told in ticks of another clock.
+func TestWallClockOverClocks(t *testing.T) {
+	r := reporting{sender: rtp.SenderReport{SSRC: 1, NTP: 5 << 32, Timestamp: 100}, senderHz: 48000, heard: time.Now()}
+	if got := r.clock(1, 48100, 48000, 7); got != 6<<32 {
+		t.Errorf("got %x a second after the report, want a second more", got)
+	}
+	if got := r.clock(1, 8100, 8000, 7); got != 7 {
+		t.Errorf("got %x after a change of the clock, want our own", got)
+	}
+}

@@ -1,6 +1,7 @@
 package media
 
 import (
+	"cmp"
 	"net/netip"
 	"sync/atomic"
 	"time"
@@ -15,7 +16,8 @@ type leg struct {
 	to            atomic.Pointer[netip.AddrPort] // where packets to the peer go: latched, or as negotiated
 	relay         atomic.Bool                    // pass what comes in to the other leg
 	events        atomic.Pointer[[128]bool]      // payload types of telephone-events
-	clock         atomic.Int64                   // in Hz, of the peer's timestamps
+	clock         atomic.Int64                   // in Hz, of the peer's timestamps where clocks has none
+	clocks        atomic.Pointer[clocks]         // by the payload types of the peer's packets; nil for none
 	expectedSince atomic.Int64                   // since when the peer is to send, in nanoseconds; 0 for not
 	types         atomic.Pointer[payloadTypes]   // of the peer's packets, as the other leg wants them; nil for as they are
 	secure        atomic.Pointer[secure]         // what protects its packets; nil for nothing
@@ -36,6 +38,7 @@ type leg struct {
 	forged, replayed, unkeyed                                            atomic.Uint64
 	lost                                                                 atomic.Uint64 // of reception
 	jitter                                                               atomic.Int64  // of reception, in nanoseconds
+	heardHz                                                              atomic.Int64  // of reception: the clock of the peer's latest packets; 0 before there are any
 	duplicates, reordered                                                atomic.Uint64 // of reception
 	heardTo                                                              atomic.Uint64 // its SSRC and extended sequence number: 32 bits each
 	heardOf                                                              atomic.Uint64 // its first sequence number, and how many came
@@ -48,14 +51,33 @@ type leg struct {
 // payloadTypes are the numbers that another party has for the same codecs.
 type payloadTypes [128]uint8
 
+// clocks are clock rates by payload type, in Hz; 0 where none is known, or where the packet
+// is no sound and goes by the clock of those around it.
+type clocks [128]int32
+
+// clockOf returns the clock rate of a packet of the peer's.
+func (l *leg) clockOf(payloadType uint8) int {
+	if clocks := l.clocks.Load(); clocks != nil {
+		if hz := clocks[payloadType&0x7f]; hz > 0 {
+			return int(hz)
+		}
+	}
+	if hz := l.reception.ClockHz(); hz > 0 {
+		return hz
+	}
+	return int(max(l.clock.Load(), 1))
+}
+
 // hear counts a packet of the peer's.
-func (l *leg) hear(h rtp.Header, at int64, sound bool) {
-	clock := l.clockHz()
-	l.reception.Take(h, at, clock, sound)
+func (l *leg) hear(h rtp.Header, at int64, clockHz int, sound bool) {
+	l.reception.Take(h, at, clockHz, sound)
+	if hz := int64(l.reception.ClockHz()); hz != l.heardHz.Load() {
+		l.heardHz.Store(hz)
+	}
 	ssrc, highest, base, count := l.reception.Source()
 	l.heardTo.Store(uint64(ssrc)<<32 | uint64(highest))
 	l.heardOf.Store(uint64(base)<<32 | uint64(count))
-	l.jitter.Store(int64(l.reception.Jitter(clock)))
+	l.jitter.Store(int64(l.reception.Jitter()))
 	if lost := l.reception.Lost(); lost != l.lost.Load() {
 		l.lost.Store(lost)
 	}
@@ -112,7 +134,8 @@ func (l *leg) isRaw() bool {
 	return remote != nil && remote.Raw
 }
 
-func (l *leg) clockHz() int { return int(max(l.clock.Load(), 1)) }
+// clockHz is the clock of what the peer sends.
+func (l *leg) clockHz() int { return int(cmp.Or(l.heardHz.Load(), max(l.clock.Load(), 1))) }
 
 // stats tells what became of the leg.
 func (l *leg) stats() LegStats {

@@ -24,7 +24,7 @@ type outgoing struct {
 	clock           atomic.Uint64 // timestamp of the last packet, and when that was in microseconds: 32 bits each
 	source          atomic.Uint64 // SSRC that is relayed, and the shift of its timestamps; 0 for none
 	ssrc            atomic.Uint32
-	clockHz         atomic.Int64
+	clockHz         atomic.Int64 // of the last packet
 
 	// Owned by who holds it.
 	started   bool
@@ -76,13 +76,14 @@ func (o *outgoing) due(at int64) uint32 {
 }
 
 // relay rewrites a packet of the other leg's so that it goes on where the stream is.
-func (o *outgoing) relay(h rtp.Header, at int64, b []byte) {
+func (o *outgoing) relay(h rtp.Header, at int64, clockHz int, b []byte) {
 	jump := int16(h.Sequence + o.offset - o.sequence)
 	if !o.relaying || h.SSRC != o.from || jump > maxJump || jump < -maxJump {
 		o.relaying, o.from = true, h.SSRC
 		o.offset, o.shift = o.sequence-h.Sequence, o.due(at)-h.Timestamp
 		rtp.SetMarker(b) // the receiver's clock may be set anew: RFC 3551 §4.1
 	}
+	o.tick(clockHz)
 	sequence, timestamp := h.Sequence+o.offset, h.Timestamp+o.shift
 	rtp.SetSSRC(b, o.ssrc.Load())
 	rtp.SetSequence(b, sequence)
@@ -92,6 +93,13 @@ func (o *outgoing) relay(h rtp.Header, at int64, b []byte) {
 		o.publish()
 	}
 	o.count(h.PayloadEnd - h.PayloadOffset)
+}
+
+// tick notes how fast timestamps go from here.
+func (o *outgoing) tick(clockHz int) {
+	if int64(clockHz) != o.clockHz.Load() {
+		o.clockHz.Store(int64(clockHz))
+	}
 }
 
 func (o *outgoing) count(payloadBytes int) {

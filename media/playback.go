@@ -106,6 +106,7 @@ func (p *Playback) send(now time.Time) bool {
 	}
 	b := p.packet[:rtp.HeaderBytes+copy(p.packet[rtp.HeaderBytes:], p.frames.Payloads[sent])]
 	h := l.out.insert(b, p.frames.PayloadType, sent == 0, p.frames.Samples, p.session.at(now))
+	l.out.tick(int(int64(p.frames.Samples) * int64(time.Second) / int64(p.frames.Interval)))
 	l.out.release()
 	to := l.to.Load()
 	if to == nil { // put on hold meanwhile

@@ -114,10 +114,22 @@ func (s *Session) Events(leg rtp.Leg, types []uint8) {
 	s.legs[leg].events.Store(&events)
 }
 
-// Clock says how fast a leg's timestamps go, both ways, in Hz. Until then it is 8000.
+// Clock says how fast a leg's timestamps go, both ways, in Hz, as long as no packet has told:
+// see Clocks. Until then it is 8000.
 func (s *Session) Clock(leg rtp.Leg, hz int) {
 	s.legs[leg].clock.Store(int64(hz))
 	s.legs[leg].out.clockHz.Store(int64(hz))
+}
+
+// Clocks says how fast the timestamps of what a leg's peer sends go, in Hz by payload type:
+// of its codecs, not of keys and comfort noise, which go by the clock of the codec in use.
+// It may change between those at any packet.
+func (s *Session) Clocks(leg rtp.Leg, hz map[uint8]int) {
+	var table clocks
+	for payloadType, hz := range hz {
+		table[payloadType&0x7f] = int32(hz)
+	}
+	s.legs[leg].clocks.Store(&table)
 }
 
 // Translate has the payload types of what a leg's peer sends written as the other leg
@@ -247,7 +259,8 @@ func (s *Session) step(leg rtp.Leg, from netip.AddrPort, at int64, b []byte) (ou
 	l.bytes.Add(uint64(len(b)))
 	l.heardAt.Store(at)
 	event := l.isEvent(h.PayloadType)
-	l.hear(h, at, !event)
+	clockHz := l.clockOf(h.PayloadType)
+	l.hear(h, at, clockHz, !event)
 	if tap := s.tap.Load(); tap != nil {
 		copied := b
 		if event { // the place in time without the key: digits are never written
@@ -273,7 +286,7 @@ func (s *Session) step(leg rtp.Leg, from netip.AddrPort, at int64, b []byte) (ou
 	if types := l.types.Load(); types != nil {
 		rtp.SetPayloadType(b, types[h.PayloadType])
 	}
-	other.out.relay(h, at, b)
+	other.out.relay(h, at, clockHz, b)
 	other.out.release()
 	if dest := other.to.Load(); dest != nil {
 		if b = other.seal(b); b == nil {

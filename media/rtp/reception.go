@@ -13,7 +13,8 @@ type Reception struct {
 	seen    uint64 // which of the 64 up to highest have come, the lowest bit for highest
 	count   uint32 // of this source, those that came twice left out
 	before  uint64 // lost of sources before this one
-	transit int64  // of the last packet, in ticks
+	clockHz int    // of the last packet that was timed
+	transit int64  // of that packet, in ticks
 	jitter  int64  // in sixteenths of a tick
 
 	duplicates, reordered uint64 // of all sources
@@ -23,7 +24,9 @@ type Reception struct {
 const dropout = 3000
 
 // Take counts a packet that arrived at that nanosecond. One that is no sound, of a
-// telephone-event, is not timed: several have one timestamp (RFC 4733 §2.5.1.2).
+// telephone-event, is not timed: several have one timestamp (RFC 4733 §2.5.1.2). Where the
+// clock rate changes within a source (RFC 7160) the jitter goes on in the new one's ticks,
+// and nothing is told from the two packets between which it does.
 func (r *Reception) Take(h Header, at int64, clockHz int, sound bool) {
 	gap := int16(h.Sequence - uint16(r.highest))
 	if !r.started || h.SSRC != r.ssrc || gap > dropout || gap < -dropout {
@@ -31,6 +34,7 @@ func (r *Reception) Take(h Header, at int64, clockHz int, sound bool) {
 		r.started, r.ssrc, r.count, r.seen = true, h.SSRC, 0, 0
 		r.base = 1<<16 | uint32(h.Sequence)
 		r.highest = r.base
+		r.time(clockHz)
 		r.transit = ticks(at, clockHz) - int64(h.Timestamp)
 		gap = 0
 	}
@@ -56,12 +60,28 @@ func (r *Reception) Take(h Header, at int64, clockHz int, sound bool) {
 		return
 	}
 	transit := ticks(at, clockHz) - int64(h.Timestamp)
+	if r.time(clockHz) {
+		r.transit = transit
+		return
+	}
 	d := int64(int32(transit - r.transit)) // timestamps wrap
 	r.transit = transit
 	if d < 0 {
 		d = -d
 	}
 	r.jitter += d - (r.jitter+8)>>4
+}
+
+// time goes on in another clock's ticks, and reports whether it is another.
+func (r *Reception) time(clockHz int) bool {
+	if clockHz == r.clockHz {
+		return false
+	}
+	if r.clockHz > 0 {
+		r.jitter = r.jitter * int64(clockHz) / int64(r.clockHz)
+	}
+	r.clockHz = clockHz
+	return true
 }
 
 // ticks converts nanoseconds to ticks of a clock.
@@ -94,9 +114,12 @@ func (r *Reception) Source() (ssrc, highest, base, count uint32) {
 func (r *Reception) JitterTicks() uint32 { return uint32(r.jitter >> 4) }
 
 // Jitter returns the interarrival jitter of the latest source.
-func (r *Reception) Jitter(clockHz int) time.Duration {
-	if clockHz == 0 {
+func (r *Reception) Jitter() time.Duration {
+	if r.clockHz == 0 {
 		return 0
 	}
-	return time.Duration(r.jitter>>4) * time.Second / time.Duration(clockHz)
+	return time.Duration(r.jitter>>4) * time.Second / time.Duration(r.clockHz)
 }
+
+// ClockHz returns the clock rate of the last packet that was timed, 0 if none was.
+func (r *Reception) ClockHz() int { return r.clockHz }

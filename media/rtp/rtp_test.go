@@ -93,15 +93,34 @@ func TestReception(t *testing.T) {
 	if got := r.Lost(); got != 3 {
 		t.Errorf("got %d lost, want 3", got)
 	}
-	if got := r.Jitter(8000); got != 0 {
+	if got := r.Jitter(); got != 0 {
 		t.Errorf("got jitter %v of even packets, want none", got)
 	}
 	for i := range uint32(2000) { // every second packet 10 ms late: the mean difference is 10 ms
 		late := int64(i%2) * 10e6
 		r.Take(Header{SSRC: 3, Sequence: uint16(i), Timestamp: 160 * i}, at+int64(i)*20e6+late, 8000, true)
 	}
-	if got := r.Jitter(8000); got < 9*time.Millisecond || got > 11*time.Millisecond {
+	if got := r.Jitter(); got < 9*time.Millisecond || got > 11*time.Millisecond {
 		t.Errorf("got jitter %v, want 10 ms", got)
+	}
+}
+
+// A sender who goes over to a codec with another clock, and back, has the jitter that his
+// packets have.
+func TestReceptionOverClocks(t *testing.T) {
+	var r Reception
+	stamp := uint32(1 << 31)
+	for i := range 3000 {
+		hz := 8000
+		if i/100%2 == 1 {
+			hz = 48000
+		}
+		late := int64(i%2) * 10e6
+		r.Take(Header{SSRC: 3, Sequence: uint16(i), Timestamp: stamp}, 1e18+int64(i)*20e6+late, hz, true)
+		stamp += uint32(hz / 50)
+		if got := r.Jitter(); i > 100 && (got < 9*time.Millisecond || got > 11*time.Millisecond) || r.ClockHz() != hz {
+			t.Fatalf("got jitter %v at %d Hz at packet %d, want 10 ms at %d", got, r.ClockHz(), i, hz)
+		}
 	}
 }
 
