@@ -185,6 +185,7 @@ func (c *Call) noteCodecs(p *party, leg rtp.Leg) {
 	}
 	if codecs := p.carries(); !slices.Equal(p.recorded, codecs) {
 		p.recorded = codecs
+		c.tap.Grow(c.tapRoom())
 		c.recording.Event(spool.Event{Kind: spool.CodecsChanged, Leg: leg, Codecs: codecs})
 	}
 }

@@ -451,8 +451,11 @@ func TestTapKeepsOrder(t *testing.T) {
 			} else {
 				dropped++
 			}
-			if rapid.IntRange(0, 3).Draw(t, "drain") == 0 {
+			switch rapid.IntRange(0, 30).Draw(t, "then") {
+			case 0, 1, 2, 3, 4, 5, 6, 7:
 				drain()
+			case 8:
+				tap.Grow(rapid.IntRange(64, 1024).Draw(t, "more room"))
 			}
 		}
 		drain()

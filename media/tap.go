@@ -15,7 +15,7 @@ import (
 // Beside the packets it holds what the peers' sender reports say of their clocks, which
 // the desk brings.
 type Tap struct {
-	legs [2]ring
+	legs [2]queue
 
 	mu       sync.Mutex
 	reported []rtp.Reported
@@ -33,10 +33,59 @@ const (
 // NewTap makes a tap with room for so many bytes a leg, framing included.
 func NewTap(bytesPerLeg int) *Tap {
 	t := &Tap{}
-	for leg := range t.legs {
-		t.legs[leg].buf = make([]byte, bytesPerLeg)
-	}
+	t.Grow(bytesPerLeg)
 	return t
+}
+
+// Grow gives a tap room for so many bytes a leg from now on, if it has less: for when a
+// call goes over to a codec that sends more. Nothing that it holds is lost or changes its
+// order. It is for one goroutine at a time.
+func (t *Tap) Grow(bytesPerLeg int) {
+	for leg := range t.legs {
+		t.legs[leg].grow(bytesPerLeg)
+	}
+}
+
+// queue is a leg's rings: the one that is filled, and those before it, which are emptied
+// first. Mostly that is the same one.
+type queue struct {
+	last     atomic.Pointer[ring] // that is filled
+	draining *ring                // the consumer's
+	dropped  atomic.Uint64
+}
+
+func (q *queue) grow(bytes int) {
+	now, bigger := q.last.Load(), &ring{buf: make([]byte, bytes)}
+	switch {
+	case now == nil:
+		q.draining = bigger
+	case bytes <= len(now.buf):
+		return
+	default:
+		now.next.Store(bigger)
+	}
+	q.last.Store(bigger)
+}
+
+// put copies a packet and reports whether there was room. It is called from one
+// goroutine at a time.
+func (q *queue) put(at int64, packet []byte) bool {
+	if !q.last.Load().put(at, packet) {
+		q.dropped.Add(1)
+		return false
+	}
+	return true
+}
+
+// drain hands over what there is. It is called from one goroutine at a time.
+func (q *queue) drain(leg rtp.Leg, keep func(rtp.Leg, []byte) error) error {
+	for {
+		over := q.draining.left()
+		if err := q.draining.drain(leg, keep); err != nil || !over {
+			return err
+		}
+		q.draining = q.draining.next.Load()
+	}
 }
 
 // ring is memory that is filled at one end and emptied at the other. A batch never
@@ -49,10 +98,21 @@ func NewTap(bytesPerLeg int) *Tap {
 //	|xxxxxxxx|-------------|xxxxx|---|       tail < head: up to end, then from 0
 //	         tail          head  end
 type ring struct {
-	buf     []byte
-	at      atomic.Uint64 // head, which the consumer moves, and tail, the producer: 32 bits each
-	end     atomic.Uint32 // written before tail goes back to the front
-	dropped atomic.Uint64
+	buf  []byte
+	at   atomic.Uint64        // head, which the consumer moves, and tail, the producer: 32 bits each
+	end  atomic.Uint32        // written before tail goes back to the front
+	next atomic.Pointer[ring] // that is filled instead of this one; nil for none
+}
+
+// left reports whether the ring is filled no more: something was put into one behind it. The
+// tail of one that was filled is never at the front again.
+func (r *ring) left() bool {
+	for next := r.next.Load(); next != nil; next = next.next.Load() {
+		if _, tail := next.bounds(); tail != 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // bounds are the first byte not drained and the first not filled.
@@ -66,8 +126,7 @@ func (r *ring) moveHead(from, to uint32) { r.at.Add((uint64(to) - uint64(from)) 
 // moveTail leaves the head alone: the lower half holds from, so nothing is carried.
 func (r *ring) moveTail(from, to uint32) { r.at.Add(uint64(to) - uint64(from)) }
 
-// put copies a packet and reports whether there was room. It is called from one
-// goroutine at a time.
+// put copies a packet and reports whether there was room.
 func (r *ring) put(at int64, packet []byte) bool {
 	n := uint32(rtp.CapturedBytes(len(packet)))
 	head, tail := r.bounds()
@@ -75,7 +134,6 @@ func (r *ring) put(at int64, packet []byte) bool {
 	switch {
 	case tail == head: // the consumer touches nothing of an empty ring
 		if n > uint32(len(r.buf)) {
-			r.dropped.Add(1)
 			return false
 		}
 		rtp.AppendCaptured(r.buf[:0:n], at, packet)
@@ -90,7 +148,6 @@ func (r *ring) put(at int64, packet []byte) bool {
 		return true
 	}
 	if n > free {
-		r.dropped.Add(1)
 		return false
 	}
 	rtp.AppendCaptured(r.buf[tail:tail:tail+n], at, packet)
@@ -98,7 +155,7 @@ func (r *ring) put(at int64, packet []byte) bool {
 	return true
 }
 
-// drain hands over what there is. It is called from one goroutine at a time.
+// drain hands over what there is.
 func (r *ring) drain(leg rtp.Leg, keep func(rtp.Leg, []byte) error) error {
 	head, tail := r.bounds()
 	if tail < head {

@@ -2,6 +2,8 @@ package media
 
 import (
 	"encoding/binary"
+	"runtime"
+	"slices"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -45,12 +47,52 @@ func drained(t *rapid.T, tap *Tap) (n int) {
 	return n
 }
 
-// One fills a tap while another empties it: every packet comes out once, in its order, whole,
-// or is counted as dropped.
+// A tap that has grown has the room, and what was in it.
+func TestTapGrows(t *testing.T) {
+	tap := NewTap(100)
+	put := func(n int, want bool) {
+		t.Helper()
+		if got := tap.legs[1].put(int64(n), make([]byte, n-rtp.CapturedBytes(0))); got != want {
+			t.Errorf("got room for %d bytes: %v, want %v", n, got, want)
+		}
+	}
+	put(90, true)
+	put(90, false)
+	tap.Grow(1000)
+	tap.Grow(50) // it has more
+	put(900, true)
+	put(150, false)
+	tap.Grow(2000)
+	put(1500, true)
+	var got []int64
+	for range 2 {
+		tap.Drain(func(leg rtp.Leg, batch []byte) error {
+			at, _, rest, err := rtp.NextCaptured(batch)
+			if err != nil || len(rest) > 0 || leg != rtp.Callee {
+				t.Errorf("got a batch of the %v with %d bytes behind its packet, %v", leg, len(rest), err)
+			}
+			got = append(got, at)
+			return nil
+		})
+	}
+	if !slices.Equal(got, []int64{90, 900, 1500}) || tap.Dropped() != [2]uint64{0, 2} {
+		t.Errorf("got packets %v and %v dropped, want 90, 900 and 1500, and two of the callee", got, tap.Dropped())
+	}
+}
+
+// One fills a tap while another empties it and a third has it grow: every packet comes out
+// once, in its order, whole, or is counted as dropped.
 func TestTapOfTwo(t *testing.T) {
 	const packets = 200_000
 	tap := NewTap(2048)
-	done := make(chan uint64)
+	done, grown := make(chan uint64), make(chan struct{})
+	go func() { // ends with the tap at its full size, waited for below
+		defer close(grown)
+		for room := 2049; room < 6000; room += 100 {
+			tap.Grow(room)
+			runtime.Gosched()
+		}
+	}()
 	go func() { // ends with the packets
 		for i := range packets {
 			packet := make([]byte, 4+i%150)
@@ -78,6 +120,7 @@ func TestTapOfTwo(t *testing.T) {
 	for {
 		select {
 		case dropped := <-done:
+			<-grown
 			if err := tap.Drain(keep); err != nil {
 				t.Fatal(err)
 			}
