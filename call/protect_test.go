@@ -127,6 +127,22 @@ func TestProtectedCall(t *testing.T) {
 			if l, r := sim.Share(left, farHz), sim.Share(right, pbxHz); l < 0.85 || r < 0.85 {
 				t.Errorf("got %.2f and %.2f of left and right at their parties' frequencies, want nearly all", l, r)
 			}
+			for _, audio := range row.Audio {
+				side := map[string]sim.SRTP{"caller": test.carrier, "callee": test.pbx}
+				if test.outbound {
+					side["caller"], side["callee"] = test.pbx, test.carrier
+				}
+				want := ""
+				switch of := side[audio.Leg]; {
+				case of.DTLS:
+					want = "dtls AEAD_AES_256_GCM"
+				case !of.Key.IsZero():
+					want = "sdes " + of.Key.Suite().String()
+				}
+				if audio.Protection != want || want != "" && audio.Unprotected != 0 {
+					t.Errorf("got the %s protected by %q, but for %d packets, want %q", audio.Leg, audio.Protection, audio.Unprotected, want)
+				}
+			}
 			for _, k := range []srtp.Key{test.carrier.Key, test.pbx.Key, near.Key(), far.Key()} {
 				if !k.IsZero() {
 					unseen(t, k.Material(), log.Bytes(), w.dir)

@@ -144,7 +144,7 @@ func (c *Call) listen(stats media.Stats) {
 		a := store.Audio{
 			Leg: rtp.Leg(leg).String(), Packets: s.Received, Lost: s.Lost, Duplicates: s.Duplicates, Reordered: s.Reordered, Rejected: s.Rejected,
 			JitterMS: milliseconds(s.Jitter), RoundTrip: milliseconds(s.Peer.RoundTrip), PeerLost: s.Peer.Lost, PeerJitter: milliseconds(s.Peer.Jitter),
-			Silent: c.gone[leg],
+			Silent: c.gone[leg], Protection: s.Protection, Unprotected: s.Unprotected,
 		}
 		if codecs := c.parties[leg].carries(); len(codecs) > 0 {
 			a.Codec = codecs[0].Name

@@ -54,6 +54,8 @@ func (s *Session) control(leg rtp.Leg, from netip.AddrPort, b []byte) {
 		if b = l.openReport(b); b == nil {
 			return
 		}
+	} else if f := l.former.Load(); f != nil {
+		b = l.late(f, s.at(time.Now()), b, f.in.RTCP)
 	}
 	s.deliver(leg, from, b)
 }

@@ -23,6 +23,12 @@ type leg struct {
 	secure        atomic.Pointer[secure]         // what protects its packets; nil for nothing
 	mix           atomic.Pointer[mix]            // a tone over what is relayed to the peer; nil for none
 	ear           atomic.Pointer[ear]            // what listens for keys in them; nil for nothing
+	former        atomic.Pointer[former]         // what did until just now; nil for nothing
+	protection    atomic.Pointer[string]         // how its packets are, or were last; nil for never
+
+	// Owned by who holds the session's mu.
+	unprotected uint64 // packets received before the leg was protected, or between
+	plainFrom   uint64 // of received, if the leg is plain: as it became so
 
 	out       outgoing // our stream to the peer
 	reporting reporting
@@ -145,6 +151,12 @@ func (l *leg) stats() LegStats {
 		Forged: l.forged.Load(), Replayed: l.replayed.Load(), Unkeyed: l.unkeyed.Load(),
 		Lost: l.lost.Load(), Jitter: time.Duration(l.jitter.Load()), Duplicates: l.duplicates.Load(), Reordered: l.reordered.Load(),
 		Peer: l.reporting.peer(),
+	}
+	if protection := l.protection.Load(); protection != nil {
+		s.Protection, s.Unprotected = *protection, l.unprotected
+		if l.secure.Load() == nil {
+			s.Unprotected += s.Received - l.plainFrom
+		}
 	}
 	p := l.prompt.Load()
 	if p == nil {

@@ -202,6 +202,9 @@ type LegStats struct {
 	Dropped  uint64 // not copied, for want of room in the tap
 	Jitter   time.Duration
 
+	Protection  string // how its packets are protected, or were last: "sdes" or "dtls" and the suite; "" for never
+	Unprotected uint64 // of Received, while it was not; 0 where it never was
+
 	Duplicates uint64 // came twice
 	Reordered  uint64 // came after a later one
 	Peer       Feedback

@@ -52,6 +52,17 @@ type secure struct {
 	handshake atomic.Pointer[handshake] // that goes on, or has brought the keys
 }
 
+// former is what protected a leg that is plain since. The peer may not know that yet: what
+// comes by the old keys is made plain for a while, so that nobody hears it as noise.
+type former struct {
+	*secure
+	until int64 // on the session's clock
+}
+
+// formerTime is how long the old keys are tried: a retransmission or two of what told the
+// peer (RFC 3261 §17.1.1.2), and the way of its packets.
+const formerTime = 5 * time.Second
+
 // handshake is one with a leg's peer. Its goroutine ends with the keys, or with end.
 type handshake struct {
 	*srtp.Handshake
@@ -74,14 +85,22 @@ func (s *Session) protect(leg rtp.Leg, remote Remote) error {
 	l := &s.legs[leg]
 	sec := l.secure.Load()
 	if remote.Secure == nil || remote.Raw {
+		if sec != nil {
+			l.plainFrom = l.received.Load()
+			if !remote.Raw {
+				l.former.Store(&former{sec, s.at(time.Now()) + int64(formerTime)})
+			}
+		}
 		l.secure.Store(nil)
 		sec.end()
 		return nil
 	}
+	l.former.Store(nil)
 	if s.closed {
 		return ErrClosed
 	}
 	if sec == nil {
+		l.unprotected += l.received.Load() - l.plainFrom
 		sec = &secure{}
 		l.secure.Store(sec)
 	}
@@ -90,7 +109,7 @@ func (s *Session) protect(leg rtp.Leg, remote Remote) error {
 		return s.shake(leg, sec, *wanted.DTLS, remote.RTP)
 	case !wanted.In.IsZero():
 		sec.end()
-		return s.agree(leg, sec, wanted.In, wanted.Out, wanted.Renew)
+		return s.agree(leg, sec, sdes, wanted.In, wanted.Out, wanted.Renew)
 	default: // whatever held did so for somebody else
 		sec.end()
 		l.secure.Store(&secure{})
@@ -98,12 +117,20 @@ func (s *Session) protect(leg rtp.Leg, remote Remote) error {
 	return nil
 }
 
+// The ways in which keys are agreed: RFC 4568, RFC 5764.
+const (
+	sdes = "sdes"
+	dtls = "dtls"
+)
+
 // agree has keys hold from now on. A stream of ours that began by another key, or by none,
 // goes on as another one.
-func (s *Session) agree(leg rtp.Leg, sec *secure, in, out srtp.Key, renew bool) error {
+func (s *Session) agree(leg rtp.Leg, sec *secure, way string, in, out srtp.Key, renew bool) error {
 	if err := sec.in.Rekey(in); err != nil {
 		return err
 	}
+	protection := way + " " + in.Suite().String()
+	s.legs[leg].protection.Store(&protection)
 	changed, err := sec.out.Rekey(out)
 	if changed || renew && err == nil {
 		s.legs[leg].out.renew()
@@ -129,7 +156,7 @@ func (s *Session) shake(leg rtp.Leg, sec *secure, d DTLS, with netip.AddrPort) e
 		defer cancel()
 		in, out, err := h.Run(ctx)
 		if err == nil {
-			err = s.agree(leg, sec, in, out, false)
+			err = s.agree(leg, sec, dtls, in, out, false)
 		}
 		if err == nil || h.ended.Load() {
 			return
@@ -207,6 +234,20 @@ func (s *Session) open(leg rtp.Leg, from netip.AddrPort, b []byte) []byte {
 		return nil
 	}
 	return plain
+}
+
+// late makes plain what still comes by a leg's former keys, a packet or a report; what does
+// not is plain, and stays as it is.
+func (l *leg) late(f *former, at int64, b []byte, plain func([]byte) ([]byte, error)) []byte {
+	if at > f.until {
+		l.former.CompareAndSwap(f, nil)
+		return b
+	}
+	tried := append(make([]byte, 0, len(b)+srtp.Overhead), b...) // what is not authentic is spoiled by the try
+	if tried, err := plain(tried); err == nil {
+		return tried
+	}
+	return b
 }
 
 // shaken takes a datagram of a handshake.

@@ -537,3 +537,70 @@ func BenchmarkSecureStep(b *testing.B) {
 		})
 	}
 }
+
+// A leg that goes from protected to plain is still heard by the old keys for a while, the
+// peer's reports too; what it says plain meanwhile is heard as it is. How many packets came
+// unprotected is told.
+func TestSecureToPlain(t *testing.T) {
+	for _, suite := range everySuite {
+		t.Run(suite.String(), func(t *testing.T) {
+			s, plain, callee := openSession(t)
+			plain.send(plain.packet(8, 'x'))
+			for s.Stats().Legs[rtp.Caller].Received == 0 {
+				runtime.Gosched()
+			}
+			caller := secured(s, plain, rtp.Caller, suite)
+			s.Relay(rtp.Caller, true)
+			tap := NewTap(4096)
+			s.Capture(tap)
+			heard := func(b []byte, want ...byte) {
+				t.Helper()
+				caller.send(b)
+				if _, payload := callee.receive(); !bytes.Equal(payload, want) {
+					t.Fatalf("got %v, want %v", payload, want)
+				}
+			}
+			heard(caller.protected('a', 1), 'a', 1)
+			caller.connect(s, nil)
+			heard(caller.protected('a', 2), 'a', 2)
+			heard(caller.packet(8, 'a', 3), 'a', 3)
+			heard(caller.protected('a', 4), 'a', 4)
+			heard(caller.packet(8, 'a', 5), 'a', 5)
+			said, err := rtp.Control{Reports: []rtp.Report{{SSRC: s.legs[rtp.Caller].out.ssrc.Load(), Jitter: 80}}}.Marshal(caller.ssrc, "caller")
+			if err != nil {
+				t.Fatal(err)
+			}
+			report, err := caller.out.RTCP(said)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.control(rtp.Caller, addr(caller.rtcp), report)
+			for deadline := time.Now().Add(5 * time.Second); s.Stats().Legs[rtp.Caller].Peer.Jitter != 10*time.Millisecond; runtime.Gosched() {
+				if time.Now().After(deadline) {
+					t.Fatal("a report by the old keys does not count")
+				}
+			}
+			st := s.Stats().Legs[rtp.Caller]
+			if st.Invalid != 0 || st.Protection != "sdes "+suite.String() || st.Unprotected != 5 || st.Received != 6 {
+				t.Errorf("got %+v, want a protection by %v, of six packets all but one while it was not", st, suite)
+			}
+			f := s.legs[rtp.Caller].former.Load()
+			late := caller.protected('a', 6)
+			if got := s.legs[rtp.Caller].late(f, f.until+1, late, f.in.RTP); !bytes.Equal(got, late) || s.legs[rtp.Caller].former.Load() != nil {
+				t.Errorf("got the old keys tried when their time was over")
+			}
+		})
+	}
+}
+
+// Whoever was never protected has nothing to tell of it; a handshake is told as such.
+func TestProtectionIsTold(t *testing.T) {
+	s, caller, _ := openSession(t)
+	if got := s.Stats().Legs[rtp.Caller]; got.Protection != "" || got.Unprotected != 0 {
+		t.Errorf("got %+v of a leg that is plain", got)
+	}
+	secured(s, caller, rtp.Caller, srtp.AES128GCM)
+	if got := s.Stats().Legs[rtp.Caller].Protection; got != "sdes AEAD_AES_128_GCM" {
+		t.Errorf("got %q", got)
+	}
+}

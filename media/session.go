@@ -238,6 +238,8 @@ func (s *Session) step(leg rtp.Leg, from netip.AddrPort, at int64, b []byte) (ou
 		if b = s.open(leg, from, b); b == nil {
 			return
 		}
+	} else if f := l.former.Load(); f != nil {
+		b = l.late(f, at, b, f.in.RTP)
 	}
 	if l.isRaw() {
 		return b, s.pass(leg, from, at, b)

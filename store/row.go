@@ -157,6 +157,11 @@ type Audio struct {
 	PeerLost   uint64  `json:"peer_lost,omitempty"`     // of what we sent, as the party reported
 	PeerJitter float64 `json:"peer_jitter_ms,omitempty"`
 	Silent     bool    `json:"silent,omitempty"` // nothing came for long when something should have
+	// Protection is how the packets between the party and us were protected, or were last: "sdes"
+	// or "dtls", how the keys were agreed, and the suite; "" for never. Unprotected is how many
+	// packets came while they were not.
+	Protection  string `json:"protection,omitempty"`
+	Unprotected uint64 `json:"unprotected,omitempty"`
 }
 
 // File is one file of a recording.

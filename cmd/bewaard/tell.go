@@ -107,6 +107,28 @@ func (t *teller) audio(a store.Audio) {
 		trip = fmt.Sprintf(", round trip %.0f ms", a.RoundTrip)
 	}
 	t.line("audio", "from the %s, %s: %d packets, %d lost, jitter %.1f ms%s, MOS %.1f%s", a.Leg, a.Codec, a.Packets, a.Lost, a.JitterMS, trip, a.MOS, silent)
+	t.line("", "%s", protection(a))
+}
+
+// protection says how a party's packets were protected.
+func protection(a store.Audio) string {
+	how, suite, _ := strings.Cut(a.Protection, " ")
+	var keys string
+	switch how {
+	case "":
+		return "not protected between the " + a.Leg + " and us"
+	case "sdes":
+		keys = "keys from the session descriptions (SDES)"
+	case "dtls":
+		keys = "keys by a handshake (DTLS)"
+	default:
+		keys = "keys by " + how
+	}
+	said := fmt.Sprintf("protected between the %s and us: SRTP, %s, %s", a.Leg, suite, keys)
+	if a.Unprotected > 0 {
+		said += fmt.Sprintf("; %d of the packets came while they were NOT", a.Unprotected)
+	}
+	return said
 }
 
 // recording tells what was captured. The time is that of the file; each of its two channels

@@ -44,6 +44,21 @@ func TestTell(t *testing.T) {
 			[]string{"1.0 s from 2026-11-24T09:00:00Z, of which packets fill 75 %, both channels counted; 2 packets lost, 0 dropped", "expires     2026-11-24T09:00:00Z"},
 			nil,
 		},
+		"parties that were protected, or were not": {
+			store.Row{State: store.StateKept, Ended: at, Audio: []store.Audio{
+				{Leg: "caller", Packets: 9, Protection: "sdes AES_CM_128_HMAC_SHA1_80", Unprotected: 2}, {Leg: "callee", Packets: 9},
+			}},
+			[]string{
+				"protected between the caller and us: SRTP, AES_CM_128_HMAC_SHA1_80, keys from the session descriptions (SDES); 2 of the packets came while they were NOT\n",
+				"not protected between the callee and us\n",
+			},
+			nil,
+		},
+		"a party protected by a handshake": {
+			store.Row{State: store.StateKept, Ended: at, Audio: []store.Audio{{Leg: "callee", Packets: 9, Protection: "dtls AEAD_AES_256_GCM"}}},
+			[]string{"protected between the callee and us: SRTP, AEAD_AES_256_GCM, keys by a handshake (DTLS)\n"},
+			[]string{"NOT"},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var b strings.Builder
