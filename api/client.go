@@ -71,12 +71,15 @@ func (c *Client) decode(ctx context.Context, method, path string, v any) error {
 	return json.NewDecoder(body).Decode(v)
 }
 
-// Recording returns the file of that format, or of the one there is where format is "",
-// to be read and closed, and its name.
-func (c *Client) Recording(ctx context.Context, id, format string) (file io.ReadCloser, name string, err error) {
+// Recording returns what was recorded in that format, or in the one there is where format is
+// "", to be read and closed, and its name; sealed, as it lies on the disk.
+func (c *Client) Recording(ctx context.Context, id, format string, sealed bool) (file io.ReadCloser, name string, err error) {
 	path := "recordings/" + url.PathEscape(id)
 	if format != "" {
 		path += "/" + format
+	}
+	if sealed {
+		path += "?sealed=true"
 	}
 	res, err := c.ask(ctx, http.MethodGet, path)
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"path"
@@ -20,6 +21,7 @@ import (
 	"github.com/bewaard/bewaard/media/spool"
 	"github.com/bewaard/bewaard/policy"
 	"github.com/bewaard/bewaard/store"
+	"github.com/bewaard/bewaard/store/seal"
 )
 
 // RecordingConfig is the file's recording section.
@@ -72,7 +74,7 @@ func (c RecordingConfig) withDefaults() RecordingConfig {
 // Keeper takes recordings from the tap to their files and rows, and finishes what
 // an earlier run of the daemon left. It is the Recorder.
 //
-//	tap ─ writer ─▶ spool/<id>.spool ─ pool ─▶ recordings/…/<id>.opus ─▶ row kept ─▶ spool removed
+//	tap ─ writer ─▶ spool/<id>.spool ─ pool ─▶ recordings/…/<id>.opus.age ─▶ row kept ─▶ spool removed
 type Keeper struct {
 	// Immutable after NewKeeper.
 	cfg     RecordingConfig
@@ -240,7 +242,11 @@ func (k *Keeper) job(name string) (finalize.Job, error) {
 	if err != nil {
 		return finalize.Job{}, err
 	}
-	return finalize.Job{Spool: name, Out: k.out, Name: path.Join(day, id), Formats: k.cfg.Formats, Opus: k.cfg.Opus, Expires: row.Expires, Try: row.Tries}, nil
+	epoch := seal.EpochOf(row.Expires)
+	return finalize.Job{
+		Spool: name, Out: k.out, Name: path.Join(day, id), Formats: k.cfg.Formats, Opus: k.cfg.Opus, Expires: row.Expires, Try: row.Tries,
+		Seal: func(w io.Writer) (io.WriteCloser, error) { return k.store.Keys().Seal(epoch, w) }, Suffix: seal.Suffix,
+	}, nil
 }
 
 // retry logs a try that failed: the pool's.
@@ -258,7 +264,7 @@ func (k *Keeper) done(name string, result finalize.Result, failed error) {
 			r.State, r.Reason = store.StateFailed, "finalize"
 			return nil
 		}
-		return keep(r, result)
+		return keep(r, result, seal.EpochOf(r.Expires))
 	})
 	var late *store.TransitionError
 	if errors.As(err, &late) { // its time was over while it was being made
@@ -292,7 +298,7 @@ func (k *Keeper) done(name string, result finalize.Result, failed error) {
 }
 
 // keep makes a row say what was recorded.
-func keep(r *store.Row, result finalize.Result) error {
+func keep(r *store.Row, result finalize.Result, epoch seal.Epoch) error {
 	r.State = store.StateKept
 	recording := store.Recording{Began: result.Began, Ended: result.Ended, ExpectedSeconds: result.Ended.Sub(result.Began).Seconds(), Torn: result.Torn}
 	for _, leg := range result.Legs {
@@ -302,7 +308,10 @@ func keep(r *store.Row, result finalize.Result) error {
 	}
 	r.Recording, r.Files = &recording, nil
 	for _, f := range result.Files {
-		r.Files = append(r.Files, store.File{Path: f.Path, Format: f.Format, Bytes: f.Bytes, Seconds: f.Seconds, SHA256: f.SHA256})
+		r.Files = append(r.Files, store.File{
+			Path: f.Path, Format: f.Format, Bytes: f.Bytes, Seconds: f.Seconds, SHA256: f.SHA256, Epoch: epoch,
+			ContentBytes: f.ContentBytes, ContentSHA256: f.ContentSHA256,
+		})
 	}
 	return nil
 }

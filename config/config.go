@@ -31,6 +31,7 @@ import (
 	"github.com/bewaard/bewaard/sip"
 	"github.com/bewaard/bewaard/sip/trunk"
 	"github.com/bewaard/bewaard/store"
+	"github.com/bewaard/bewaard/store/seal"
 )
 
 // Config is the whole file. See example.yaml for every key.
@@ -42,6 +43,7 @@ type Config struct {
 	Policy       policy.Config           `yaml:",inline"`
 	Recording    call.RecordingConfig    `yaml:"recording"`
 	Store        store.Config            `yaml:"store"`
+	Keys         seal.Config             `yaml:"keys"`
 	HTTP         api.Config              `yaml:"http"`
 	Log          Log                     `yaml:"log"`
 
@@ -113,6 +115,8 @@ func (c *Config) beside(directory string) {
 		}
 		c.Trunks[name] = t
 	}
+	c.Keys.Beside(directory)
+	c.Store.Keys = c.Keys
 }
 
 // CheckFiles reads the files that the sections for SIP name: certificates and passwords.
@@ -179,6 +183,7 @@ func (c *Config) validate() []policy.Fault {
 		{"media", c.Media.Validate()},
 		{"recording", c.Recording.Validate()},
 		{"store", c.Store.Validate()},
+		{"keys", c.Keys.Validate()},
 		{"log", c.Log.Validate()},
 	} {
 		for _, fault := range section.faults {

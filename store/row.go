@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/bewaard/bewaard/store/seal"
 )
 
 // Row is what is known of one call: who, when, by which rule, what the far party
@@ -164,13 +166,18 @@ type Audio struct {
 	Unprotected uint64 `json:"unprotected,omitempty"`
 }
 
-// File is one file of a recording.
+// File is one file of a recording, as it lies on the disk: an age file, sealed to the epoch on
+// which the recording expires.
 type File struct {
-	Path    string  `json:"path"` // relative to the store's directory, with slashes
-	Format  string  `json:"format"`
-	Bytes   int64   `json:"bytes"`
-	Seconds float64 `json:"seconds"`
-	SHA256  string  `json:"sha256"` // in hex
+	Path    string     `json:"path"` // relative to the store's directory, with slashes
+	Format  string     `json:"format"`
+	Bytes   int64      `json:"bytes"`
+	Seconds float64    `json:"seconds"`
+	SHA256  string     `json:"sha256"`          // of the sealed file, in hex
+	Epoch   seal.Epoch `json:"epoch,omitempty"` // empty of one that was made before there were keys
+
+	ContentBytes  int64  `json:"content_bytes,omitempty"`  // of what is sealed in it
+	ContentSHA256 string `json:"content_sha256,omitempty"` // the same, in hex
 }
 
 // has reports whether a number is one of the call's parties.

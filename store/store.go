@@ -12,9 +12,10 @@
 //
 // The directory:
 //
-//	bewaard.db                        rows and indexes; one process holds its lock
-//	recordings/2026/11/24/<id>.opus   by the UTC day on which the call began
-//	spool/<id>.spool                  packets as they came, until finalized
+//	bewaard.db                            rows and indexes; one process holds its lock
+//	recordings/2026/11/24/<id>.opus.age   by the UTC day on which the call began
+//	spool/<id>.spool                      packets as they came, until finalized
+//	keys/                                 what all of it is sealed with: package seal
 //
 // bbolt does not blank the pages it frees: what a row said before it was destroyed
 // can be read from the file's free pages until they are used again.
@@ -33,13 +34,16 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.etcd.io/bbolt"
 	bbolterrors "go.etcd.io/bbolt/errors"
+
+	"github.com/bewaard/bewaard/store/seal"
 )
 
 const (
 	// DefaultDirectory is where the store is unless the configuration says otherwise.
 	DefaultDirectory = "/var/lib/bewaard"
 
-	databaseFile = "bewaard.db"
+	databaseFile  = "bewaard.db"
+	keysDirectory = "keys"
 
 	// schema is what the buckets and rows of this version look like.
 	schema = "1"
@@ -68,6 +72,8 @@ type Config struct {
 	Directory string `yaml:"directory"`
 	// Sweep says how what has expired is destroyed.
 	Sweep SweepConfig `yaml:"sweep"`
+	// Keys is the file's keys section.
+	Keys seal.Config `yaml:"-"`
 }
 
 // Validate reports every fault of the section, each with the key below store.
@@ -103,6 +109,7 @@ type Store struct {
 	directory string
 	db        *bbolt.DB
 	blobs     blobs
+	keys      *seal.Keys
 	log       *slog.Logger
 	metrics   *metrics
 }
@@ -121,6 +128,9 @@ func Open(c Config, registry prometheus.Registerer, log *slog.Logger) (*Store, e
 	if err := s.openDatabase(); err != nil {
 		return nil, errors.Join(fmt.Errorf("open %s: %w", s.databasePath(), err), s.blobs.close())
 	}
+	if err := s.open(c.Keys); err != nil {
+		return nil, errors.Join(fmt.Errorf("open store: %w", err), s.db.Close(), s.blobs.close())
+	}
 	s.metrics = newMetrics(registry, s)
 	return s, nil
 }
@@ -137,16 +147,32 @@ func (s *Store) openDatabase() error {
 		return err
 	}
 	db.MaxBatchDelay = groupDelay
-	err = db.Update(func(tx *bbolt.Tx) error { return prepare(tx, time.Now()) })
+	s.db = db
+	return nil
+}
+
+// open opens the keys and makes what a new database lacks. This process has the lock.
+func (s *Store) open(keys seal.Config) (err error) {
+	if s.keys, err = seal.Open(filepath.Join(s.directory, keysDirectory), keys, s.log); err != nil {
+		return err
+	}
+	err = s.db.Update(func(tx *bbolt.Tx) error { return prepare(tx, time.Now()) })
 	if err == nil {
 		err = s.blobs.sync(".") // bbolt leaves the name of a new file to us
 	}
 	if err != nil {
-		return errors.Join(err, db.Close())
+		return errors.Join(fmt.Errorf("%s: %w", s.databasePath(), err), s.keys.Close())
 	}
-	s.db = db
 	return nil
 }
+
+// KeysDirectory is where the store's keys are.
+func (c Config) KeysDirectory() string {
+	return filepath.Join(c.withDefaults().Directory, keysDirectory)
+}
+
+// Keys returns what the store's files and rows are sealed with.
+func (s *Store) Keys() *seal.Keys { return s.keys }
 
 // prepare makes what a new database lacks and refuses one of another schema.
 func prepare(tx *bbolt.Tx, now time.Time) error {
@@ -180,7 +206,7 @@ var (
 
 // Close waits for transactions to finish and lets go of the database.
 func (s *Store) Close() error {
-	if err := errors.Join(s.db.Close(), s.blobs.close()); err != nil {
+	if err := errors.Join(s.db.Close(), s.keys.Close(), s.blobs.close()); err != nil {
 		return fmt.Errorf("close %s: %w", s.databasePath(), err)
 	}
 	return nil

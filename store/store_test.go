@@ -114,11 +114,14 @@ func write(t testing.TB, s *Store, name, content string) {
 	}
 }
 
-// files lists every file below the store's directory but the database.
+// files lists every file below the store's directory but the database and the keys.
 func files(t testing.TB, s *Store) []string {
 	t.Helper()
 	names := []string{}
 	err := filepath.WalkDir(s.Directory(), func(name string, entry os.DirEntry, err error) error {
+		if entry != nil && entry.IsDir() && entry.Name() == keysDirectory {
+			return filepath.SkipDir
+		}
 		if err == nil && !entry.IsDir() && entry.Name() != databaseFile {
 			relative, _ := filepath.Rel(s.Directory(), name)
 			names = append(names, relative)

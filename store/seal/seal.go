@@ -86,6 +86,13 @@ func (c Config) Validate() []error {
 	return faults
 }
 
+// Beside makes a relative path of the identity one in a directory.
+func (c *Config) Beside(directory string) {
+	if c.Identity != "" && !strings.HasPrefix(c.Identity, credentialPrefix) && !filepath.IsAbs(c.Identity) {
+		c.Identity = filepath.Join(directory, c.Identity)
+	}
+}
+
 // Given reports whether the section says anything at all.
 func (c Config) Given() bool { return len(c.Recipients) > 0 || c.Identity != "" || c.Sealed }
 
