@@ -76,7 +76,7 @@ func (d *daemon) fill(s *store.Store) {
 	d.Helper()
 	now := time.Now().UTC()
 	begin := func(change func(*store.Row)) store.Row {
-		r := store.Row{ID: store.NewID(), State: store.StateCalling, Began: now, Caller: "+31612345678", Callee: "+31205550100", Expires: now.AddDate(0, 0, 90)}
+		r := store.Row{ID: store.NewID(), State: store.StateCalling, Began: now, Personal: store.Personal{Caller: "+31612345678", Callee: "+31205550100"}, Expires: now.AddDate(0, 0, 90)}
 		change(&r)
 		if err := s.Begin(r); err != nil {
 			d.Fatal(err)

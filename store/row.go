@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"path"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -23,13 +24,10 @@ type Row struct {
 	CallerTrunk string `json:"caller_trunk,omitempty"`
 	CalleeTrunk string `json:"callee_trunk,omitempty"`
 
-	// The personal fields: gone when the row is destroyed.
-	Caller       string `json:"caller,omitempty"`
-	Callee       string `json:"callee,omitempty"`
-	CallerCallID string `json:"caller_call_id,omitempty"` // SIP Call-ID of the caller leg
-	CalleeCallID string `json:"callee_call_id,omitempty"`
-
-	Joined []Joined `json:"joined,omitempty"` // in their order
+	Personal
+	// Sealed says that Personal is there and cannot be read here: the master identity is on
+	// another machine.
+	Sealed bool `json:"sealed,omitempty"`
 
 	Began    time.Time `json:"began"`
 	Answered time.Time `json:"answered,omitzero"`
@@ -49,16 +47,48 @@ type Row struct {
 	Retention string    `json:"retention,omitempty"` // ISO 8601
 	Expires   time.Time `json:"expires,omitzero"`
 
-	Announcement *Announcement     `json:"announcement,omitempty"` // to the far party, or to who was told alone
-	Further      []Announcement    `json:"further_announcements,omitempty"`
-	Events       []Event           `json:"events,omitempty"` // what was done to the recording, in order
-	Tags         map[string]string `json:"tags,omitempty"`
-	Recording    *Recording        `json:"recording,omitempty"`
-	Tries        int               `json:"tries,omitempty"` // begun to make the recording's files
-	Files        []File            `json:"files,omitempty"`
-	Audio        []Audio           `json:"audio,omitempty"` // of the legs that RTP came on
+	Announcement *Announcement  `json:"announcement,omitempty"` // to the far party, or to who was told alone
+	Further      []Announcement `json:"further_announcements,omitempty"`
+	Events       []Event        `json:"events,omitempty"` // what was done to the recording, in order
+	Recording    *Recording     `json:"recording,omitempty"`
+	Tries        int            `json:"tries,omitempty"` // begun to make the recording's files
+	Files        []File         `json:"files,omitempty"`
+	Audio        []Audio        `json:"audio,omitempty"` // of the legs that RTP came on
 
 	Destroyed time.Time `json:"destroyed,omitzero"` // when files and personal fields were gone
+
+	// Personal as it is kept; a row that was read and not opened has these alone.
+	part   *sealedPart
+	tokens []token // of the numbers in it
+}
+
+// Personal is what tells who called. It lies in the database sealed to the epoch on which the
+// row expires, and is gone when the row is destroyed.
+type Personal struct {
+	Caller       string `json:"caller,omitempty"`
+	Callee       string `json:"callee,omitempty"`
+	CallerCallID string `json:"caller_call_id,omitempty"` // SIP Call-ID of the caller leg
+	CalleeCallID string `json:"callee_call_id,omitempty"`
+
+	Joined []Joined `json:"joined,omitempty"` // in their order
+
+	Tags map[string]string `json:"tags,omitempty"` // whatever a PBX or a program has noted
+}
+
+func (p *Personal) empty() bool {
+	return p.Caller == "" && p.Callee == "" && p.CallerCallID == "" && p.CalleeCallID == "" && len(p.Joined) == 0 && len(p.Tags) == 0
+}
+
+// numbers yields every party's number, as often as it is there.
+func (p *Personal) numbers(yield func(string) bool) {
+	if p.Caller != "" && !yield(p.Caller) || p.Callee != "" && !yield(p.Callee) {
+		return
+	}
+	for _, j := range p.Joined {
+		if j.Number != "" && !yield(j.Number) {
+			return
+		}
+	}
 }
 
 // Joined is a party that came into the call later: called for the number dialled, which
@@ -180,16 +210,9 @@ type File struct {
 	ContentSHA256 string `json:"content_sha256,omitempty"` // the same, in hex
 }
 
-// has reports whether a number is one of the call's parties.
-func (r *Row) has(number string) bool {
-	return number == r.Caller || number == r.Callee || slices.ContainsFunc(r.Joined, func(j Joined) bool { return j.Number == number })
-}
-
 // clearPersonal takes away what tells who called.
 func (r *Row) clearPersonal() {
-	r.Caller, r.Callee, r.Joined = "", "", nil
-	r.CallerCallID, r.CalleeCallID = "", ""
-	r.Tags = nil
+	r.Personal, r.Sealed, r.part, r.tokens = Personal{}, false, nil, nil
 }
 
 // due reports whether the row's time is over.
@@ -268,6 +291,12 @@ func (r *Row) inUTC() {
 	}
 }
 
+// Equal reports whether two rows say the same, whatever they are sealed with.
+func (r Row) Equal(other Row) bool {
+	r.part, r.tokens, other.part, other.tokens = nil, nil, nil, nil
+	return reflect.DeepEqual(r, other)
+}
+
 // Clone returns a copy that shares no memory with the row.
 func (r Row) Clone() Row {
 	if r.Announcement != nil {
@@ -280,5 +309,6 @@ func (r Row) Clone() Row {
 	}
 	r.Files, r.Joined, r.Audio = slices.Clone(r.Files), slices.Clone(r.Joined), slices.Clone(r.Audio)
 	r.Further, r.Events, r.Tags = slices.Clone(r.Further), slices.Clone(r.Events), maps.Clone(r.Tags)
+	r.tokens = slices.Clone(r.tokens) // part is never changed
 	return r
 }

@@ -17,8 +17,9 @@
 //	spool/<id>.spool                      packets as they came, until finalized
 //	keys/                                 what all of it is sealed with: package seal
 //
-// bbolt does not blank the pages it frees: what a row said before it was destroyed
-// can be read from the file's free pages until they are used again.
+// bbolt does not blank the pages it frees: what a row said before it was destroyed stands in
+// the file's free pages until they are used again. So what tells who called is never in the
+// database in the clear, but sealed: what is left of it is noise once the key is destroyed.
 package store
 
 import (
@@ -46,7 +47,10 @@ const (
 	keysDirectory = "keys"
 
 	// schema is what the buckets and rows of this version look like.
-	schema = "1"
+	schema = "2"
+
+	// schemaInClear had personal parts in the clear, and fewer indexes.
+	schemaInClear = "1"
 
 	// lockTimeout is how long another process may take to let go of the database:
 	// a daemon that is being restarted, not one that runs.
@@ -56,6 +60,9 @@ const (
 	// the price of a commit, whether it carries one row or a thousand.
 	groupDelay = time.Millisecond
 )
+
+// The hash map keeps a commit's cost level when a sweep has freed many pages.
+var databaseOptions = &bbolt.Options{Timeout: lockTimeout, FreelistType: bbolt.FreelistMapType}
 
 var (
 	// ErrNotFound is wrapped when no row has the id.
@@ -128,7 +135,7 @@ func Open(c Config, registry prometheus.Registerer, log *slog.Logger) (*Store, e
 	if err := s.openDatabase(); err != nil {
 		return nil, errors.Join(fmt.Errorf("open %s: %w", s.databasePath(), err), s.blobs.close())
 	}
-	if err := s.open(c.Keys); err != nil {
+	if err := s.unlock(c.Keys); err != nil {
 		return nil, errors.Join(fmt.Errorf("open store: %w", err), s.db.Close(), s.blobs.close())
 	}
 	s.metrics = newMetrics(registry, s)
@@ -138,8 +145,7 @@ func Open(c Config, registry prometheus.Registerer, log *slog.Logger) (*Store, e
 func (s *Store) databasePath() string { return filepath.Join(s.directory, databaseFile) }
 
 func (s *Store) openDatabase() error {
-	// The hash map keeps a commit's cost level when a sweep has freed many pages.
-	db, err := bbolt.Open(s.databasePath(), 0o600, &bbolt.Options{Timeout: lockTimeout, FreelistType: bbolt.FreelistMapType})
+	db, err := bbolt.Open(s.databasePath(), 0o600, databaseOptions)
 	if errors.Is(err, bbolterrors.ErrTimeout) {
 		return ErrLocked
 	}
@@ -151,13 +157,13 @@ func (s *Store) openDatabase() error {
 	return nil
 }
 
-// open opens the keys and makes what a new database lacks. This process has the lock.
-func (s *Store) open(keys seal.Config) (err error) {
+// unlock opens the keys and makes what a new database lacks, or an old one. This process
+// has the lock.
+func (s *Store) unlock(keys seal.Config) (err error) {
 	if s.keys, err = seal.Open(filepath.Join(s.directory, keysDirectory), keys, s.log); err != nil {
 		return err
 	}
-	err = s.db.Update(func(tx *bbolt.Tx) error { return prepare(tx, time.Now()) })
-	if err == nil {
+	if err = s.prepare(time.Now()); err == nil {
 		err = s.blobs.sync(".") // bbolt leaves the name of a new file to us
 	}
 	if err != nil {
@@ -174,24 +180,58 @@ func (c Config) KeysDirectory() string {
 // Keys returns what the store's files and rows are sealed with.
 func (s *Store) Keys() *seal.Keys { return s.keys }
 
-// prepare makes what a new database lacks and refuses one of another schema.
-func prepare(tx *bbolt.Tx, now time.Time) error {
-	meta := tx.Bucket(metaBucket)
-	if meta != nil {
-		if found := string(meta.Get(schemaKey)); found != schema {
-			return fmt.Errorf("schema %q, this bewaard reads %q", found, schema)
+// prepare makes what a new database lacks, brings one of the schema before to this one, and
+// refuses any other.
+func (s *Store) prepare(now time.Time) error {
+	var found string
+	err := s.db.Update(func(tx *bbolt.Tx) error {
+		if meta := tx.Bucket(metaBucket); meta != nil {
+			found = string(meta.Get(schemaKey))
+			return nil
 		}
-		return nil
+		found = schema
+		if err := makeBuckets(tx, metaBucket, rowsBucket, countsBucket); err != nil {
+			return err
+		}
+		if err := makeIndexes(tx); err != nil {
+			return err
+		}
+		if err := tx.Bucket(metaBucket).Put(schemaKey, []byte(schema)); err != nil {
+			return err
+		}
+		return putClock(tx, clock{Mark: now.UTC()})
+	})
+	switch {
+	case err != nil:
+		return err
+	case found == schemaInClear:
+		return s.sealRows()
+	case found != schema:
+		return fmt.Errorf("schema %q, this bewaard reads %q", found, schema)
 	}
-	for _, name := range [][]byte{metaBucket, rowsBucket, countsBucket, byExpiry.bucket, byBegan.bucket, unfinished.bucket} {
-		if _, err := tx.CreateBucket(name); err != nil {
+	return nil
+}
+
+// makeIndexes makes what follows the rows.
+func makeIndexes(tx *bbolt.Tx) error {
+	if err := makeBuckets(tx, rowKeysBucket); err != nil {
+		return err
+	}
+	for _, x := range indexes {
+		if err := makeBuckets(tx, x.bucket); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func makeBuckets(tx *bbolt.Tx, names ...[]byte) error {
+	for _, name := range names {
+		if _, err := tx.CreateBucketIfNotExists(name); err != nil {
 			return fmt.Errorf("create bucket %s: %w", name, err)
 		}
 	}
-	if err := tx.Bucket(metaBucket).Put(schemaKey, []byte(schema)); err != nil {
-		return err
-	}
-	return putClock(tx, clock{Mark: now.UTC()})
+	return nil
 }
 
 // The buckets beside those of the indexes, and the keys in meta.

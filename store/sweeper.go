@@ -147,6 +147,9 @@ func (w *Sweeper) Sweep(ctx context.Context) (SweepResult, error) {
 		return SweepResult{}, fmt.Errorf("sweep: %w", err)
 	}
 	result, err := w.sweep(ctx, began)
+	if err == nil {
+		err = w.store.destroyEpochs(ctx, began)
+	}
 	if err != nil {
 		return result, fmt.Errorf("sweep: %w", err)
 	}
