@@ -141,7 +141,7 @@ func (k *Keeper) Record(g spool.Grant, h spool.Header, tap *media.Tap) Recording
 	s.fail = sync.OnceFunc(func() { close(s.failed) })
 	k.opening.Go(func() { // ends when the file is made; Close waits for it
 		defer close(s.opened)
-		if s.file, s.err = spool.Create(k.spools, g, h); s.err == nil {
+		if s.file, s.err = spool.Create(k.spools, k.store.Keys(), g, h); s.err == nil {
 			k.mu.Lock()
 			k.writing[s.file] = s
 			k.mu.Unlock()
@@ -244,7 +244,7 @@ func (k *Keeper) job(name string) (finalize.Job, error) {
 	}
 	epoch := seal.EpochOf(row.Expires)
 	return finalize.Job{
-		Spool: name, Out: k.out, Name: path.Join(day, id), Formats: k.cfg.Formats, Opus: k.cfg.Opus, Expires: row.Expires, Try: row.Tries,
+		Spool: name, Keys: k.store.Keys(), Out: k.out, Name: path.Join(day, id), Formats: k.cfg.Formats, Opus: k.cfg.Opus, Expires: row.Expires, Try: row.Tries,
 		Seal: func(w io.Writer) (io.WriteCloser, error) { return k.store.Keys().Seal(epoch, w) }, Suffix: seal.Suffix,
 	}, nil
 }
@@ -368,7 +368,7 @@ func (k *Keeper) ended(row store.Row) (time.Time, error) {
 
 // inspect returns the last instant that a spool holds.
 func (k *Keeper) inspect(id string) (last time.Time, err error) {
-	in, err := spool.Open(k.spoolPath(id))
+	in, err := spool.Open(k.spoolPath(id), k.store.Keys())
 	if err != nil {
 		return last, err
 	}

@@ -35,7 +35,7 @@ type intervals []interval
 
 // readEdits reads a spool's notice and its events, and how long it is.
 func readEdits(job Job, hz int64) (edits, error) {
-	in, err := spool.Open(job.Spool)
+	in, err := spool.Open(job.Spool, job.Keys)
 	if err != nil {
 		return edits{}, err
 	}

@@ -38,10 +38,11 @@ const maxLength = 36 * time.Hour
 
 // Job is one recording to be made.
 type Job struct {
-	Spool   string   // path of the spool
-	Out     *os.Root // where the files go
-	Name    string   // their name there without extension, with slashes; the recording's id if empty
-	Formats []string // Opus, WAV, WAVALaw, WAVMuLaw; a file each
+	Spool   string     // path of the spool
+	Keys    spool.Keys // that open it
+	Out     *os.Root   // where the files go
+	Name    string     // their name there without extension, with slashes; the recording's id if empty
+	Formats []string   // Opus, WAV, WAVALaw, WAVMuLaw; a file each
 	Opus    OpusConfig
 	Expires time.Time // stands in the tags of formats that have any; none if zero
 	// Seal, if set, makes the writer that a file goes through on its way to the disk. Its
@@ -121,7 +122,7 @@ type Leg struct {
 // Where this build lacks a format, the others are written and the reason stands
 // in Skipped; an error is returned only if there is nothing to write.
 func Run(ctx context.Context, job Job) (Result, error) {
-	in, err := spool.Open(job.Spool)
+	in, err := spool.Open(job.Spool, job.Keys)
 	if err != nil {
 		return Result{}, fmt.Errorf("finalize: %w", err)
 	}

@@ -419,7 +419,7 @@ func TestSealed(t *testing.T) {
 				continue
 			}
 			out := directory(t)
-			job := Job{Spool: name, Out: out, Name: "call", Formats: []string{format}}
+			job := Job{Spool: name, Keys: plainly{}, Out: out, Name: "call", Formats: []string{format}}
 			plain, err := Run(t.Context(), job)
 			if err != nil {
 				t.Fatal(err)
@@ -461,7 +461,7 @@ func TestFiles(t *testing.T) {
 	c := &capture{length: 2 * time.Second}
 	c.send(newParty(rtp.Caller, noise(1)), c.length, ideal)
 	out := directory(t)
-	job := Job{Spool: c.write(t, t.TempDir()), Out: out, Name: "2026/11/24/call", Formats: []string{WAV}}
+	job := Job{Spool: c.write(t, t.TempDir()), Keys: plainly{}, Out: out, Name: "2026/11/24/call", Formats: []string{WAV}}
 	var last File
 	for run := range 2 {
 		result, err := Run(t.Context(), job)
@@ -516,7 +516,7 @@ func filesUnder(t testing.TB, dir *os.Root) []string {
 func TestKilledJobStartsOver(t *testing.T) {
 	c := &capture{length: 2 * time.Second}
 	c.send(newParty(rtp.Caller, noise(1)), c.length, ideal)
-	job := Job{Spool: c.write(t, t.TempDir()), Out: directory(t), Formats: []string{WAV}}
+	job := Job{Spool: c.write(t, t.TempDir()), Keys: plainly{}, Out: directory(t), Formats: []string{WAV}}
 	clean, err := Run(t.Context(), job)
 	if err != nil {
 		t.Fatal(err)
@@ -562,7 +562,7 @@ func TestFailedJobLeavesNothing(t *testing.T) {
 		}, errAny},
 	} {
 		out := directory(t)
-		job := Job{Spool: path, Out: out, Formats: []string{WAV}}
+		job := Job{Spool: path, Keys: plainly{}, Out: out, Formats: []string{WAV}}
 		test.prepare(out, &job)
 		result, err := Run(test.ctx, job)
 		wantErr(t, err, test.want)
@@ -579,7 +579,7 @@ func TestFailedJobLeavesNothing(t *testing.T) {
 func TestNoRecordingOfYears(t *testing.T) {
 	c := &capture{length: 40 * time.Hour}
 	out := directory(t)
-	_, err := Run(t.Context(), Job{Spool: c.write(t, t.TempDir()), Out: out, Formats: []string{WAV}})
+	_, err := Run(t.Context(), Job{Spool: c.write(t, t.TempDir()), Keys: plainly{}, Out: out, Formats: []string{WAV}})
 	wantErr(t, err, errAny)
 	if got := filesUnder(t, out); got != nil {
 		t.Errorf("got files %q, want none", got)
