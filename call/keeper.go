@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path"
@@ -86,6 +87,7 @@ type Keeper struct {
 	writer  *spool.Writer
 	pool    *finalize.Pool
 	opening sync.WaitGroup
+	retired func() // ends retire
 
 	mu      sync.Mutex
 	writing map[*spool.File]*spooling
@@ -111,6 +113,10 @@ func NewKeeper(cfg RecordingConfig, s *store.Store, metrics *Metrics, log *slog.
 		k.writer.Close()
 		return nil, errors.Join(err, k.spools.Close(), k.out.Close())
 	}
+	ctx, stop := context.WithCancel(context.Background())
+	var retiring sync.WaitGroup
+	retiring.Go(func() { k.retire(ctx) }) // ends at Close
+	k.retired = func() { stop(); retiring.Wait() }
 	return k, nil
 }
 
@@ -120,7 +126,56 @@ func (k *Keeper) Close() error {
 	k.opening.Wait()
 	k.writer.Close()
 	k.pool.Close()
+	k.retired()
 	return errors.Join(k.spools.Close(), k.out.Close())
+}
+
+// retireInterval is the time between two looks for days of which no spool is left.
+const retireInterval = time.Hour
+
+// retire destroys the keys of the days of which no spool is left: what is on the disk of those
+// that were finalized is noise then.
+func (k *Keeper) retire(ctx context.Context) {
+	tick := time.NewTicker(retireInterval)
+	defer tick.Stop()
+	for {
+		if err := k.retireDays(time.Now()); err != nil {
+			k.log.Error("keys of finished spools not destroyed", "error", err)
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (k *Keeper) retireDays(now time.Time) error {
+	entries, err := fs.ReadDir(k.spools.FS(), ".")
+	if err != nil {
+		return err
+	}
+	needed := map[seal.Epoch]bool{}
+	for _, entry := range entries {
+		if _, ok := spool.ID(entry.Name()); !ok {
+			continue
+		}
+		wrapped, err := spool.WrappedKey(filepath.Join(k.store.SpoolDirectory(), entry.Name()))
+		switch {
+		case errors.Is(err, fs.ErrNotExist), errors.Is(err, spool.ErrHeader): // finalized meanwhile, or there is no key that opens it
+			continue
+		case err != nil:
+			return err
+		}
+		if day, err := seal.SpoolDay(wrapped); err == nil {
+			needed[day] = true
+		}
+	}
+	days, err := k.store.Keys().DestroySpools(now, needed)
+	for _, day := range days {
+		k.log.Info("key of finished spools destroyed", "day", day)
+	}
+	return err
 }
 
 // spooling is one spool while it is written. Its file is created off the call's
