@@ -119,7 +119,7 @@ func (c *Config) beside(directory string) {
 	c.Store.Keys = c.Keys
 }
 
-// CheckFiles reads the files that the sections for SIP name: certificates and passwords.
+// CheckFiles reads the files that the sections name: certificates, passwords, a master identity.
 // Its error is Faults.
 func (c *Config) CheckFiles() error {
 	var faults Faults
@@ -142,6 +142,10 @@ func (c *Config) CheckFiles() error {
 		if _, err := t.Auth.Secret(); err != nil {
 			faults = append(faults, c.Fault("trunks."+name+".auth.password_file", err.Error()))
 		}
+	}
+	for _, fault := range c.Keys.Check() {
+		key, message, _ := strings.Cut(fault.Error(), ": ")
+		faults = append(faults, c.Fault("keys."+key, message))
 	}
 	if faults != nil {
 		faults.sort()

@@ -27,6 +27,7 @@ type commands struct {
 	Policy     policyTree `cmd:"" help:"Ask what the rules would do."`
 	Calls      calls      `cmd:"" help:"List calls, the newest first."`
 	Recordings recordings `cmd:"" help:"List, show and export recordings."`
+	Keys       keys       `cmd:"" help:"Make, list, rotate and check what recordings and numbers are sealed with."`
 	Sweep      sweep      `cmd:"" help:"Destroy what has expired now, or tell what would go."`
 	Version    version    `cmd:"" help:"Print the version."`
 	Help       help       `cmd:"" help:"Say what a command does and takes."`

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/bewaard/bewaard/store/seal"
 )
 
 // serve runs the daemon.
@@ -75,5 +77,8 @@ func (c *check) Run() error {
 		fmt.Fprintln(os.Stderr, warning)
 	}
 	fmt.Printf("%s: good: %d trunks, %d purposes, %d rules\n", c.Config, len(cfg.Trunks), len(cfg.Policy.Purposes), len(cfg.Policy.Rules))
+	if cfg.Keys.Own() {
+		fmt.Printf("keys: none are named: the master identity is %s, beside what it opens; bewaard help keys says how to move it\n", seal.MasterPath(cfg.Store.KeysDirectory()))
+	}
 	return nil
 }

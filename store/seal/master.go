@@ -133,7 +133,7 @@ func (k *Keys) matchMaster(path string) error {
 	}
 	if len(k.recipients) == 0 {
 		if plugged {
-			return fmt.Errorf("identity %s is of an age plugin: name its recipient in recipients", path)
+			return fmt.Errorf("master identity %s is of an age plugin: name its recipient in recipients", path)
 		}
 		k.recipients = own
 		return nil
@@ -146,7 +146,7 @@ func (k *Keys) matchMaster(path string) error {
 	if plugged {
 		return nil
 	}
-	return fmt.Errorf("identity %s is of %s, which is none of recipients: it could open nothing of what is sealed from now on", path, own[0].text)
+	return fmt.Errorf("master identity %s is of %s, which is none of recipients: it could open nothing of what is sealed from now on", path, own[0].text)
 }
 
 // exposedMaster refuses a machine that calls itself sealed and has the identity lying about.
@@ -229,37 +229,37 @@ func readIdentity(where string) ([]age.Identity, error) {
 	if credential {
 		directory := os.Getenv(credentialsVariable)
 		if directory == "" {
-			return nil, fmt.Errorf("identity %s: $%s is not set: systemd sets it for a unit with LoadCredential=%s:FILE", where, credentialsVariable, name)
+			return nil, fmt.Errorf("master identity %s: $%s is not set: systemd sets it for a unit with LoadCredential=%s:FILE", where, credentialsVariable, name)
 		}
 		if !validCredential(name) {
-			return nil, fmt.Errorf("identity %s: not the name of a credential", where)
+			return nil, fmt.Errorf("master identity %s: not the name of a credential", where)
 		}
 		path = filepath.Join(directory, name)
 	}
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, fmt.Errorf("identity: %w", err)
+		return nil, fmt.Errorf("master identity: %w", err)
 	}
 	defer f.Close()
 	info, err := f.Stat()
 	if err != nil {
-		return nil, fmt.Errorf("identity: %w", err)
+		return nil, fmt.Errorf("master identity: %w", err)
 	}
 	// A credential's mode is systemd's: it can be read by the unit's user alone.
 	if mode := info.Mode().Perm(); mode&0o077 != 0 && !credential {
-		return nil, fmt.Errorf("identity %s: mode %04o, others may read it: chmod 600", path, mode)
+		return nil, fmt.Errorf("master identity %s: mode %04o, others may read it: chmod 600", path, mode)
 	}
 	text := make([]byte, maxIdentityBytes+1)
 	n, err := readFull(f, text)
 	if err != nil {
-		return nil, fmt.Errorf("identity %s: %w", path, err)
+		return nil, fmt.Errorf("master identity %s: %w", path, err)
 	}
 	if n > maxIdentityBytes {
-		return nil, fmt.Errorf("identity %s: more than %d bytes: not an identity file", path, maxIdentityBytes)
+		return nil, fmt.Errorf("master identity %s: more than %d bytes: not an identity file", path, maxIdentityBytes)
 	}
 	identities, err := parseIdentities(text[:n])
 	if err != nil {
-		return nil, fmt.Errorf("identity %s: %w", path, err)
+		return nil, fmt.Errorf("master identity %s: %w", path, err)
 	}
 	return identities, nil
 }

@@ -167,9 +167,9 @@ func (key *RowKey) bound(row string) []byte {
 }
 
 // loadNumbers reads the key of the tokens, or makes it at the first start.
-func (k *Keys) loadNumbers() ([]byte, error) {
+func (k *Keys) loadNumbers(create bool) ([]byte, error) {
 	content, err := k.root.ReadFile(numbersFile)
-	if errors.Is(err, fs.ErrNotExist) {
+	if create && errors.Is(err, fs.ErrNotExist) {
 		secret := make([]byte, numberBytes)
 		rand.Read(secret)
 		content = []byte(hex.EncodeToString(secret) + "\n")

@@ -93,9 +93,6 @@ func (c *Config) Beside(directory string) {
 	}
 }
 
-// Given reports whether the section says anything at all.
-func (c Config) Given() bool { return len(c.Recipients) > 0 || c.Identity != "" || c.Sealed }
-
 // Keys are the open keys of a store. Its methods may be called from several goroutines.
 type Keys struct {
 	// Immutable after Open.
@@ -121,6 +118,16 @@ func Open(directory string, c Config, log *slog.Logger) (*Keys, error) {
 	if err := os.MkdirAll(directory, 0o700); err != nil {
 		return nil, fmt.Errorf("open keys: %w", err)
 	}
+	return newKeys(directory, log, func(k *Keys) error { return k.open(c) })
+}
+
+// Look opens the keys that there are in a directory, to be looked at or rotated: it makes
+// nothing, and takes an identity that is none of the recipients, or the one that Open made.
+func Look(directory string, c Config) (*Keys, error) {
+	return newKeys(directory, slog.New(slog.DiscardHandler), func(k *Keys) error { return k.look(c) })
+}
+
+func newKeys(directory string, log *slog.Logger, open func(*Keys) error) (*Keys, error) {
 	root, err := os.OpenRoot(directory)
 	if err != nil {
 		return nil, fmt.Errorf("open keys: %w", err)
@@ -131,7 +138,7 @@ func Open(directory string, c Config, log *slog.Logger) (*Keys, error) {
 		spools: map[Epoch]*age.X25519Identity{}, rows: map[Epoch]*RowKey{}, opened: map[string]*RowKey{},
 	}
 	k.turn <- struct{}{}
-	if err := k.open(c); err != nil {
+	if err := open(k); err != nil {
 		return nil, errors.Join(fmt.Errorf("open keys in %s: %w", directory, err), root.Close())
 	}
 	return k, nil
@@ -153,7 +160,7 @@ func (k *Keys) open(c Config) error {
 		return err
 	}
 	var err error
-	if k.numbers, err = k.loadNumbers(); err != nil {
+	if k.numbers, err = k.loadNumbers(true); err != nil {
 		return err
 	}
 	return k.compareMasters()
@@ -168,7 +175,10 @@ func (k *Keys) compareMasters() error {
 	}
 	var others []string
 	for _, e := range epochs {
-		if e.Destroyed.IsZero() && !k.current(e.Masters) {
+		switch {
+		case e.Missing:
+			k.log.Error("the identity of an epoch is gone: nothing that is sealed to it can be opened", "epoch", e.Epoch)
+		case e.Destroyed.IsZero() && !k.current(e.Masters):
 			others = append(others, string(e.Epoch))
 		}
 	}
@@ -187,6 +197,10 @@ func (k *Keys) Sealed() bool { return k.master == nil }
 
 // Directory returns where the keys are.
 func (k *Keys) Directory() string { return k.directory }
+
+// Own reports whether the section names nobody: the master identity is then the one that was
+// made beside what it opens.
+func (c Config) Own() bool { return len(c.Recipients) == 0 && c.Identity == "" && !c.Sealed }
 
 // MasterPath is where the master identity is made in a directory of keys when the
 // configuration names none.

@@ -475,3 +475,70 @@ func BenchmarkRowKeySeal(b *testing.B) {
 		key.Seal("01890a5d-ac96-774b-bcce-b302099a8057", personal)
 	}
 }
+
+// What is wrong with keys is told, with what to do; of keys that are right, nothing.
+func TestCheck(t *testing.T) {
+	directory := filepath.Join(t.TempDir(), "keys")
+	day := EpochOf(time.Now())
+	for _, e := range []Epoch{day, "2020-02-29"} {
+		if _, err := open(t, directory, Config{}).Seal(e, io.Discard); err != nil {
+			t.Fatal(err)
+		}
+	}
+	check := func(c Config, want ...string) {
+		t.Helper()
+		k, err := Look(directory, c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer k.Close()
+		faults := k.Check(time.Now())
+		if len(faults) != len(want) {
+			t.Fatalf("got %v, want %d faults", faults, len(want))
+		}
+		for i, fault := range faults {
+			if !strings.Contains(fault.Error(), want[i]) {
+				t.Errorf("got %v, want %q", fault, want[i])
+			}
+		}
+	}
+	check(Config{}, "epoch 2020-02-29: it is over and its identity is there")
+	if err := open(t, directory, Config{}).Destroy("2020-02-29"); err != nil {
+		t.Fatal(err)
+	}
+	check(Config{})
+	_, other := generated(t)
+	check(Config{Recipients: []string{other}}, "bewaard keys rotate")
+	file := filepath.Join(directory, "epochs", string(day)+".age")
+	if err := os.Chmod(file, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	check(Config{}, "mode 0644")
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(directory, numbersFile)); err != nil {
+		t.Fatal(err)
+	}
+	check(Config{}, "its identity is gone", numbersFile)
+}
+
+// To look at keys makes none.
+func TestLookMakesNothing(t *testing.T) {
+	directory := t.TempDir()
+	if _, err := Look(filepath.Join(directory, "none"), Config{}); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("got %v of a directory that is not there, want ErrNotExist", err)
+	}
+	open(t, directory, Config{})
+	if err := os.Remove(MasterPath(directory)); err != nil {
+		t.Fatal(err)
+	}
+	k, err := Look(directory, Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer k.Close()
+	if _, err := os.Stat(MasterPath(directory)); err == nil || !k.Sealed() {
+		t.Error("an identity was made")
+	}
+}
