@@ -22,6 +22,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/bewaard/bewaard/api"
 	"github.com/bewaard/bewaard/call"
@@ -249,10 +250,13 @@ func (c *Config) unreached() (faults []policy.Fault) {
 	return faults
 }
 
-// Warnings are what is allowed and hardly meant: each trunk's keys that can be read on
-// their way.
-func (c *Config) Warnings() Faults {
+// Warnings are what is allowed and hardly meant: what the policy has to say at that time, and
+// each trunk's keys that can be read on their way.
+func (c *Config) Warnings(now time.Time) Faults {
 	var warnings Faults
+	for _, w := range c.Policy.Warnings(now) {
+		warnings = append(warnings, c.Fault(w.Path, "warning: "+w.Message))
+	}
 	for name, t := range c.Trunks {
 		for _, i := range t.Readable() {
 			warnings = append(warnings, c.Fault(fmt.Sprintf("trunks.%s.peers[%d]", name, i),

@@ -18,6 +18,10 @@ type Config struct {
 	// Country in which numbers without a country code are dialled, as ISO 3166-1
 	// has it in two letters. Default: NL.
 	Country string `yaml:"country" json:"country"`
+	// Staff says by what right our own side is recorded, for every purpose that does not say.
+	Staff *Staff `yaml:"staff" json:"staff,omitempty"`
+	// ReviewGrace is how long after its review a balancing still holds. Default: P90D.
+	ReviewGrace Period `yaml:"review_grace" json:"review_grace,omitzero"`
 }
 
 const defaultCountry = "NL"
@@ -26,6 +30,9 @@ const defaultCountry = "NL"
 func (c Config) effective() Config {
 	c.Country = c.country()
 	c.Calls.Retention = cmp.Or(c.Calls.Retention, Period{Days: 90})
+	if c.ReviewGrace == defaultReviewGrace {
+		c.ReviewGrace = Period{} // written out or not, it is the same
+	}
 	c.Purposes = maps.Clone(c.Purposes)
 	for name, p := range c.Purposes {
 		p.OnFailure = cmp.Or(p.OnFailure, Continue)
@@ -33,6 +40,9 @@ func (c Config) effective() Config {
 	}
 	c.Rules = slices.Clone(c.Rules)
 	for i, r := range c.Rules {
+		if r.records() {
+			c.Rules[i].Record = r.Record.effective()
+		}
 		if r.Announce != nil {
 			told := *r.Announce
 			told.Language, _ = c.language(told)

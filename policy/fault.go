@@ -42,10 +42,12 @@ func (f faults) add(format string, args ...any) {
 
 // need reports a text that is not there.
 func (f faults) need(key, text string) {
-	if strings.TrimSpace(text) == "" {
+	if !present(text) {
 		f.at(key).add(missing)
 	}
 }
+
+func present(text string) bool { return strings.TrimSpace(text) != "" }
 
 // Validate reports every fault of the configuration at once.
 func (c Config) Validate() []Fault {
@@ -58,7 +60,7 @@ func (c Config) Validate() []Fault {
 	for _, name := range slices.Sorted(maps.Keys(c.Purposes)) {
 		at := f.at("purposes").at(name)
 		at.name(name)
-		c.Purposes[name].validate(at)
+		c.Purposes[name].validate(at, c.optedIn(name))
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.Announcements)) {
 		at := f.at("announcements").at(name)
@@ -77,6 +79,10 @@ func (c Config) Validate() []Fault {
 		c.validateRule(at, r, numbers)
 	}
 	f.at("calls.retention").retention(c.Calls.Retention, false)
+	f.at("review_grace").retention(c.ReviewGrace, false)
+	if c.Staff != nil {
+		c.Staff.validate(f.at("staff"))
+	}
 	for i, number := range c.Emergency {
 		if digits, ok := dialledDigits(number); !ok {
 			f.at("emergency").index(i).add("%.40q is not a number", number)
@@ -96,36 +102,16 @@ func (f faults) name(name string) {
 	}
 }
 
-func (p Purpose) validate(f faults) {
+func (p Purpose) validate(f faults, optedIn bool) {
 	f.at("text").texts(p.Text)
 	if p.Basis == "" {
 		f.at("basis").add("missing: one of %s", oneOf(bases[:]))
 	} else if !slices.Contains(bases[:], string(p.Basis)) {
 		f.at("basis").add("%.40q is not a lawful basis; it is one of %s", string(p.Basis), oneOf(bases[:]))
 	}
-	for _, ground := range []struct {
-		basis           Basis
-		key, text, what string
-	}{
-		{Consent, "consent", p.Consent, "how it is given and can be shown (AVG art. 7(1))"},
-		{LegalObligation, "law", p.Law, "the law that obliges"},
-		{PublicTask, "statute", p.Statute, "the statute that gives the task"},
-	} {
-		given := strings.TrimSpace(ground.text) != ""
-		switch {
-		case p.Basis == ground.basis && !given:
-			f.at(ground.key).add("missing: basis %s needs %s", ground.basis, ground.what)
-		case p.Basis != ground.basis && given:
-			f.at(ground.key).add("belongs to basis %s", ground.basis)
-		}
-	}
-	switch at := f.at("balancing"); {
-	case p.Basis == LegitimateInterest && p.Balancing == nil:
-		at.add("missing: basis %s needs the record of the balancing: by, on, outcome, review", LegitimateInterest)
-	case p.Basis != LegitimateInterest && p.Balancing != nil:
-		at.add("belongs to basis %s", LegitimateInterest)
-	case p.Balancing != nil:
-		p.Balancing.validate(at)
+	p.validateBasis(f, optedIn)
+	if p.Staff != nil {
+		p.Staff.validate(f.at("staff"))
 	}
 	f.at("retention").retention(p.Retention, true)
 	switch p.OnFailure {
@@ -221,11 +207,7 @@ func (c Config) validateRule(f faults, r Rule, numbers numbering) {
 		}
 		return
 	}
-	if r.Record.Purpose == "" {
-		f.at("record.purpose").add(missing)
-	} else if _, ok := c.Purposes[r.Record.Purpose]; !ok {
-		f.at("record.purpose").add("there is no purpose %.40q%s", r.Record.Purpose, known(c.Purposes))
-	}
+	c.validateRecord(f.at("record"), *r.Record)
 	if r.Forwarded != "" {
 		f.need("forwarded", r.Forwarded)
 	}
@@ -244,6 +226,30 @@ func (c Config) validateRule(f faults, r Rule, numbers numbering) {
 		r.Beep.validate(f.at("beep"))
 	}
 	validateControls(f.at("control"), r.Control)
+}
+
+func (c Config) validateRecord(f faults, r Record) {
+	known := func(f faults, name string) {
+		if name == "" {
+			f.add(missing)
+		} else if _, ok := c.Purposes[name]; !ok {
+			f.add("there is no purpose %.40q%s", name, known(c.Purposes))
+		}
+	}
+	switch {
+	case r.Purposes == nil:
+		known(f.at("purpose"), r.Purpose)
+	case r.Purpose != "":
+		f.at("purposes").add("is in place of purpose: give either")
+	case len(r.Purposes) == 0:
+		f.at("purposes").add("is empty: name what is recorded for, or give record: none")
+	}
+	for i, name := range r.Purposes {
+		known(f.at("purposes").index(i), name)
+		if name != "" && slices.Index(r.Purposes, name) < i {
+			f.at("purposes").index(i).add("%.40q is there twice", name)
+		}
+	}
 }
 
 func (m Match) validate(f faults, numbers numbering) {

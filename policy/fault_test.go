@@ -37,8 +37,8 @@ func TestValidate(t *testing.T) {
 		{"no text", quality(func(p *Purpose) { p.Text = nil }), []string{`purposes.quality.text: missing: by language, such as {nl: …, en: …}`}},
 		{"empty text", quality(func(p *Purpose) { p.Text = map[string]string{"nl": " "} }), []string{`purposes.quality.text.nl: missing`}},
 		{"no language", quality(func(p *Purpose) { p.Text = map[string]string{"dutch!": "x"} }), []string{`purposes.quality.text.dutch!: is not a language such as nl or en (RFC 5646)`}},
-		{"no basis", orders(func(p *Purpose) { p.Basis, p.Law = "", "" }), []string{`purposes.orders.basis: missing: one of consent, contract, legal_obligation, vital_interest, public_task, legitimate_interest`}},
-		{"unknown basis", orders(func(p *Purpose) { p.Basis, p.Law = "because", "" }), []string{`purposes.orders.basis: "because" is not a lawful basis; it is one of consent, contract, legal_obligation, vital_interest, public_task, legitimate_interest`}},
+		{"no basis", orders(func(p *Purpose) { p.Basis, p.Law = "", "" }), []string{`purposes.orders.basis: missing: one of consent, contract, legal_obligation, vital_interests, public_task, legitimate_interest`}},
+		{"unknown basis", orders(func(p *Purpose) { p.Basis, p.Law = "because", "" }), []string{`purposes.orders.basis: "because" is not a lawful basis; it is one of consent, contract, legal_obligation, vital_interests, public_task, legitimate_interest`}},
 		{"legitimate interest without balancing", quality(func(p *Purpose) { p.Balancing = nil }), []string{`purposes.quality.balancing: missing: basis legitimate_interest needs the record of the balancing: by, on, outcome, review`}},
 		{"empty balancing", quality(func(p *Purpose) { p.Balancing = &Balancing{} }), []string{
 			`purposes.quality.balancing.by: missing`,
@@ -110,6 +110,18 @@ func TestValidate(t *testing.T) {
 		{"on connect", english(func(r *Rule) { r.Announce.When = "connect" }), []string{`rules[5].announce.when: connect is not supported yet; use early or answered`}},
 		{"unknown when", english(func(r *Rule) { r.Announce.When = "late" }), []string{`rules[5].announce.when: "late" is neither early nor answered`}},
 		{"no key", english(func(r *Rule) { r.Announce.OptOut = "10" }), []string{`rules[5].announce.opt_out: "10" is not a key: 0 to 9, * or #`}},
+
+		{"staff without anything", func(c *Config) { c.Staff = &Staff{} }, []string{`staff: gives nothing: works_council (the reference of its consent) and notified (when the staff were told), or the reason why neither is needed`}},
+		{"staff by half", func(c *Config) { c.Staff = &Staff{WorksCouncil: "OR 2026-14"} }, []string{`staff.notified: missing: the day on which the staff were told, such as 2026-10-01`}},
+		{"staff of a purpose, twice", quality(func(p *Purpose) { p.Staff = &Staff{WorksCouncil: "x", Notified: Date{2026, 1, 1}, Reason: "y"} }), []string{`purposes.quality.staff.reason: is in place of works_council and notified: give either`}},
+		{"grace", func(c *Config) { c.ReviewGrace = Period{Days: -1} }, []string{`review_grace: P-1D is not longer than nothing, in whole seconds, and at most 100 years`}},
+		{"purpose and purposes", english(func(r *Rule) { r.Record.Purposes = []string{"orders"} }), []string{`rules[5].record.purposes: is in place of purpose: give either`}},
+		{"no purposes", english(func(r *Rule) { r.Record = &Record{Purposes: []string{}} }), []string{`rules[5].record.purposes: is empty: name what is recorded for, or give record: none`}},
+		{"unknown purposes", english(func(r *Rule) { r.Record = &Record{Purposes: []string{"orders", "order", "", "orders"}} }), []string{
+			`rules[5].record.purposes[1]: there is no purpose "order"; there is orders, quality`,
+			`rules[5].record.purposes[2]: missing`,
+			`rules[5].record.purposes[3]: "orders" is there twice`,
+		}},
 
 		{"country", func(c *Config) { c.Country = "nl" }, []string{`country: "nl" is not a country in two capitals (ISO 3166-1), such as NL`}},
 		{"emergency", func(c *Config) { c.Emergency[1] = "police" }, []string{`emergency[1]: "police" is not a number`}},

@@ -56,6 +56,7 @@ const (
 	IsEmergency = "emergency"         // an emergency number is called, or calls
 	IsForwarded = "forwarded"         // we take no part in the call, and the rule does not say why it may be recorded still
 	IsClaimed   = "forwarded_claimed" // the same, by the word of a trunk that is not trusted
+	IsOverdue   = "balancing_overdue" // the balancing that every purpose rests on was not made again in time
 )
 
 // Decision is what is to be done with one call.
@@ -63,7 +64,7 @@ type Decision struct {
 	Policy string // version of the policy that decided
 	Rule   string // name of the rule that matched; empty when none was
 	Record bool
-	Reason string // why it is not recorded: no_rule, rule, emergency, forwarded or forwarded_claimed
+	Reason string // why it is not recorded: one of the reasons above
 
 	// Emergency: the call may be neither announced, delayed nor recorded.
 	Emergency bool
@@ -73,10 +74,11 @@ type Decision struct {
 
 	// What follows is set only where the call is recorded; OnFailure also where a mere claim
 	// keeps it from that: whoever makes it is believed, for the caller's sake, but nobody gets by
-	// it around a recording without which there is to be no call.
+	// it around a recording without which there is to be no call; and where it is our own doing.
+	Terms     Terms // of every purpose
 	Purpose   string
 	Basis     Basis
-	Retention Period
+	Retention Period // of the purpose that keeps it longest, as are Purpose and Basis
 	OnFailure OnFailure
 	Announce  *Announce // what the parties are told; defaults filled in
 	Exempt    string    // written reason why nobody is told; set if and only if Announce is nil
@@ -198,20 +200,25 @@ func (p *Policy) apply(rule Rule, f Facts, d *Decision) {
 		d.Reason = ByRule
 		return
 	}
-	purpose := p.cfg.Purposes[rule.Record.Purpose]
+	terms, onFailure := p.terms(rule, f.Time)
 	switch {
 	case !f.forwarded():
 	case rule.Forwarded != "":
 		d.Forwarded = rule.Forwarded
 	case f.Claimed && !f.through():
-		d.Reason, d.OnFailure = IsClaimed, purpose.OnFailure
+		d.Reason, d.OnFailure = IsClaimed, onFailure
 		return
 	default:
 		d.Reason = IsForwarded
 		return
 	}
-	d.Record = true
-	d.Purpose, d.Basis, d.Retention, d.OnFailure = rule.Record.Purpose, purpose.Basis, purpose.Retention, purpose.OnFailure
+	if len(terms) == 0 {
+		d.Reason, d.OnFailure, d.Forwarded = IsOverdue, onFailure, ""
+		return
+	}
+	last, _ := terms.Last(f.Time)
+	d.Record, d.Terms, d.OnFailure = true, terms, onFailure
+	d.Purpose, d.Basis, d.Retention = last.Purpose, last.Basis, last.Retention
 	d.Control = rule.Control
 	if rule.Keys != nil {
 		d.Keys = rule.Keys.effective()
@@ -229,4 +236,21 @@ func (p *Policy) apply(rule Rule, f Facts, d *Decision) {
 	}
 	told := rule.Announce.effective(f.Direction, p.numbers.normalise(far))
 	d.Announce = &told
+}
+
+// terms are those of a rule's purposes for which anything may be recorded at that time, and
+// what becomes of a call that is not: one purpose that refuses it is enough.
+func (p *Policy) terms(rule Rule, at time.Time) (Terms, OnFailure) {
+	var terms Terms
+	onFailure := Continue
+	for _, name := range rule.Record.names() {
+		purpose := p.cfg.Purposes[name]
+		if purpose.OnFailure == Refuse {
+			onFailure = Refuse
+		}
+		if b := purpose.Balancing; b == nil || at.Before(b.due(p.cfg.reviewGrace())) {
+			terms = append(terms, Term{name, purpose.Basis, purpose.Retention})
+		}
+	}
+	return terms, onFailure
 }

@@ -10,7 +10,7 @@ import (
 type Rule struct {
 	Name  string `yaml:"name" json:"name"`
 	Match Match  `yaml:"match" json:"match"`
-	// Record names the purpose. Absent or "none": the calls are not recorded.
+	// Record names the purposes. Absent or "none": the calls are not recorded.
 	Record *Record `yaml:"record" json:"record,omitempty"`
 	// Announce says what the far party is told before anything is recorded.
 	Announce *Announce `yaml:"announce" json:"announce,omitempty"`
@@ -38,10 +38,28 @@ type Match struct {
 	Time      *Window   `yaml:"time" json:"time,omitempty"`
 }
 
-// Record is what a rule records for: {purpose: quality}, or the word none.
+// Record is what a rule records for: {purpose: quality}, {purposes: [quality, orders]}, or the
+// word none.
 type Record struct {
-	Purpose string `yaml:"purpose" json:"purpose,omitempty"`
-	None    bool   `yaml:"-" json:"none,omitempty"` // the word none was given
+	Purpose  string   `yaml:"purpose" json:"purpose,omitempty"`
+	Purposes []string `yaml:"purposes" json:"purposes,omitempty"` // in place of purpose
+	None     bool     `yaml:"-" json:"none,omitempty"`            // the word none was given
+}
+
+// names are the purposes, each once, in their order.
+func (r Record) names() []string {
+	if r.Purpose != "" {
+		return []string{r.Purpose}
+	}
+	return r.Purposes
+}
+
+// effective writes one purpose one way.
+func (r Record) effective() *Record {
+	if len(r.Purposes) == 1 && r.Purpose == "" {
+		r.Purpose, r.Purposes = r.Purposes[0], nil
+	}
+	return &r
 }
 
 // UnmarshalText reads the word none.

@@ -11,6 +11,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -60,7 +61,7 @@ func start(ctx context.Context, cfg *config.Config, prompts call.Prompts, log *s
 	if mode, exposed := cfg.Store.Exposed(); exposed {
 		log.Warn("store directory is open to others: chmod 700", "directory", d.store.Directory(), "mode", fmt.Sprintf("%04o", mode))
 	}
-	for _, warning := range cfg.Warnings() {
+	for _, warning := range cfg.Warnings(time.Now()) {
 		log.Warn("configuration is hardly meant so", "at", warning)
 	}
 	if err := d.reconcile(ctx); err != nil {

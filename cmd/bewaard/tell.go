@@ -192,6 +192,7 @@ var whys = map[string]string{
 	policy.IsEmergency: "it is an emergency call: neither announced, delayed nor recorded",
 	policy.IsForwarded: "nobody of ours takes part in it, and the rule gives no reason to record it still",
 	policy.IsClaimed:   "nobody of ours takes part in it, says a trunk that is not trusted, and the rule gives no reason to record it still",
+	policy.IsOverdue:   "the balancing of interests that it rests on was not made again in time",
 
 	"not_connected":            "the parties were never connected",
 	"row_not_written":          "its row could not be written in time",
