@@ -41,7 +41,7 @@ func (p Purpose) validateBasis(f faults, optedIn bool) {
 		key, text, what string
 		elsewhere       bool // it can be seen from the rules
 	}{
-		{Consent, "consent", p.Consent, "how it is given and can be shown (AVG art. 7(1))", optedIn},
+		{Consent, "consent", p.Consent, "how it is given and can be shown (AVG art. 7(1)); or opt_in in every rule's announce", optedIn},
 		{LegalObligation, "law", p.Law, "the law that obliges", false},
 		{PublicTask, "statute", p.Statute, "the statute that gives the task", false},
 	} {
@@ -71,16 +71,13 @@ func (c Config) optedIn(purpose string) bool {
 		if !r.records() || !slices.Contains(r.Record.names(), purpose) {
 			continue
 		}
-		if r.Announce == nil || !optsIn(*r.Announce) {
+		if r.Announce == nil || r.Announce.OptIn == "" {
 			return false
 		}
 		found = true
 	}
 	return found
 }
-
-// optsIn reports whether an announcement asks for a key to agree by.
-func optsIn(Announce) bool { return false }
 
 func (s Staff) validate(f faults) {
 	switch reason, agreed := present(s.Reason), present(s.WorksCouncil) || !s.Notified.IsZero(); {

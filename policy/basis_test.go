@@ -130,3 +130,25 @@ func TestVitalInterests(t *testing.T) {
 		}
 	}
 }
+
+// Consent by a key needs no other evidence, where every rule of the purpose asks for it.
+func TestConsentByKey(t *testing.T) {
+	cfg := office()
+	cfg.Purposes["quality"] = Purpose{Text: map[string]string{"nl": "Training"}, Basis: Consent, Retention: Period{Days: 14}}
+	if faults := cfg.Validate(); len(faults) != 1 || faults[0].Path != "purposes.quality.consent" {
+		t.Errorf("got %v, want consent's evidence missing", faults)
+	}
+	for i, r := range cfg.Rules {
+		if r.Announce != nil {
+			r.Announce.OptIn = "1"
+			cfg.Rules[i] = r
+		}
+	}
+	if faults := cfg.Validate(); faults != nil {
+		t.Errorf("with a key in every rule: got %v", faults)
+	}
+	cfg.Rules[customers].Announce.OptIn = ""
+	if faults := cfg.Validate(); len(faults) != 1 {
+		t.Errorf("with one rule that does not ask: got %v, want a fault", faults)
+	}
+}

@@ -12,6 +12,13 @@ type Config struct {
 	Purposes      map[string]Purpose      `yaml:"purposes" json:"purposes,omitempty"`
 	Announcements map[string]Announcement `yaml:"announcements" json:"announcements,omitempty"`
 	Rules         []Rule                  `yaml:"rules" json:"rules,omitempty"` // the first that matches decides
+	// Lists are numbers by a name of their own.
+	Lists map[string]List `yaml:"lists" json:"lists,omitempty"`
+	// NeverRecord are numbers, and names of lists, of whose calls nothing is ever recorded,
+	// whatever a rule says.
+	NeverRecord []string `yaml:"never_record" json:"never_record,omitempty"`
+	// Holidays are days for match.time.holidays.
+	Holidays []Date `yaml:"holidays" json:"holidays,omitempty"`
 	// Emergency numbers, besides the country's own and 112.
 	Emergency []string `yaml:"emergency" json:"emergency,omitempty"`
 	Calls     Calls    `yaml:"calls" json:"calls"`
@@ -33,6 +40,11 @@ func (c Config) effective() Config {
 	if c.ReviewGrace == defaultReviewGrace {
 		c.ReviewGrace = Period{} // written out or not, it is the same
 	}
+	c.Lists = maps.Clone(c.Lists)
+	for name, list := range c.Lists {
+		c.Lists[name] = list.effective()
+	}
+	c.NeverRecord, c.Holidays = slices.Clone(c.NeverRecord), slices.Clone(c.Holidays)
 	c.Purposes = maps.Clone(c.Purposes)
 	for name, p := range c.Purposes {
 		p.OnFailure = cmp.Or(p.OnFailure, Continue)

@@ -68,6 +68,17 @@ func (c Config) Validate() []Fault {
 		c.Announcements[name].validate(at)
 	}
 	numbers := newNumbering(c.country(), nil)
+	for _, name := range slices.Sorted(maps.Keys(c.Lists)) {
+		at := f.at("lists").at(name)
+		at.listName(name, numbers)
+		c.Lists[name].validate(at, numbers)
+	}
+	c.validatePatterns(f.at("never_record"), c.NeverRecord, numbers)
+	for i, day := range c.Holidays {
+		if day.IsZero() {
+			f.at("holidays").index(i).add("missing: a day such as 2026-12-25")
+		}
+	}
 	first := map[string]int{}
 	for i, r := range c.Rules {
 		at := f.at("rules").index(i)
@@ -184,7 +195,7 @@ func (f faults) texts(byLanguage map[string]string) {
 
 func (c Config) validateRule(f faults, r Rule, numbers numbering) {
 	f.need("name", r.Name)
-	r.Match.validate(f.at("match"), numbers)
+	c.validateMatch(f.at("match"), r.Match, numbers)
 	if !r.records() {
 		const nothing = "there is nothing to say it of: the rule does not record; give record: {purpose: …}"
 		if r.Announce != nil {
@@ -244,6 +255,12 @@ func (c Config) validateRecord(f faults, r Record) {
 	case len(r.Purposes) == 0:
 		f.at("purposes").add("is empty: name what is recorded for, or give record: none")
 	}
+	if r.Sample < 0 || r.Sample > everyCall {
+		f.at("sample").add("%v is not a share above 0%% and at most 100%%", r.Sample)
+	}
+	if r.Ceiling < 0 {
+		f.at("ceiling").add("%d is below nothing; give record: none for no recording", r.Ceiling)
+	}
 	for i, name := range r.Purposes {
 		known(f.at("purposes").index(i), name)
 		if name != "" && slices.Index(r.Purposes, name) < i {
@@ -252,7 +269,7 @@ func (c Config) validateRecord(f faults, r Record) {
 	}
 }
 
-func (m Match) validate(f faults, numbers numbering) {
+func (c Config) validateMatch(f faults, m Match, numbers numbering) {
 	switch m.Direction {
 	case "", Inbound, Outbound:
 	default:
@@ -262,7 +279,7 @@ func (m Match) validate(f faults, numbers numbering) {
 		key   string
 		items []string
 		all   string
-	}{{"trunk", m.Trunk, "every trunk"}, {"from", m.From, "everyone"}, {"to", m.To, "everyone"}} {
+	}{{"trunk", m.Trunk, "every trunk"}, {"from", m.From, "everyone"}, {"to", m.To, "everyone"}, {"country", m.Country, "every country"}} {
 		if list.items != nil && len(list.items) == 0 { // it would match as if it were not there
 			f.at(list.key).add("is empty; leave it out for %s", list.all)
 		}
@@ -272,22 +289,52 @@ func (m Match) validate(f faults, numbers numbering) {
 			f.at("trunk").index(i).add(missing)
 		}
 	}
-	for i, text := range m.From {
-		if _, err := parsePattern(text, numbers); err != nil {
-			f.at("from").index(i).add("%v", err)
+	c.validatePatterns(f.at("from"), m.From, numbers)
+	c.validatePatterns(f.at("to"), m.To, numbers)
+	for i, country := range m.Country {
+		if country != Elsewhere && !isCountry(country) {
+			f.at("country").index(i).add("%.40q is neither a country in two capitals (ISO 3166-1), such as NL, nor %s", country, Elsewhere)
 		}
 	}
-	for i, text := range m.To {
-		if _, err := parsePattern(text, numbers); err != nil {
-			f.at("to").index(i).add("%v", err)
-		}
-	}
+	validateHeaders(f.at("header"), m.Header)
 	if m.Time != nil {
-		_, wrong := m.Time.parse()
+		_, wrong := m.Time.parse(c.Holidays)
 		for _, fault := range wrong {
 			f.at("time").at(fault.Path).add("%s", fault.Message)
 		}
 	}
+}
+
+func validateHeaders(f faults, headers map[string][]string) {
+	first := map[string]string{}
+	for _, name := range slices.Sorted(maps.Keys(headers)) {
+		at := f.at(name)
+		if !isToken(name) {
+			at.add("is not the name of a header (RFC 3261 §25.1)")
+		}
+		if other, twice := first[strings.ToLower(name)]; twice {
+			at.add("is the same header as %s", other)
+		}
+		first[strings.ToLower(name)] = name
+		if len(headers[name]) == 0 {
+			at.add("is empty: a value such as gold, or the beginning of one such as gold*; * is any")
+		}
+		for i, value := range headers[name] {
+			switch start, _ := strings.CutSuffix(value, "*"); {
+			case !present(value):
+				at.index(i).add("missing: a value such as gold, or the beginning of one such as gold*; * is any")
+			case strings.Contains(start, "*"):
+				at.index(i).add("%.40q: the * for what follows stands at the end only", value)
+			}
+		}
+	}
+}
+
+// isToken reports whether a name can be that of a header.
+func isToken(name string) bool {
+	return name != "" && !strings.ContainsFunc(name, func(r rune) bool {
+		return !(r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || strings.ContainsRune("-.!%*_+`'~", r))
+	})
 }
 
 // oneOf lists words.

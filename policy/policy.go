@@ -20,6 +20,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -41,6 +42,13 @@ type Facts struct {
 	Vouched            bool      // a trunk that is trusted says so of the caller, not he himself (RFC 3325, RFC 7090)
 	Forwarded          bool      // the INVITE says that another number was called first (RFC 5806, RFC 7044)
 	Claimed            bool      // and it is the word of a trunk that is not trusted
+
+	ID      string              // the call's own, which samples go by
+	Country string              // of the far party, where it is not to be told from his number
+	Headers map[string][]string // of the INVITE, by names in lower case: those of Policy.Headers
+	// RecordedThisMonth is how many recordings there are of our side's number since the month
+	// began; below 0 that is not known, and rules with a ceiling do not record.
+	RecordedThisMonth int
 }
 
 // forwarded reports whether nobody on our side may be in the call: it was diverted,
@@ -56,6 +64,9 @@ const (
 	IsEmergency = "emergency"         // an emergency number is called, or calls
 	IsForwarded = "forwarded"         // we take no part in the call, and the rule does not say why it may be recorded still
 	IsClaimed   = "forwarded_claimed" // the same, by the word of a trunk that is not trusted
+	IsSpecial   = "special_number"    // one of the numbers that are never recorded, or a helpline
+	SampledOut  = "sampled_out"       // the rule records a share of its calls, and this one is not in it
+	IsCeiling   = "ceiling"           // as much as the rule wants is recorded of this number of ours this month
 	IsOverdue   = "balancing_overdue" // the balancing that every purpose rests on was not made again in time
 )
 
@@ -105,6 +116,10 @@ type Policy struct {
 	cfg     Config
 	rules   []matcher
 	numbers numbering
+	never   numbers             // never recorded
+	help    map[string]struct{} // helplines
+	// countries: some rule asks for the far party's.
+	countries bool
 }
 
 // Compile makes a policy of a configuration. Its error joins every Fault.
@@ -122,12 +137,18 @@ func Compile(cfg Config) (*Policy, error) {
 		return nil, err
 	}
 	p := &Policy{version: version, cfg: cfg, numbers: newNumbering(cfg.Country, cfg.Emergency)}
+	never, err := cfg.patterns(cfg.NeverRecord, p.numbers)
+	if err != nil {
+		return nil, fmt.Errorf("compile never_record: %w", err)
+	}
+	p.never, p.help = newNumbers(never), helplinesOf(p.numbers)
 	for _, r := range cfg.Rules {
-		m, err := newMatcher(r.Match, p.numbers)
+		m, err := cfg.newMatcher(r.Match, p.numbers)
 		if err != nil {
 			return nil, fmt.Errorf("compile rule %s: %w", r.Name, err)
 		}
 		p.rules = append(p.rules, m)
+		p.countries = p.countries || len(m.Country) > 0
 	}
 	return p, nil
 }
@@ -155,23 +176,41 @@ func (p *Policy) Number(signalled string) string { return p.numbers.normalise(si
 // is no number is an error.
 func (p *Policy) Sought(text string) (string, error) { return p.numbers.sought(text) }
 
+// Headers are the headers that rules ask for, in lower case: the facts of a call have to have them.
+func (p *Policy) Headers() []string {
+	var names []string
+	for _, m := range p.rules {
+		for _, h := range m.headers {
+			names = append(names, h.name)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// Counts reports whether some rule has a ceiling: only then RecordedThisMonth is asked for.
+func (p *Policy) Counts() bool {
+	return slices.ContainsFunc(p.cfg.Rules, func(r Rule) bool { return r.records() && r.Record.Ceiling > 0 })
+}
+
 // Decide says what is to be done with a call. The first rule that matches decides.
 func (p *Policy) Decide(f Facts) Decision {
-	return p.decide(f, func(rule int, unmet condition, caller, callee string) {})
+	return p.decide(f, func(int, condition, *view) {})
 }
 
 // Explain decides as Decide does and tells what became of each rule up to the one
-// that matched. An emergency call is decided before any rule: it has no steps.
+// that matched. Emergency calls, and those with numbers that are never recorded, are decided
+// before any rule: they have no steps.
 func (p *Policy) Explain(f Facts) ([]Step, Decision) {
 	var steps []Step
-	d := p.decide(f, func(rule int, unmet condition, caller, callee string) {
-		steps = append(steps, Step{p.cfg.Rules[rule].Name, unmet == "", p.rules[rule].why(unmet, f, caller, callee)})
+	d := p.decide(f, func(rule int, unmet condition, v *view) {
+		steps = append(steps, Step{p.cfg.Rules[rule].Name, unmet == "", p.rules[rule].why(unmet, v)})
 	})
 	return steps, d
 }
 
 // decide tells tried of every rule that it holds against the call.
-func (p *Policy) decide(f Facts, tried func(rule int, unmet condition, caller, callee string)) Decision {
+func (p *Policy) decide(f Facts, tried func(rule int, unmet condition, v *view)) Decision {
 	d := Decision{Policy: p.version, KeepRow: p.cfg.Calls.Retention}
 	// A caller with an emergency number is the emergency centre, calling back. An
 	// extension of ours may well have the digits of one.
@@ -180,12 +219,16 @@ func (p *Policy) decide(f Facts, tried func(rule int, unmet condition, caller, c
 		d.Reason, d.Emergency, d.Unlimited = IsEmergency, true, called || f.Vouched
 		return d
 	}
-	caller, callee := p.numbers.normalise(f.Caller), p.numbers.normalise(f.Callee)
+	v := p.view(f)
+	if p.special(&v) {
+		d.Reason = IsSpecial
+		return d
+	}
 	for i, m := range p.rules {
-		unmet := m.mismatch(f, caller, callee)
-		tried(i, unmet, caller, callee)
+		unmet := m.mismatch(&v)
+		tried(i, unmet, &v)
 		if unmet == "" {
-			p.apply(p.cfg.Rules[i], f, &d)
+			p.apply(p.cfg.Rules[i], &v, &d)
 			return d
 		}
 	}
@@ -193,8 +236,15 @@ func (p *Policy) decide(f Facts, tried func(rule int, unmet condition, caller, c
 	return d
 }
 
+// special reports whether a party has a number that is never recorded. A helpline is one
+// outside: an extension of ours may have its digits, as with emergency numbers.
+func (p *Policy) special(v *view) bool {
+	_, help := p.help[v.far()]
+	return help || p.never.has(v.caller) || p.never.has(v.callee)
+}
+
 // apply fills in a decision by the rule that matched.
-func (p *Policy) apply(rule Rule, f Facts, d *Decision) {
+func (p *Policy) apply(rule Rule, f *view, d *Decision) {
 	d.Rule = rule.Name
 	if !rule.records() {
 		d.Reason = ByRule
@@ -212,8 +262,16 @@ func (p *Policy) apply(rule Rule, f Facts, d *Decision) {
 		d.Reason = IsForwarded
 		return
 	}
-	if len(terms) == 0 {
-		d.Reason, d.OnFailure, d.Forwarded = IsOverdue, onFailure, ""
+	switch {
+	case len(terms) == 0:
+		d.Reason, d.OnFailure = IsOverdue, onFailure
+	case !rule.Record.Sample.takes(f.ID):
+		d.Reason = SampledOut
+	case rule.Record.Ceiling > 0 && (f.RecordedThisMonth < 0 || f.RecordedThisMonth >= rule.Record.Ceiling):
+		d.Reason = IsCeiling
+	}
+	if d.Reason != "" {
+		d.Forwarded = ""
 		return
 	}
 	last, _ := terms.Last(f.Time)
@@ -230,11 +288,7 @@ func (p *Policy) apply(rule Rule, f Facts, d *Decision) {
 		d.Exempt = rule.Exempt
 		return
 	}
-	far := f.Caller
-	if f.Direction == Outbound {
-		far = f.Callee
-	}
-	told := rule.Announce.effective(f.Direction, p.numbers.normalise(far))
+	told := rule.Announce.effective(f.Direction, f.far())
 	d.Announce = &told
 }
 

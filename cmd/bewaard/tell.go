@@ -192,6 +192,9 @@ var whys = map[string]string{
 	policy.IsEmergency: "it is an emergency call: neither announced, delayed nor recorded",
 	policy.IsForwarded: "nobody of ours takes part in it, and the rule gives no reason to record it still",
 	policy.IsClaimed:   "nobody of ours takes part in it, says a trunk that is not trusted, and the rule gives no reason to record it still",
+	policy.IsSpecial:   "a party's number is one of those that are never recorded",
+	policy.SampledOut:  "the rule records a share of its calls, and this one is not in it",
+	policy.IsCeiling:   "as many calls as the rule wants of that number of ours were recorded this month, or how many is not known",
 	policy.IsOverdue:   "the balancing of interests that it rests on was not made again in time",
 
 	"not_connected":            "the parties were never connected",
