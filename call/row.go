@@ -28,7 +28,7 @@ func (c *Call) begin() error {
 	c.row = store.Row{
 		ID: c.id, State: store.StateCalling, Began: c.began,
 		Direction: string(c.direction), CallerTrunk: c.parties[rtp.Caller].trunk, CalleeTrunk: c.parties[rtp.Callee].trunk,
-		Caller: c.manager.Policy().Number(caller.From().User), Callee: c.manager.Policy().Number(caller.Called()), CallerCallID: caller.CallID(),
+		Caller: c.rules.Number(caller.From().User), Callee: c.rules.Number(caller.Called()), CallerCallID: caller.CallID(),
 		Policy: d.Policy, Expires: d.KeepRow.After(c.began),
 	}
 	c.decided()
@@ -64,7 +64,7 @@ func (c *Call) decided() {
 func (c *Call) joined(leg rtp.Leg, from string) {
 	p := c.parties[leg]
 	c.row.Joined = append(slices.Clip(c.row.Joined), store.Joined{
-		At: time.Now().UTC(), Leg: leg.String(), Trunk: p.trunk, Number: c.manager.Policy().Number(p.identity.User), Call: from,
+		At: time.Now().UTC(), Leg: leg.String(), Trunk: p.trunk, Number: c.rules.Number(p.identity.User), Call: from,
 	})
 	c.update(c.row.State)
 }

@@ -172,6 +172,14 @@ func (p *Policy) Version() string { return p.version }
 // subscriber's, else as dialled; Withheld where nobody gave one.
 func (p *Policy) Number(signalled string) string { return p.numbers.normalise(signalled) }
 
+// Near writes the number of our side's party of a call, as Number does.
+func (p *Policy) Near(f Facts) string {
+	if f.Direction == Outbound {
+		return p.Number(f.Caller)
+	}
+	return p.Number(f.Callee)
+}
+
 // Sought writes a number that somebody looks for as Number wrote those that there are. What
 // is no number is an error.
 func (p *Policy) Sought(text string) (string, error) { return p.numbers.sought(text) }
