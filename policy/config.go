@@ -25,6 +25,8 @@ type Config struct {
 	// Country in which numbers without a country code are dialled, as ISO 3166-1
 	// has it in two letters. Default: NL.
 	Country string `yaml:"country" json:"country"`
+	// Packs constrain the rules by the law of places and trades.
+	Packs *Packs `yaml:"packs" json:"packs,omitempty"`
 	// Staff says by what right our own side is recorded, for every purpose that does not say.
 	Staff *Staff `yaml:"staff" json:"staff,omitempty"`
 	// ReviewGrace is how long after its review a balancing still holds. Default: P90D.
@@ -40,13 +42,18 @@ func (c Config) effective() Config {
 	if c.ReviewGrace == defaultReviewGrace {
 		c.ReviewGrace = Period{} // written out or not, it is the same
 	}
+	if c.Packs != nil {
+		c.Packs = c.Packs.effective()
+	}
 	c.Lists = maps.Clone(c.Lists)
 	for name, list := range c.Lists {
 		c.Lists[name] = list.effective()
 	}
 	c.NeverRecord, c.Holidays = slices.Clone(c.NeverRecord), slices.Clone(c.Holidays)
 	c.Purposes = maps.Clone(c.Purposes)
-	for name, p := range c.Purposes {
+	for name := range c.Purposes {
+		p := c.purpose(name)
+		p.Packs = slices.Clone(p.Packs)
 		p.OnFailure = cmp.Or(p.OnFailure, Continue)
 		c.Purposes[name] = p
 	}

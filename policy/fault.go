@@ -60,12 +60,15 @@ func (c Config) Validate() []Fault {
 	for _, name := range slices.Sorted(maps.Keys(c.Purposes)) {
 		at := f.at("purposes").at(name)
 		at.name(name)
-		c.Purposes[name].validate(at, c.optedIn(name))
+		c.purpose(name).validate(at, c.optedIn(name))
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.Announcements)) {
 		at := f.at("announcements").at(name)
 		at.name(name)
 		c.Announcements[name].validate(at)
+	}
+	if c.Packs != nil {
+		c.Packs.validate(f.at("packs"))
 	}
 	numbers := newNumbering(c.country(), nil)
 	for _, name := range slices.Sorted(maps.Keys(c.Lists)) {
@@ -89,6 +92,7 @@ func (c Config) Validate() []Fault {
 		}
 		c.validateRule(at, r, numbers)
 	}
+	c.validatePacks(f)
 	f.at("calls.retention").retention(c.Calls.Retention, false)
 	f.at("review_grace").retention(c.ReviewGrace, false)
 	if c.Staff != nil {
@@ -121,6 +125,7 @@ func (p Purpose) validate(f faults, optedIn bool) {
 		f.at("basis").add("%.40q is not a lawful basis; it is one of %s", string(p.Basis), oneOf(bases[:]))
 	}
 	p.validateBasis(f, optedIn)
+	f.at("packs").packs(p.Packs)
 	if p.Staff != nil {
 		p.Staff.validate(f.at("staff"))
 	}

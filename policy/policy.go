@@ -67,6 +67,7 @@ const (
 	IsSpecial   = "special_number"    // one of the numbers that are never recorded, or a helpline
 	SampledOut  = "sampled_out"       // the rule records a share of its calls, and this one is not in it
 	IsCeiling   = "ceiling"           // as much as the rule wants is recorded of this number of ours this month
+	BreaksPack  = "pack"              // the rule does not meet what the pack for the far party's country demands
 	IsOverdue   = "balancing_overdue" // the balancing that every purpose rests on was not made again in time
 )
 
@@ -109,6 +110,9 @@ type Step struct {
 	Why     string // what did not fit, or "matches"; numbers in it are whole
 }
 
+// breach is a rule that does not meet a pack's demands.
+type breach struct{ rule, pack string }
+
 // Policy is a configuration made ready to decide by. It does not change and may be
 // used by many goroutines at once.
 type Policy struct {
@@ -118,7 +122,8 @@ type Policy struct {
 	numbers numbering
 	never   numbers             // never recorded
 	help    map[string]struct{} // helplines
-	// countries: some rule asks for the far party's.
+	unmet   map[breach]bool     // of the packs by country
+	// countries: some rule, or packs, ask for the far party's.
 	countries bool
 }
 
@@ -141,8 +146,19 @@ func Compile(cfg Config) (*Policy, error) {
 	if err != nil {
 		return nil, fmt.Errorf("compile never_record: %w", err)
 	}
+	p.countries = cfg.Packs != nil && len(cfg.Packs.ByCountry) > 0
 	p.never, p.help = newNumbers(never), helplinesOf(p.numbers)
-	for _, r := range cfg.Rules {
+	p.unmet = map[breach]bool{}
+	for i, r := range cfg.Rules {
+		if r.records() {
+			for _, pack := range cfg.Packs.every() {
+				for _, purpose := range r.Record.names() {
+					if len(cfg.breaches(i, purpose, pack)) > 0 {
+						p.unmet[breach{r.Name, pack}] = true
+					}
+				}
+			}
+		}
 		m, err := cfg.newMatcher(r.Match, p.numbers)
 		if err != nil {
 			return nil, fmt.Errorf("compile rule %s: %w", r.Name, err)
@@ -271,6 +287,8 @@ func (p *Policy) apply(rule Rule, f *view, d *Decision) {
 		return
 	}
 	switch {
+	case p.breaks(d.Rule, f.country):
+		d.Reason, d.OnFailure = BreaksPack, onFailure
 	case len(terms) == 0:
 		d.Reason, d.OnFailure = IsOverdue, onFailure
 	case !rule.Record.Sample.takes(f.ID):
@@ -298,6 +316,12 @@ func (p *Policy) apply(rule Rule, f *view, d *Decision) {
 	}
 	told := rule.Announce.effective(f.Direction, f.far())
 	d.Announce = &told
+}
+
+// breaks reports whether the packs for a country demand what a rule does not give: then nothing
+// is recorded by it.
+func (p *Policy) breaks(rule, country string) bool {
+	return slices.ContainsFunc(p.cfg.Packs.of(country), func(pack string) bool { return p.unmet[breach{rule, pack}] })
 }
 
 // terms are those of a rule's purposes for which anything may be recorded at that time, and

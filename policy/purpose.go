@@ -24,6 +24,7 @@ type Purpose struct {
 	Retention Period            `yaml:"retention" json:"retention"`           // counted from the end of the call, in UTC
 	OnFailure OnFailure         `yaml:"on_failure" json:"on_failure"`         // default: continue
 	Staff     *Staff            `yaml:"staff" json:"staff,omitempty"`         // default: the configuration's
+	Packs     []string          `yaml:"packs" json:"packs,omitempty"`         // that constrain what is recorded for it, besides the configuration's
 }
 
 // Balancing records that the interest in recording was weighed against the parties'.

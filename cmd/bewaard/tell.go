@@ -195,6 +195,7 @@ var whys = map[string]string{
 	policy.IsSpecial:   "a party's number is one of those that are never recorded",
 	policy.SampledOut:  "the rule records a share of its calls, and this one is not in it",
 	policy.IsCeiling:   "as many calls as the rule wants of that number of ours were recorded this month, or how many is not known",
+	policy.BreaksPack:  "the rule does not meet what the law of the far party's country demands, by its pack",
 	policy.IsOverdue:   "the balancing of interests that it rests on was not made again in time",
 
 	"not_connected":            "the parties were never connected",
