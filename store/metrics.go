@@ -2,10 +2,13 @@ package store
 
 import (
 	"cmp"
+	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.etcd.io/bbolt"
+
+	"github.com/bewaard/bewaard/store/journal"
 )
 
 type metrics struct {
@@ -14,6 +17,7 @@ type metrics struct {
 	sweptRows  *prometheus.CounterVec
 	unreadable prometheus.Counter
 	findings   *prometheus.GaugeVec
+	head       *prometheus.GaugeVec
 }
 
 func newMetrics(registry prometheus.Registerer, s *Store) *metrics {
@@ -35,15 +39,24 @@ func newMetrics(registry prometheus.Registerer, s *Store) *metrics {
 		findings: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "bewaard_store_reconcile_findings", Help: "Files and rows that did not agree at start.",
 		}, []string{"kind"}),
+		head: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "bewaard_journal_head_info", Help: "The journal's head as it was last written to the file of heads, once a day: its number and SHA-256. Always 1.",
+		}, []string{"number", "sha256"}),
 	}
 	if registry != nil {
-		registry.MustRegister(m.commit, m.sweep, m.sweptRows, m.unreadable, m.findings, &gauges{s})
+		registry.MustRegister(m.commit, m.sweep, m.sweptRows, m.unreadable, m.findings, m.head, &gauges{s})
 	}
 	return m
 }
 
 func (m *metrics) swept(purpose, result string) {
 	m.sweptRows.WithLabelValues(cmp.Or(purpose, "none"), result).Inc()
+}
+
+// witnessed shows a head, and it alone.
+func (m *metrics) witnessed(head journal.Head) {
+	m.head.Reset()
+	m.head.WithLabelValues(strconv.FormatUint(head.Number, 10), head.Hash.String()).Set(1)
 }
 
 func (m *metrics) reconciled(r *Report) {
@@ -67,6 +80,8 @@ var (
 		"1 while nothing is destroyed until an operator confirms that the clock is right.", nil, nil)
 	rowsGauge = prometheus.NewDesc("bewaard_store_rows",
 		"Rows by state.", []string{"state"}, nil)
+	entriesGauge = prometheus.NewDesc("bewaard_journal_entries",
+		"Entries of the journal. It never gets less, unless the database was rolled back.", nil, nil)
 	bytesGauge = prometheus.NewDesc("bewaard_store_database_bytes",
 		"Size of the database.", nil, nil)
 	freeGauge = prometheus.NewDesc("bewaard_store_free_bytes",
@@ -75,7 +90,7 @@ var (
 
 // Describe sends what Collect brings: prometheus.Collector.
 func (g *gauges) Describe(descs chan<- *prometheus.Desc) {
-	for _, desc := range []*prometheus.Desc{overdueGauge, oldestGauge, trippedGauge, rowsGauge, bytesGauge, freeGauge} {
+	for _, desc := range []*prometheus.Desc{overdueGauge, oldestGauge, trippedGauge, rowsGauge, entriesGauge, bytesGauge, freeGauge} {
 		descs <- desc
 	}
 }
@@ -114,6 +129,10 @@ func (g *gauges) read(now time.Time) ([]gaugeValue, error) {
 		if err != nil {
 			return err
 		}
+		head, err := readHead(tx)
+		if err != nil {
+			return err
+		}
 		tripped := 0.0
 		if c.Tripped != "" {
 			tripped = 1
@@ -121,6 +140,7 @@ func (g *gauges) read(now time.Time) ([]gaugeValue, error) {
 		values = append(values,
 			gaugeValue{desc: oldestGauge, value: oldest},
 			gaugeValue{desc: trippedGauge, value: tripped},
+			gaugeValue{desc: entriesGauge, value: float64(head.Number)},
 			gaugeValue{desc: bytesGauge, value: float64(tx.Size())})
 		for _, state := range states {
 			values = append(values, gaugeValue{rowsGauge, float64(readCount(tx, state)), []string{string(state)}})

@@ -9,12 +9,16 @@
 //	                   ▲                    │ due
 //	   expired,        │                    ▼
 //	   then destroyed  └──────────────── sweeper ──▶ blobs: recordings/, spool/
+//	                                        │
+//	Note ──▶ journal ◀── before and after ──┴──▶ certificates
 //
 // The directory:
 //
 //	bewaard.db                        rows and indexes; one process holds its lock
 //	recordings/2026/11/24/<id>.opus   by the UTC day on which the call began
 //	spool/<id>.spool                  packets as they came, until finalized
+//	keys/node.key, node.pub           what certificates are signed and checked with
+//	journal-head.txt                  the journal's head, a line a day
 //
 // bbolt does not blank the pages it frees: what a row said before it was destroyed
 // can be read from the file's free pages until they are used again.
@@ -22,6 +26,7 @@ package store
 
 import (
 	"cmp"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -103,6 +108,7 @@ type Store struct {
 	directory string
 	db        *bbolt.DB
 	blobs     blobs
+	nodeKey   ed25519.PrivateKey // signs deletion certificates
 	log       *slog.Logger
 	metrics   *metrics
 }
@@ -120,6 +126,9 @@ func Open(c Config, registry prometheus.Registerer, log *slog.Logger) (*Store, e
 	}
 	if err := s.openDatabase(); err != nil {
 		return nil, errors.Join(fmt.Errorf("open %s: %w", s.databasePath(), err), s.blobs.close())
+	}
+	if err := s.openNodeKey(); err != nil {
+		return nil, errors.Join(fmt.Errorf("open store: %w", err), s.Close())
 	}
 	s.metrics = newMetrics(registry, s)
 	return s, nil
@@ -155,7 +164,7 @@ func prepare(tx *bbolt.Tx, now time.Time) error {
 		if found := string(meta.Get(schemaKey)); found != schema {
 			return fmt.Errorf("schema %q, this bewaard reads %q", found, schema)
 		}
-		return nil
+		return prepareProof(tx)
 	}
 	for _, name := range [][]byte{metaBucket, rowsBucket, countsBucket, byExpiry.bucket, byBegan.bucket, unfinished.bucket} {
 		if _, err := tx.CreateBucket(name); err != nil {
@@ -165,7 +174,17 @@ func prepare(tx *bbolt.Tx, now time.Time) error {
 	if err := tx.Bucket(metaBucket).Put(schemaKey, []byte(schema)); err != nil {
 		return err
 	}
-	return putClock(tx, clock{Mark: now.UTC()})
+	return errors.Join(prepareProof(tx), putClock(tx, clock{Mark: now.UTC()}))
+}
+
+// prepareProof makes the buckets that a database of this schema may lack.
+func prepareProof(tx *bbolt.Tx) error {
+	for _, name := range [][]byte{journalBucket, certificatesBucket} {
+		if _, err := tx.CreateBucketIfNotExists(name); err != nil {
+			return fmt.Errorf("create bucket %s: %w", name, err)
+		}
+	}
+	return nil
 }
 
 // The buckets beside those of the indexes, and the keys in meta.
@@ -173,6 +192,8 @@ var (
 	metaBucket   = []byte("meta")
 	rowsBucket   = []byte("rows")   // id → row
 	countsBucket = []byte("counts") // state → number of rows in it
+
+	certificatesBucket = []byte("certificates") // id of the row → signed deletion certificate
 
 	schemaKey = []byte("schema")
 	clockKey  = []byte("clock")
