@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -17,6 +18,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/bewaard/bewaard/store"
+	"github.com/bewaard/bewaard/store/journal"
 )
 
 // daemon is a server with a store of two rows: an answered call with a recording and a
@@ -158,7 +160,7 @@ func TestCalls(t *testing.T) {
 func TestRecording(t *testing.T) {
 	d := newDaemon(t)
 	for _, format := range []string{"wav", ""} {
-		file, name, err := d.client.Recording(t.Context(), d.kept.ID, format)
+		file, name, err := d.client.Recording(t.Context(), d.kept.ID, format, "case 17")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -171,7 +173,7 @@ func TestRecording(t *testing.T) {
 		d.kept.ID:     "has no opus file; it has wav",
 		d.rejected.ID: "is not_recorded and has no recording",
 	} {
-		if _, _, err := d.client.Recording(t.Context(), id, "opus"); err == nil || !strings.HasSuffix(err.Error(), want) {
+		if _, _, err := d.client.Recording(t.Context(), id, "opus", "case 17"); err == nil || !strings.HasSuffix(err.Error(), want) {
 			t.Errorf("got %v, want %q", err, want)
 		}
 	}
@@ -187,7 +189,7 @@ func TestSweep(t *testing.T) {
 	if r, err := d.client.Sweep(t.Context()); err != nil || r != (store.SweepResult{}) {
 		t.Errorf("got %+v, %v, want nothing done", r, err)
 	}
-	if err := d.client.ConfirmClock(t.Context()); err != nil {
+	if err := d.client.ConfirmClock(t.Context(), "looked at it"); err != nil {
 		t.Errorf("confirm: %v", err)
 	}
 }
@@ -264,4 +266,33 @@ func FuzzQuery(f *testing.F) {
 			t.Errorf("got %s, want %s", b, a)
 		}
 	})
+}
+
+// Nothing leaves without a reason, and the journal says before it does who asked for it.
+func TestExportIsJournalled(t *testing.T) {
+	d := newDaemon(t)
+	for _, reason := range []string{"", "asked for by +31612345678"} {
+		if _, _, err := d.client.Recording(t.Context(), d.kept.ID, "", reason); err == nil || !strings.Contains(err.Error(), "not for the journal") {
+			t.Errorf("reason %q: got error %v, want it refused", reason, err)
+		}
+	}
+	file, _, err := d.client.Recording(t.Context(), d.kept.ID, "", "case 17")
+	if err != nil {
+		t.Fatal(err)
+	}
+	file.Close()
+	page, err := d.client.Journal(t.Context(), store.JournalQuery{Action: journal.Export})
+	if err != nil || len(page.Entries) != 1 {
+		t.Fatalf("got %+v, %v, want one entry", page, err)
+	}
+	e := page.Entries[0]
+	if e.Object != d.kept.ID || e.Reason != "case 17" || !strings.Contains(e.Actor, "uid "+strconv.Itoa(os.Getuid())) {
+		t.Errorf("got %+v, want that this user exported %s for case 17", e, d.kept.ID)
+	}
+	if _, err := d.client.Journal(t.Context(), store.JournalQuery{Action: "burn"}); err == nil {
+		t.Error("got no error for an action that there is not")
+	}
+	if _, err := d.client.Certificate(t.Context(), d.kept.ID); err == nil || !strings.Contains(err.Error(), "no deletion certificate: the call is kept") {
+		t.Errorf("got error %v, want that it is kept", err)
+	}
 }

@@ -58,8 +58,26 @@ func (c *Client) Sweep(ctx context.Context) (r store.SweepResult, err error) {
 }
 
 // ConfirmClock says that the clock is right and that what is due may go.
-func (c *Client) ConfirmClock(ctx context.Context) error {
-	return c.decode(ctx, http.MethodPost, "sweep/confirm", &struct{}{})
+func (c *Client) ConfirmClock(ctx context.Context, reason string) error {
+	return c.decode(ctx, http.MethodPost, "sweep/confirm?"+because(reason), &struct{}{})
+}
+
+// because is a reason as a request's parameter. Who asks, the daemon knows by itself.
+func because(reason string) string { return url.Values{"reason": {reason}}.Encode() }
+
+// Journal returns a page of the journal.
+func (c *Client) Journal(ctx context.Context, q store.JournalQuery) (page JournalPage, err error) {
+	return page, c.decode(ctx, http.MethodGet, "journal?"+EncodeJournalQuery(q).Encode(), &page)
+}
+
+// Certificate returns the signed certificate that a recording is gone.
+func (c *Client) Certificate(ctx context.Context, id string) ([]byte, error) {
+	body, err := c.do(ctx, http.MethodGet, "certificates/"+url.PathEscape(id))
+	if err != nil {
+		return nil, err
+	}
+	defer body.Close()
+	return io.ReadAll(body)
 }
 
 func (c *Client) decode(ctx context.Context, method, path string, v any) error {
@@ -73,12 +91,12 @@ func (c *Client) decode(ctx context.Context, method, path string, v any) error {
 
 // Recording returns the file of that format, or of the one there is where format is "",
 // to be read and closed, and its name.
-func (c *Client) Recording(ctx context.Context, id, format string) (file io.ReadCloser, name string, err error) {
+func (c *Client) Recording(ctx context.Context, id, format, reason string) (file io.ReadCloser, name string, err error) {
 	path := "recordings/" + url.PathEscape(id)
 	if format != "" {
 		path += "/" + format
 	}
-	res, err := c.ask(ctx, http.MethodGet, path)
+	res, err := c.ask(ctx, http.MethodGet, path+"?"+because(reason))
 	if err != nil {
 		return nil, "", err
 	}

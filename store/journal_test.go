@@ -39,10 +39,9 @@ func entries(t testing.TB, s *Store) (all []journal.Entry) {
 	return all
 }
 
-// actions returns what the journal says was done to an object.
-func actions(t testing.TB, s *Store, object string) (of []journal.Action) {
-	t.Helper()
-	for _, e := range entries(t, s) {
+// actions returns what was done to an object.
+func actions(all []journal.Entry, object string) (of []journal.Action) {
+	for _, e := range all {
 		if e.Object == object {
 			of = append(of, e.Action)
 		}

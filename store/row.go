@@ -56,6 +56,7 @@ type Row struct {
 	Files        []File            `json:"files,omitempty"`
 	Audio        []Audio           `json:"audio,omitempty"` // of the legs that RTP came on
 
+	Entry     uint64    `json:"entry,omitempty"`    // the journal's, that its files were about to be deleted
 	Destroyed time.Time `json:"destroyed,omitzero"` // when files and personal fields were gone
 }
 
@@ -177,6 +178,9 @@ type File struct {
 func (r *Row) has(number string) bool {
 	return number == r.Caller || number == r.Callee || slices.ContainsFunc(r.Joined, func(j Joined) bool { return j.Number == number })
 }
+
+// captured reports whether there was something of the call to destroy, or still is.
+func (r *Row) captured() bool { return r.Recording != nil || len(r.Files) > 0 }
 
 // clearPersonal takes away what tells who called.
 func (r *Row) clearPersonal() {

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"go.etcd.io/bbolt"
+
+	"github.com/bewaard/bewaard/store/journal"
 )
 
 const (
@@ -64,6 +66,9 @@ func (c SweepConfig) withDefaults() SweepConfig {
 // the next begins, so that it can be killed at any instant and goes on from there:
 //
 //	due ─ commit ─▶ expired ─ files deleted, seen to be gone, synced ─ commit ─▶ destroyed
+//	       │                                                             │
+//	       └─ journal: expire                    numbers, certificate, ──┘
+//	                                             journal: destroy
 type Sweeper struct {
 	// Immutable after NewSweeper.
 	store *Store
@@ -180,11 +185,14 @@ func (w *Sweeper) forecast(now time.Time, limit int) (f Forecast, err error) {
 
 // ConfirmClock says that an operator has seen that the clock is right and that what
 // is due now may go. It waits for a sweep that goes on.
-func (w *Sweeper) ConfirmClock() error {
+func (w *Sweeper) ConfirmClock(act Act) error {
+	if err := act.check(); err != nil {
+		return fmt.Errorf("confirm the clock: %w", err)
+	}
 	<-w.turn
 	defer w.give()
 	now := time.Now()
-	if err := w.store.setClock(clock{Mark: now.UTC(), Confirmed: now.UTC()}); err != nil {
+	if err := w.store.setClock(clock{Mark: now.UTC(), Confirmed: now.UTC()}, journal.ConfirmClock, act); err != nil {
 		return fmt.Errorf("confirm the clock: %w", err)
 	}
 	w.believed = believe(now)
@@ -213,14 +221,14 @@ func (w *Sweeper) guard(now time.Time) error {
 		tripped := fmt.Errorf("%w: %s", ErrClockGuard, doubt)
 		if c.Tripped == "" {
 			c.Tripped = doubt
-			return errors.Join(tripped, w.store.setClock(c))
+			return errors.Join(tripped, w.store.setClock(c, journal.GuardTripped, Act{Daemon, doubt}))
 		}
 		return tripped
 	}
 	if utc := now.Round(0).UTC(); utc.After(c.Mark) {
 		c.Mark = utc
 	}
-	if err := w.store.setClock(c); err != nil {
+	if err := w.store.markClock(c); err != nil {
 		return fmt.Errorf("mark the time: %w", err)
 	}
 	w.believed = w.believed.renewed(now)
@@ -409,58 +417,89 @@ func readExpiring(tx *bbolt.Tx) (n int) {
 }
 
 // expire marks rows, so that a crash while their files are deleted leaves them to
-// the next sweep. A row that someone gave a later expiry meanwhile is left alone.
+// the next sweep, and journals it for each of which something was captured. A row that
+// someone gave a later expiry meanwhile is left alone.
 func (s *Store) expire(ids []string, now time.Time) (doomed doomedRows, unreadable map[string]error, err error) {
 	unreadable = map[string]error{}
-	err = s.change("expired", ids, func(tx *bbolt.Tx, id string) error {
-		old, err := get(tx, id)
-		if err != nil {
-			unreadable[id] = err
-			return nil
+	err = s.change("expired", ids, func(tx *bbolt.Tx, some []string) error {
+		for _, id := range some {
+			old, err := get(tx, id)
+			if err != nil {
+				unreadable[id] = err
+				continue
+			}
+			if !old.due(now) {
+				continue
+			}
+			row := old.Clone()
+			if err := expireRow(tx, &old, &row); err != nil {
+				return fmt.Errorf("row %s: %w", id, err)
+			}
+			doomed = append(doomed, doomedRow{row, old.State})
 		}
-		if !old.due(now) {
-			return nil
-		}
-		row := old.Clone()
-		row.State = StateExpired
-		doomed = append(doomed, doomedRow{row, old.State})
-		if old.State == StateExpired {
-			return nil
-		}
-		return put(tx, &old, &row)
+		return nil
 	})
 	return doomed, unreadable, err
 }
 
-// destroy takes the personal fields from rows whose files are gone.
-func (s *Store) destroy(ids []string, now time.Time) error {
-	return s.change("destroyed", ids, func(tx *bbolt.Tx, id string) error {
-		old, err := get(tx, id)
+func expireRow(tx *bbolt.Tx, old, row *Row) error {
+	row.State = StateExpired
+	if row.captured() && row.Entry == 0 { // else an earlier sweep has journalled it
+		head, err := note(tx, journal.Expire, row.ID, Act{Daemon, fmt.Sprintf("kept for %s for %s, until %s", row.Purpose, row.Retention, row.Expires.Format(time.RFC3339))})
 		if err != nil {
 			return err
 		}
-		row := old.Clone()
-		row.clearPersonal()
-		row.State, row.Destroyed = StateDestroyed, now.Round(0).UTC()
-		if err := checkArrow(old.State, row.State); err != nil {
-			return err
+		row.Entry = head.Number
+	} else if old.State == StateExpired {
+		return nil
+	}
+	return put(tx, old, row)
+}
+
+// destroy takes the personal fields from rows whose files are gone. Of what was captured
+// it signs and journals that it is gone, of other calls how many they were.
+func (s *Store) destroy(ids []string, now time.Time) error {
+	return s.change("destroyed", ids, func(tx *bbolt.Tx, some []string) error {
+		others := 0
+		for _, id := range some {
+			old, err := get(tx, id)
+			if err == nil {
+				err = s.destroyRow(tx, &old, now)
+			}
+			if err != nil {
+				return fmt.Errorf("row %s: %w", id, err)
+			}
+			if !old.captured() {
+				others++
+			}
 		}
-		return put(tx, &old, &row)
+		if others == 0 {
+			return nil
+		}
+		_, err := note(tx, journal.Sweep, "", Act{Daemon, fmt.Sprintf("calls of which nothing was captured, and whose time was over, lost their numbers: %d", others)})
+		return err
 	})
 }
 
-// change runs a change on each row, some rows a commit: a step of the sweep.
-func (s *Store) change(step string, ids []string, change func(tx *bbolt.Tx, id string) error) error {
+func (s *Store) destroyRow(tx *bbolt.Tx, old *Row, now time.Time) error {
+	row := old.Clone()
+	row.clearPersonal()
+	row.State, row.Destroyed = StateDestroyed, now.Round(0).UTC()
+	if err := checkArrow(old.State, row.State); err != nil {
+		return err
+	}
+	if row.captured() {
+		if err := s.certify(tx, &row); err != nil {
+			return err
+		}
+	}
+	return put(tx, old, &row)
+}
+
+// change runs a change on rows, some rows a commit: a step of the sweep.
+func (s *Store) change(step string, ids []string, change func(tx *bbolt.Tx, some []string) error) error {
 	for some := range slices.Chunk(ids, rowsPerCommit) {
-		err := s.db.Update(func(tx *bbolt.Tx) error {
-			for _, id := range some {
-				if err := change(tx, id); err != nil {
-					return fmt.Errorf("row %s: %w", id, err)
-				}
-			}
-			return nil
-		})
-		if err != nil {
+		if err := s.db.Update(func(tx *bbolt.Tx) error { return change(tx, some) }); err != nil {
 			return err
 		}
 		s.blobs.step(step)

@@ -15,6 +15,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"go.etcd.io/bbolt"
+
+	"github.com/bewaard/bewaard/store/certificate"
+	"github.com/bewaard/bewaard/store/journal"
 )
 
 const day = 24 * time.Hour
@@ -37,10 +40,49 @@ func checkDestroyed(t testing.TB, s *Store, before Row) {
 	t.Helper()
 	got := mustGet(t, s, before.ID)
 	want := before
-	want.State, want.Destroyed = StateDestroyed, got.Destroyed
+	want.State, want.Destroyed, want.Entry = StateDestroyed, got.Destroyed, got.Entry
 	want.Caller, want.Callee, want.CallerCallID, want.CalleeCallID = "", "", "", ""
 	if diff := cmp.Diff(want, got); diff != "" || got.Destroyed.IsZero() {
 		t.Errorf("destroyed row, -want +got:\n%s", diff)
+	}
+	checkProof(t, s, got, entries(t, s))
+}
+
+// checkProof looks whether journal and certificate say of a row what it says itself.
+func checkProof(t testing.TB, s *Store, row Row, all []journal.Entry) {
+	t.Helper()
+	var want []journal.Action
+	if row.captured() && (row.State == StateExpired || row.State == StateDestroyed) {
+		want = append(want, journal.Expire)
+	}
+	if row.captured() && row.State == StateDestroyed {
+		want = append(want, journal.Destroy)
+	}
+	if diff := cmp.Diff(want, actions(all, row.ID)); diff != "" {
+		t.Errorf("journal of row %s, which is %s, -want +got:\n%s", row.ID, row.State, diff)
+	}
+	signed, err := s.Certificate(row.ID)
+	if len(want) < 2 {
+		if !errors.Is(err, ErrNoCertificate) {
+			t.Errorf("got certificate %s, %v of a row that is %s, want %v", signed, err, row.State, ErrNoCertificate)
+		}
+		return
+	}
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	c, err := certificate.Verify(signed, s.PublicKey())
+	if err != nil {
+		t.Error(err)
+	}
+	if c.Recording != row.ID || c.Entry != row.Entry || !c.Destroyed.Equal(row.Destroyed) || len(c.Files) != len(row.Files) {
+		t.Errorf("got certificate %+v of row %+v", c, row)
+	}
+	for _, e := range all {
+		if e.Object == row.ID && e.Action == journal.Destroy && e.Reason != "certificate "+certificate.Hash(signed) {
+			t.Errorf("got reason %q in the journal, want the hash of %s", e.Reason, signed)
+		}
 	}
 }
 
@@ -200,6 +242,38 @@ func TestSweepRetries(t *testing.T) {
 	})
 }
 
+// Calls of which nothing was captured are counted in the journal, not named, and have no
+// certificate: they would be most of both.
+func TestSweepCountsOthers(t *testing.T) {
+	s := open(t, t.TempDir())
+	for range 3 {
+		unrecorded(t, s, time.Now().Add(-time.Second))
+	}
+	sweep(t, NewSweeper(s, SweepConfig{}))
+	all := entries(t, s)
+	last := all[len(all)-1]
+	if len(all) != 2 || last.Action != journal.Sweep || !strings.HasSuffix(last.Reason, ": 3") {
+		t.Errorf("got %+v, want one entry about three calls", all)
+	}
+}
+
+// A row that an earlier version had expired, before there was a journal, gets its entry
+// before its files go.
+func TestSweepOfAnOlderRow(t *testing.T) {
+	s := open(t, t.TempDir())
+	row := keep(t, s, time.Now().Add(-time.Second))
+	err := s.db.Update(func(tx *bbolt.Tx) error {
+		expired := row.Clone()
+		expired.State = StateExpired
+		return put(tx, &row, &expired)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sweep(t, NewSweeper(s, SweepConfig{}))
+	checkDestroyed(t, s, row)
+}
+
 // A due row that cannot be read is counted and keeps nobody else.
 func TestSweepUnreadableRow(t *testing.T) {
 	s := open(t, t.TempDir())
@@ -302,7 +376,7 @@ func TestClockGuardAfterAWeek(t *testing.T) {
 			}
 		}
 		w := NewSweeper(s, SweepConfig{})
-		if err := w.ConfirmClock(); err != nil {
+		if err := w.ConfirmClock(anna); err != nil {
 			t.Fatal(err)
 		}
 		if got := sweep(t, w); got.Destroyed != 1 {
@@ -357,7 +431,7 @@ func TestClockGuardBack(t *testing.T) {
 		s := open(t, directory)
 		keep(t, s, time.Now().Add(day))
 		w := NewSweeper(s, SweepConfig{})
-		if err := w.ConfirmClock(); err != nil {
+		if err := w.ConfirmClock(anna); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(10 * time.Hour)
@@ -373,7 +447,7 @@ func TestClockGuardBack(t *testing.T) {
 		if _, err := w.Sweep(t.Context()); !errors.Is(err, ErrClockGuard) {
 			t.Errorf("got error %v once the clock is right, want %v", err, ErrClockGuard)
 		}
-		if err := w.ConfirmClock(); err != nil {
+		if err := w.ConfirmClock(anna); err != nil {
 			t.Fatal(err)
 		}
 		if got := sweep(t, w); got.Destroyed != 1 {
@@ -430,7 +504,7 @@ func TestMaxShare(t *testing.T) {
 		if _, err := w.Sweep(t.Context()); !errors.Is(err, ErrClockGuard) || !strings.Contains(err.Error(), "180 of 180 rows") {
 			t.Errorf("got error %v, want %v about 180 of 180 rows", err, ErrClockGuard)
 		}
-		if err := w.ConfirmClock(); err != nil {
+		if err := w.ConfirmClock(anna); err != nil {
 			t.Fatal(err)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
@@ -533,6 +607,7 @@ func checkCrash(t *testing.T, directory, after string, due map[string]bool, stay
 	for _, name := range files(t, s) {
 		left[ownerOf(name)] = true
 	}
+	all := entries(t, s)
 	for id := range due {
 		row := mustGet(t, s, id)
 		switch {
@@ -541,6 +616,7 @@ func checkCrash(t *testing.T, directory, after string, due map[string]bool, stay
 		case (row.Caller == "") != (row.State == StateDestroyed):
 			t.Errorf("after %q: row %s is %s, its caller %q", after, id, row.State, row.Caller)
 		}
+		checkProof(t, s, row, all)
 	}
 	if diff := cmp.Diff(stays, mustGet(t, s, stays.ID)); diff != "" || !left[stays.ID] {
 		t.Errorf("after %q: row that is not due, -want +got:\n%s", after, diff)

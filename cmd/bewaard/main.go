@@ -21,15 +21,17 @@ import (
 
 // commands is the command line.
 type commands struct {
-	Serve      serve      `cmd:"" help:"Take calls until told to stop."`
-	Check      check      `cmd:"" help:"Check a configuration and say what is wrong with it."`
-	Demo       demo       `cmd:"" help:"Show the whole life of recordings on this machine, in half a minute."`
-	Policy     policyTree `cmd:"" help:"Ask what the rules would do."`
-	Calls      calls      `cmd:"" help:"List calls, the newest first."`
-	Recordings recordings `cmd:"" help:"List, show and export recordings."`
-	Sweep      sweep      `cmd:"" help:"Destroy what has expired now, or tell what would go."`
-	Version    version    `cmd:"" help:"Print the version."`
-	Help       help       `cmd:"" help:"Say what a command does and takes."`
+	Serve      serve          `cmd:"" help:"Take calls until told to stop."`
+	Check      check          `cmd:"" help:"Check a configuration and say what is wrong with it."`
+	Demo       demo           `cmd:"" help:"Show the whole life of recordings on this machine, in half a minute."`
+	Policy     policyTree     `cmd:"" help:"Ask what the rules would do."`
+	Calls      calls          `cmd:"" help:"List calls, the newest first."`
+	Recordings recordings     `cmd:"" help:"List, show and export recordings."`
+	Sweep      sweep          `cmd:"" help:"Destroy what has expired now, or tell what would go."`
+	Journal    journalCommand `cmd:"" help:"List who did what to recordings, and why."`
+	Keys       keys           `cmd:"" help:"Print the public key of this node."`
+	Version    version        `cmd:"" help:"Print the version."`
+	Help       help           `cmd:"" help:"Say what a command does and takes."`
 
 	PrintVersion versionFlag `name:"version" help:"Print the version."`
 }
