@@ -22,10 +22,11 @@ type index struct {
 }
 
 var (
-	// byExpiry has the rows that are to be destroyed, the first to go first. The cost
-	// of a sweep grows with what expires, not with what is kept.
+	// byExpiry has the rows that are to be destroyed, the first to go first, without
+	// those under legal hold. The cost of a sweep grows with what expires, not with what
+	// is kept.
 	byExpiry = index{[]byte("by_expiry"), func(r *Row) []byte {
-		if !r.State.expires() || r.Expires.IsZero() {
+		if !r.State.expires() || r.Expires.IsZero() || r.held() {
 			return nil
 		}
 		return indexKey(r.Expires, r.ID)

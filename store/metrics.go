@@ -82,6 +82,10 @@ var (
 		"Rows by state.", []string{"state"}, nil)
 	entriesGauge = prometheus.NewDesc("bewaard_journal_entries",
 		"Entries of the journal. It never gets less, unless the database was rolled back.", nil, nil)
+	holdsGauge = prometheus.NewDesc("bewaard_legal_holds",
+		"Legal holds that there are.", nil, nil)
+	heldGauge = prometheus.NewDesc("bewaard_legal_hold_rows",
+		"Rows that legal holds keep from being destroyed.", nil, nil)
 	bytesGauge = prometheus.NewDesc("bewaard_store_database_bytes",
 		"Size of the database.", nil, nil)
 	freeGauge = prometheus.NewDesc("bewaard_store_free_bytes",
@@ -90,7 +94,7 @@ var (
 
 // Describe sends what Collect brings: prometheus.Collector.
 func (g *gauges) Describe(descs chan<- *prometheus.Desc) {
-	for _, desc := range []*prometheus.Desc{overdueGauge, oldestGauge, trippedGauge, rowsGauge, entriesGauge, bytesGauge, freeGauge} {
+	for _, desc := range []*prometheus.Desc{overdueGauge, oldestGauge, trippedGauge, rowsGauge, entriesGauge, holdsGauge, heldGauge, bytesGauge, freeGauge} {
 		descs <- desc
 	}
 }
@@ -141,6 +145,8 @@ func (g *gauges) read(now time.Time) ([]gaugeValue, error) {
 			gaugeValue{desc: oldestGauge, value: oldest},
 			gaugeValue{desc: trippedGauge, value: tripped},
 			gaugeValue{desc: entriesGauge, value: float64(head.Number)},
+			gaugeValue{desc: holdsGauge, value: float64(countKeys(tx, holdsBucket))},
+			gaugeValue{desc: heldGauge, value: float64(readCount(tx, heldCount))},
 			gaugeValue{desc: bytesGauge, value: float64(tx.Size())})
 		for _, state := range states {
 			values = append(values, gaugeValue{rowsGauge, float64(readCount(tx, state)), []string{string(state)}})
@@ -149,4 +155,13 @@ func (g *gauges) read(now time.Time) ([]gaugeValue, error) {
 	})
 	values = append(values, gaugeValue{desc: freeGauge, value: float64(g.store.db.Stats().FreeAlloc)})
 	return values, err
+}
+
+// countKeys counts the keys of a bucket that has few.
+func countKeys(tx *bbolt.Tx, bucket []byte) (n int) {
+	cursor := tx.Bucket(bucket).Cursor()
+	for key, _ := cursor.First(); key != nil; key, _ = cursor.Next() {
+		n++
+	}
+	return n
 }

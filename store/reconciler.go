@@ -93,7 +93,7 @@ func (r *reconciler) recording(name string, size int64, row *Row) error {
 		return r.remove(name, &r.report.PartFiles)
 	case row == nil:
 		r.report.FilesWithoutRow = append(r.report.FilesWithoutRow, name)
-	case row.State == StateDestroyed, row.State == StateNotRecorded:
+	case !row.held() && (row.State == StateDestroyed || row.State == StateNotRecorded):
 		return r.remove(name, &r.report.Outlived)
 	case row.State == StateKept, row.State == StateFailed:
 		i := slices.IndexFunc(row.Files, func(f File) bool { return f.Path == name })
@@ -111,7 +111,7 @@ func (r *reconciler) spool(name string, _ int64, row *Row) error {
 	switch {
 	case row == nil:
 		r.report.FilesWithoutRow = append(r.report.FilesWithoutRow, name)
-	case row.State == StateDestroyed, row.State == StateNotRecorded:
+	case !row.held() && (row.State == StateDestroyed || row.State == StateNotRecorded):
 		return r.remove(name, &r.report.Outlived)
 	case row.State == StateKept && r.complete(row): // else it may be all that is left of the recording
 		r.report.SpoolsLeft = append(r.report.SpoolsLeft, name)
@@ -119,18 +119,34 @@ func (r *reconciler) spool(name string, _ int64, row *Row) error {
 	return nil
 }
 
-// rows looks for the files of what is kept. What is destroyed has none, and costs
-// nothing here.
+// rows looks for the files of what is kept, under legal hold or not. What is destroyed
+// has none, and costs nothing here.
 func (r *reconciler) rows(ctx context.Context) error {
 	for row, err := range r.store.walk(byExpiry, nil) {
 		if err := errors.Join(err, context.Cause(ctx)); err != nil {
 			return err
 		}
-		if row.State == StateKept && !r.complete(&row) {
-			r.report.RowsWithoutFile = append(r.report.RowsWithoutFile, row.ID)
+		r.row(&row)
+	}
+	holds, err := r.store.Holds()
+	for i := range holds {
+		var ids []string
+		if ids, err = r.store.rowsOf(holds[i].ID); err != nil {
+			break
+		}
+		for _, id := range ids {
+			if row, err := r.store.Get(id); err == nil {
+				r.row(&row)
+			}
 		}
 	}
-	return nil
+	return err
+}
+
+func (r *reconciler) row(row *Row) {
+	if row.State == StateKept && !r.complete(row) && !slices.Contains(r.report.RowsWithoutFile, row.ID) {
+		r.report.RowsWithoutFile = append(r.report.RowsWithoutFile, row.ID)
+	}
 }
 
 func (r *reconciler) complete(row *Row) bool {

@@ -56,6 +56,8 @@ type Row struct {
 	Files        []File            `json:"files,omitempty"`
 	Audio        []Audio           `json:"audio,omitempty"` // of the legs that RTP came on
 
+	Holds []string `json:"holds,omitempty"` // ids of the legal holds that it is under
+
 	Entry     uint64    `json:"entry,omitempty"`    // the journal's, that its files were about to be deleted
 	Destroyed time.Time `json:"destroyed,omitzero"` // when files and personal fields were gone
 }
@@ -191,8 +193,11 @@ func (r *Row) clearPersonal() {
 
 // due reports whether the row's time is over.
 func (r *Row) due(now time.Time) bool {
-	return r.State.expires() && !r.Expires.IsZero() && !r.Expires.After(now)
+	return r.State.expires() && !r.held() && !r.Expires.IsZero() && !r.Expires.After(now)
 }
+
+// held reports whether the row is under legal hold.
+func (r *Row) held() bool { return len(r.Holds) > 0 }
 
 // check holds a row against what is true of every row.
 func (r *Row) check() error {
@@ -221,6 +226,9 @@ func (r *Row) check() error {
 	}
 	if r.State.expires() && r.State != StateFinalizing && r.Expires.IsZero() {
 		return fmt.Errorf("%s without an expiry", r.State)
+	}
+	if r.held() && (r.State == StateExpired || r.State == StateDestroyed) {
+		return fmt.Errorf("%s, and %w", r.State, ErrHeld)
 	}
 	if r.State == StateNotRecorded && len(r.Files) > 0 {
 		return fmt.Errorf("%s with files", r.State)
@@ -275,7 +283,7 @@ func (r Row) Clone() Row {
 		recording := *r.Recording
 		r.Recording = &recording
 	}
-	r.Files, r.Joined, r.Audio = slices.Clone(r.Files), slices.Clone(r.Joined), slices.Clone(r.Audio)
+	r.Files, r.Joined, r.Audio, r.Holds = slices.Clone(r.Files), slices.Clone(r.Joined), slices.Clone(r.Audio), slices.Clone(r.Holds)
 	r.Further, r.Events, r.Tags = slices.Clone(r.Further), slices.Clone(r.Events), maps.Clone(r.Tags)
 	return r
 }

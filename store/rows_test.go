@@ -261,7 +261,7 @@ var (
 	lasting  = []string{
 		"ID", "State", "Reason", "Direction", "CallerTrunk", "CalleeTrunk", "Began", "Answered", "Ended",
 		"Outcome", "Cause", "EndedBy", "SIPStatus", "ContinuedIn", "Rule", "Policy", "Purpose", "Basis", "Retention", "Expires",
-		"Announcement", "Further", "Events", "Recording", "Tries", "Files", "Audio", "Entry", "Destroyed",
+		"Announcement", "Further", "Events", "Recording", "Tries", "Files", "Audio", "Holds", "Entry", "Destroyed",
 	}
 )
 

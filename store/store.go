@@ -73,6 +73,8 @@ type Config struct {
 	Directory string `yaml:"directory"`
 	// Sweep says how what has expired is destroyed.
 	Sweep SweepConfig `yaml:"sweep"`
+	// LegalHold says who may release one.
+	LegalHold HoldConfig `yaml:"legal_hold"`
 }
 
 // Validate reports every fault of the section, each with the key below store.
@@ -109,8 +111,13 @@ type Store struct {
 	db        *bbolt.DB
 	blobs     blobs
 	nodeKey   ed25519.PrivateKey // signs deletion certificates
-	log       *slog.Logger
-	metrics   *metrics
+	holds     HoldConfig
+
+	// reseal makes that a row's files can be opened until then, whatever they were sealed to.
+	reseal func(row *Row, until time.Time) error
+
+	log     *slog.Logger
+	metrics *metrics
 }
 
 // Open makes the directory where it is missing, checks that it can be written to
@@ -120,7 +127,7 @@ func Open(c Config, registry prometheus.Registerer, log *slog.Logger) (*Store, e
 	if err != nil {
 		return nil, fmt.Errorf("open store %s: %w", c.Directory, err)
 	}
-	s := &Store{directory: directory, log: log}
+	s := &Store{directory: directory, holds: c.LegalHold, log: log, reseal: func(*Row, time.Time) error { return nil }}
 	if s.blobs, err = openBlobs(directory); err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
@@ -179,7 +186,7 @@ func prepare(tx *bbolt.Tx, now time.Time) error {
 
 // prepareProof makes the buckets that a database of this schema may lack.
 func prepareProof(tx *bbolt.Tx) error {
-	for _, name := range [][]byte{journalBucket, certificatesBucket} {
+	for _, name := range [][]byte{journalBucket, certificatesBucket, holdsBucket, heldBucket} {
 		if _, err := tx.CreateBucketIfNotExists(name); err != nil {
 			return fmt.Errorf("create bucket %s: %w", name, err)
 		}

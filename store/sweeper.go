@@ -151,6 +151,9 @@ func (w *Sweeper) Sweep(ctx context.Context) (SweepResult, error) {
 	if err := w.guard(began); err != nil {
 		return SweepResult{}, fmt.Errorf("sweep: %w", err)
 	}
+	if err := w.store.releaseLapsed(began); err != nil { // what stays held stays
+		w.log.Error("legal holds not released", "error", err)
+	}
 	result, err := w.sweep(ctx, began)
 	if err != nil {
 		return result, fmt.Errorf("sweep: %w", err)
