@@ -296,3 +296,29 @@ func TestExportIsJournalled(t *testing.T) {
 		t.Errorf("got error %v, want that it is kept", err)
 	}
 }
+
+// A legal hold is laid on ids or on what calls are like, listed, and released.
+func TestHolds(t *testing.T) {
+	d := newDaemon(t)
+	byID, err := d.client.LayHold(t.Context(), store.Held{IDs: []string{d.kept.ID}}, time.Time{}, "case 17")
+	if err != nil || byID.Rows != 1 {
+		t.Fatalf("got %+v, %v, want one call held", byID, err)
+	}
+	byTime, err := d.client.LayHold(t.Context(), store.Held{Query: store.Query{From: d.kept.Began.Add(-time.Hour)}}, time.Now().Add(time.Hour), "case 18")
+	if err != nil || byTime.Rows != 2 || byTime.Until.IsZero() {
+		t.Fatalf("got %+v, %v, want two calls held for an hour", byTime, err)
+	}
+	if _, err := d.client.LayHold(t.Context(), store.Held{}, time.Time{}, "all"); err == nil || !strings.Contains(err.Error(), "nothing says which calls") {
+		t.Errorf("got error %v, want that nothing says which calls", err)
+	}
+	holds, err := d.client.Holds(t.Context())
+	if err != nil || len(holds) != 2 || holds[0].ID != byID.ID || holds[1].ID != byTime.ID {
+		t.Errorf("got %+v, %v, want both holds", holds, err)
+	}
+	if _, err := d.client.ReleaseHold(t.Context(), byID.ID, "settled"); err != nil {
+		t.Error(err)
+	}
+	if _, err := d.client.ReleaseHold(t.Context(), byID.ID, "settled"); err == nil || !strings.Contains(err.Error(), "no such legal hold") {
+		t.Errorf("got error %v, want no such legal hold", err)
+	}
+}

@@ -81,12 +81,17 @@ func (c *Client) Certificate(ctx context.Context, id string) ([]byte, error) {
 }
 
 func (c *Client) decode(ctx context.Context, method, path string, v any) error {
-	body, err := c.do(ctx, method, path)
+	return c.send(ctx, method, path, nil, v)
+}
+
+// send decodes the answer to a request with that body.
+func (c *Client) send(ctx context.Context, method, path string, body []byte, v any) error {
+	res, err := c.ask(ctx, method, path, body)
 	if err != nil {
 		return err
 	}
-	defer body.Close()
-	return json.NewDecoder(body).Decode(v)
+	defer res.Body.Close()
+	return json.NewDecoder(res.Body).Decode(v)
 }
 
 // Recording returns the file of that format, or of the one there is where format is "",
@@ -96,7 +101,7 @@ func (c *Client) Recording(ctx context.Context, id, format, reason string) (file
 	if format != "" {
 		path += "/" + format
 	}
-	res, err := c.ask(ctx, http.MethodGet, path+"?"+because(reason))
+	res, err := c.ask(ctx, http.MethodGet, path+"?"+because(reason), nil)
 	if err != nil {
 		return nil, "", err
 	}
@@ -116,7 +121,7 @@ func (c *Client) post(ctx context.Context, path string, body any) error {
 			return err
 		}
 	}
-	res, err := c.send(ctx, http.MethodPost, path, bytes.NewReader(text))
+	res, err := c.ask(ctx, http.MethodPost, path, text)
 	if err != nil {
 		return err
 	}
@@ -124,7 +129,7 @@ func (c *Client) post(ctx context.Context, path string, body any) error {
 }
 
 func (c *Client) do(ctx context.Context, method, path string) (io.ReadCloser, error) {
-	res, err := c.ask(ctx, method, path)
+	res, err := c.ask(ctx, method, path, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -132,12 +137,8 @@ func (c *Client) do(ctx context.Context, method, path string) (io.ReadCloser, er
 }
 
 // ask returns an answer that is a good one.
-func (c *Client) ask(ctx context.Context, method, path string) (*http.Response, error) {
-	return c.send(ctx, method, path, nil)
-}
-
-func (c *Client) send(ctx context.Context, method, path string, body io.Reader) (*http.Response, error) {
-	req, err := http.NewRequestWithContext(ctx, method, "http://bewaard/api/v1/"+path, body)
+func (c *Client) ask(ctx context.Context, method, path string, body []byte) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, "http://bewaard/api/v1/"+path, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
 	}

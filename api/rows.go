@@ -195,10 +195,14 @@ func noFile(row *store.Row, format string) error {
 func (s *Server) fail(w http.ResponseWriter, err error) {
 	status := http.StatusInternalServerError
 	switch {
-	case errors.Is(err, store.ErrNotFound), errors.Is(err, store.ErrNoCertificate):
+	case errors.Is(err, store.ErrNotFound), errors.Is(err, store.ErrNoCertificate), errors.Is(err, store.ErrNoHold):
 		status = http.StatusNotFound
-	case errors.Is(err, errNoPurpose), errors.Is(err, store.ErrAct):
+	case errors.Is(err, errNoPurpose), errors.Is(err, store.ErrAct), errors.Is(err, errBadHold):
 		status = http.StatusBadRequest
+	case errors.Is(err, store.ErrFourEyes):
+		status = http.StatusForbidden
+	case errors.Is(err, store.ErrNothingHeld):
+		status = http.StatusConflict
 	}
 	s.problem(w, status, err)
 }

@@ -28,6 +28,7 @@ type commands struct {
 	Calls      calls          `cmd:"" help:"List calls, the newest first."`
 	Recordings recordings     `cmd:"" help:"List, show and export recordings."`
 	Sweep      sweep          `cmd:"" help:"Destroy what has expired now, or tell what would go."`
+	LegalHold  legalHold      `cmd:"" help:"Keep calls from being destroyed, and let them go again."`
 	Journal    journalCommand `cmd:"" help:"List who did what to recordings, and why."`
 	Keys       keys           `cmd:"" help:"Print the public key of this node."`
 	Version    version        `cmd:"" help:"Print the version."`

@@ -60,6 +60,9 @@ func tell(w io.Writer, r *store.Row) error {
 	for _, f := range r.Files {
 		t.line("file", "%s, %s s, %d bytes, SHA-256 %s", f.Path, seconds(f.Seconds), f.Bytes, f.SHA256)
 	}
+	for _, id := range r.Holds {
+		t.line("held", "by legal hold %s: not destroyed before that is removed", id)
+	}
 	if !r.Destroyed.IsZero() {
 		t.line("destroyed", "%s: files and numbers are gone", instant(r.Destroyed))
 	} else if r.Ended.IsZero() {
