@@ -191,6 +191,11 @@ func (r *Row) clearPersonal() {
 	r.Tags = nil
 }
 
+// personal reports whether the row says who called.
+func (r *Row) personal() bool {
+	return r.Caller != "" || r.Callee != "" || len(r.Joined) > 0 || r.CallerCallID != "" || r.CalleeCallID != ""
+}
+
 // due reports whether the row's time is over.
 func (r *Row) due(now time.Time) bool {
 	return r.State.expires() && !r.held() && !r.Expires.IsZero() && !r.Expires.After(now)

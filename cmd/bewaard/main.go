@@ -30,6 +30,8 @@ type commands struct {
 	Sweep      sweep          `cmd:"" help:"Destroy what has expired now, or tell what would go."`
 	LegalHold  legalHold      `cmd:"" help:"Keep calls from being destroyed, and let them go again."`
 	Journal    journalCommand `cmd:"" help:"List who did what to recordings, and why."`
+	Snapshot   snapshot       `cmd:"" help:"Copy the database while calls go on, for an audit or a backup."`
+	Verify     verify         `cmd:"" help:"Check a snapshot: journal, certificates, rows and files; without a daemon."`
 	Keys       keys           `cmd:"" help:"Print the public key of this node."`
 	Version    version        `cmd:"" help:"Print the version."`
 	Help       help           `cmd:"" help:"Say what a command does and takes."`
