@@ -37,7 +37,7 @@ func newMetrics(registry prometheus.Registerer, s *Store) *metrics {
 			Name: "bewaard_store_unreadable_rows_total", Help: "Times a row was met that cannot be read.",
 		}),
 		findings: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "bewaard_store_reconcile_findings", Help: "Files and rows that did not agree at start.",
+			Name: "bewaard_store_reconcile_findings", Help: "Files and rows that did not agree at start, or at the last daily round since.",
 		}, []string{"kind"}),
 		head: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "bewaard_journal_head_info", Help: "The journal's head as it was last written to the file of heads, once a day: its number and SHA-256. Always 1.",
@@ -60,10 +60,7 @@ func (m *metrics) witnessed(head journal.Head) {
 }
 
 func (m *metrics) reconciled(r *Report) {
-	for kind, found := range map[string][]string{
-		"file_without_row": r.FilesWithoutRow, "row_without_file": r.RowsWithoutFile, "file_of_other_size": r.FilesOfOtherSize,
-		"unreadable": r.Unreadable, "spool_left": r.SpoolsLeft, "part_file": r.PartFiles, "outlived": r.Outlived,
-	} {
+	for kind, found := range r.findings() {
 		m.findings.WithLabelValues(kind).Set(float64(len(found)))
 	}
 }
