@@ -193,7 +193,7 @@ func (r *Row) clearPersonal() {
 
 // personal reports whether the row says who called.
 func (r *Row) personal() bool {
-	return r.Caller != "" || r.Callee != "" || len(r.Joined) > 0 || r.CallerCallID != "" || r.CalleeCallID != ""
+	return r.Caller != "" || r.Callee != "" || len(r.Joined) > 0 || r.CallerCallID != "" || r.CalleeCallID != "" || len(r.Tags) > 0
 }
 
 // due reports whether the row's time is over.

@@ -281,6 +281,28 @@ func TestClearPersonal(t *testing.T) {
 	}
 }
 
+// A row that has any one of the personal fields is known to.
+func TestPersonal(t *testing.T) {
+	for _, name := range personal {
+		row := Row{}
+		field := reflect.ValueOf(&row).Elem().FieldByName(name)
+		switch field.Interface().(type) {
+		case string:
+			field.SetString("a")
+		case []Joined:
+			row.Joined = []Joined{{Number: "a"}}
+		case map[string]string:
+			row.Tags = map[string]string{"a": "b"}
+		}
+		if !row.personal() {
+			t.Errorf("a row with %s has nothing personal", name)
+		}
+	}
+	if (&Row{ID: "a", Purpose: "quality"}).personal() {
+		t.Error("a row with an id and a purpose has something personal")
+	}
+}
+
 // Whatever is done to rows, in whatever order, indexes and counts follow.
 func TestIndexesFollowRows(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {
