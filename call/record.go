@@ -60,7 +60,7 @@ func (c *Call) capture() *End {
 		c.beep()
 	}
 	c.row.Answered, c.row.Recording = c.bridged, &store.Recording{Began: c.started.UTC()}
-	c.row.Expires = c.decision.Retention.After(c.started.UTC()) // at the earliest: the time counts from the call's end
+	retentionOf(&c.decision).expire(&c.row, c.started.UTC()) // at the earliest: the time counts from the call's end
 	c.update(store.StateRecording)
 	return nil
 }

@@ -53,7 +53,8 @@ func (c *Call) decided() {
 	d := c.decision
 	c.row.Rule, c.row.Announcement = d.Rule, nil
 	if d.Record {
-		c.row.Purpose, c.row.Basis, c.row.Retention = d.Purpose, string(d.Basis), d.Retention.String()
+		c.row.Purpose, c.row.Basis = d.Purpose, string(d.Basis)
+		retentionOf(&d).write(&c.row)
 	}
 	if d.Exempt != "" {
 		c.row.Announcement = &store.Announcement{Exempt: d.Exempt}
@@ -245,7 +246,7 @@ func (c *Call) closeRow(end *End, code int) {
 		c.row.SIPStatus = code
 	}
 	c.row.Answered = c.bridged
-	c.row.Expires = c.decision.KeepRow.After(c.row.Ended)
+	c.row.Expires, c.row.RowExpires = c.decision.KeepRow.After(c.row.Ended), time.Time{}
 }
 
 // finish closes the spool, the row, and hands the recording on, in that order and
@@ -268,7 +269,7 @@ func (c *Call) finish(recording Recording, end *End) {
 	}
 	c.row.Reason = c.silent // a recording that broke off says so
 	c.row.State = store.StateFinalizing
-	c.row.Expires = c.decision.Retention.After(c.row.Ended)
+	retentionOf(&c.decision).expire(&c.row, c.row.Ended)
 	r := *c.row.Recording
 	r.Ended = c.row.Ended
 	c.row.Recording = &r

@@ -173,7 +173,7 @@ func TestParse(t *testing.T) {
 	if want := (media.Ports{First: 20000, Last: 29999}); c.Media.Ports != want {
 		t.Errorf("got media.ports %v, want %v", c.Media.Ports, want)
 	}
-	if got, want := c.Policy.Purposes["interviews"].Retention, (policy.Period{Years: 1, Months: 6}); got != want {
+	if got, want := c.Policy.Purposes["interviews"].Retention.Audio, (policy.Period{Years: 1, Months: 6}); got != want {
 		t.Errorf("got retention %v, want %v", got, want)
 	}
 	if got, want := c.Policy.Purposes["quality"].Balancing.On, (policy.Date{Year: 2026, Month: 11, Day: 1}); got != want {

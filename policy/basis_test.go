@@ -134,7 +134,7 @@ func TestVitalInterests(t *testing.T) {
 // Consent by a key needs no other evidence, where every rule of the purpose asks for it.
 func TestConsentByKey(t *testing.T) {
 	cfg := office()
-	cfg.Purposes["quality"] = Purpose{Text: map[string]string{"nl": "Training"}, Basis: Consent, Retention: Period{Days: 14}}
+	cfg.Purposes["quality"] = Purpose{Text: map[string]string{"nl": "Training"}, Basis: Consent, Retention: Retention{Audio: Period{Days: 14}}}
 	if faults := cfg.Validate(); len(faults) != 1 || faults[0].Path != "purposes.quality.consent" {
 		t.Errorf("got %v, want consent's evidence missing", faults)
 	}

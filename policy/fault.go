@@ -129,7 +129,7 @@ func (p Purpose) validate(f faults, optedIn bool) {
 	if p.Staff != nil {
 		p.Staff.validate(f.at("staff"))
 	}
-	f.at("retention").retention(p.Retention, true)
+	p.Retention.validate(f.at("retention"))
 	switch p.OnFailure {
 	case "", Continue, Refuse:
 	default:

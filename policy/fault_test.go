@@ -52,9 +52,9 @@ func TestValidate(t *testing.T) {
 		{"public task without statute", orders(func(p *Purpose) { p.Basis, p.Law = PublicTask, "" }), []string{`purposes.orders.statute: missing: basis public_task needs the statute that gives the task`}},
 		{"consent without its evidence", orders(func(p *Purpose) { p.Basis, p.Law = Consent, "" }), []string{`purposes.orders.consent: missing: basis consent needs how it is given and can be shown (AVG art. 7(1)); or opt_in in every rule's announce`}},
 		{"law of another basis", orders(func(p *Purpose) { p.Basis = Contract }), []string{`purposes.orders.law: belongs to basis legal_obligation`}},
-		{"no retention", quality(func(p *Purpose) { p.Retention = Period{} }), []string{`purposes.quality.retention: missing: a period such as P14D`}},
-		{"negative retention", quality(func(p *Purpose) { p.Retention = Period{Days: -14} }), []string{`purposes.quality.retention: P-14D is not longer than nothing, in whole seconds, and at most 100 years`}},
-		{"split second", quality(func(p *Purpose) { p.Retention = Period{Clock: time.Millisecond} }), []string{`purposes.quality.retention: PT is not longer than nothing, in whole seconds, and at most 100 years`}},
+		{"no retention", quality(func(p *Purpose) { p.Retention.Audio = Period{} }), []string{`purposes.quality.retention: missing: a period such as P14D`}},
+		{"negative retention", quality(func(p *Purpose) { p.Retention.Audio = Period{Days: -14} }), []string{`purposes.quality.retention: P-14D is not longer than nothing, in whole seconds, and at most 100 years`}},
+		{"split second", quality(func(p *Purpose) { p.Retention.Audio = Period{Clock: time.Millisecond} }), []string{`purposes.quality.retention: PT is not longer than nothing, in whole seconds, and at most 100 years`}},
 		{"unknown on_failure", quality(func(p *Purpose) { p.OnFailure = "stop" }), []string{`purposes.quality.on_failure: "stop" is neither continue nor refuse`}},
 		{"bad name of a purpose", func(c *Config) { c.Purposes["a b"] = c.Purposes["orders"] }, []string{`purposes.a b: the name is to be made of letters, digits, - and _, 64 at most`}},
 

@@ -178,7 +178,7 @@ func (f faults) pack(name string) {
 func (c Config) purpose(name string) Purpose {
 	p := c.Purposes[name]
 	for _, pack := range c.alwaysFor(p) {
-		p.Retention = cmp.Or(p.Retention, packs[pack].retention)
+		p.Retention.Audio = cmp.Or(p.Retention.Audio, packs[pack].retention)
 		p.OnFailure = cmp.Or(p.OnFailure, packs[pack].onFailure)
 	}
 	return p
@@ -284,10 +284,10 @@ func (d demand) checkPurpose(f faults, p Purpose, r Rule, staffed bool, rule fau
 		f.at("staff").add("missing: works_council and notified, or a reason, here or for all purposes")
 	case d.onFailure != "" && cmp.Or(p.OnFailure, Continue) != d.onFailure:
 		f.at("on_failure").add("has to be %s", d.onFailure)
-	case !d.atLeast.IsZero() && !p.Retention.IsZero() && p.Retention.longest().Before(d.atLeast.longest()):
-		f.at("retention").add("%v is shorter than %v", p.Retention, d.atLeast)
-	case !d.atMost.IsZero() && p.Basis != LegalObligation && d.atMost.longest().Before(p.Retention.longest()):
-		f.at("retention").add("%v is longer than %v", p.Retention, d.atMost)
+	case !d.atLeast.IsZero() && !p.Retention.Audio.IsZero() && p.Retention.Audio.longest().Before(d.atLeast.longest()):
+		f.at("retention").add("%v is shorter than %v", p.Retention.Audio, d.atLeast)
+	case !d.atMost.IsZero() && p.Basis != LegalObligation && d.atMost.longest().Before(p.Retention.Audio.longest()):
+		f.at("retention").add("%v is longer than %v", p.Retention.Audio, d.atMost)
 	}
 }
 

@@ -15,7 +15,7 @@ func careful(pack string) Config {
 		Packs: &Packs{Always: []string{pack}},
 		Staff: &Staff{WorksCouncil: "OR 2026-14", Notified: Date{2026, 10, 1}},
 		Purposes: map[string]Purpose{"quality": {
-			Text: map[string]string{"nl": "Training"}, Basis: Consent, Retention: Period{Months: 6},
+			Text: map[string]string{"nl": "Training"}, Basis: Consent, Retention: Retention{Audio: Period{Months: 6}},
 		}},
 		Announcements: map[string]Announcement{"recorded": {Text: map[string]string{"nl": "Opgenomen."}, Files: map[string]string{"nl": "nl.wav"}}},
 		Rules: []Rule{{
@@ -72,7 +72,7 @@ func TestPacks(t *testing.T) {
 		{"de", rule(func(r *Rule) { r.Beep, r.Keys = nil, nil }), nil},
 		{"fr", unannounced, []string{`rules[0].announce: missing|Code pénal art. 226-1`}},
 		{"fr", func(c *Config) { inWriting(c); noObjection(c) }, []string{`rules[0].keys.object: missing|RGPD art. 21(1)`}},
-		{"fr", purpose(func(p *Purpose) { p.Retention = Period{Months: 6, Days: 1} }), []string{`purposes.quality.retention: P6M1D is longer than P6M|CNIL`}},
+		{"fr", purpose(func(p *Purpose) { p.Retention.Audio = Period{Months: 6, Days: 1} }), []string{`purposes.quality.retention: P6M1D is longer than P6M|CNIL`}},
 		{"fr", noStaff, []string{`purposes.quality.staff: missing|L1222-4`}},
 		{"fr", func(c *Config) { inWriting(c); c.Rules[0].Announce = &Announce{Prompt: "recorded"} }, nil},
 		{"uk", func(c *Config) { inWriting(c); noObjection(c) }, []string{`rules[0].keys.object: missing|UK GDPR art. 21(1)`}},
@@ -86,8 +86,8 @@ func TestPacks(t *testing.T) {
 		{"pci", rule(func(r *Rule) { r.Keys.Pause = "" }), []string{`rules[0].keys.pause: missing|PCI DSS 3.3.1`}},
 		{"pci", rule(func(r *Rule) { r.Keys = nil; r.Control = []Control{ControlPause} }), nil},
 		{"mifid", purpose(func(p *Purpose) { p.OnFailure = Continue }), []string{`purposes.quality.on_failure: has to be refuse|MiFID II art. 16(7)`}},
-		{"mifid", purpose(func(p *Purpose) { p.Retention = Period{Years: 4, Months: 11} }), []string{`purposes.quality.retention: P4Y11M is shorter than P5Y|MiFID II art. 16(7)`}},
-		{"mifid", purpose(func(p *Purpose) { p.Retention = Period{Years: 7} }), nil},
+		{"mifid", purpose(func(p *Purpose) { p.Retention.Audio = Period{Years: 4, Months: 11} }), []string{`purposes.quality.retention: P4Y11M is shorter than P5Y|MiFID II art. 16(7)`}},
+		{"mifid", purpose(func(p *Purpose) { p.Retention.Audio = Period{Years: 7} }), nil},
 		{"mifid", rule(func(r *Rule) {
 			r.Record = &Record{Purpose: "quality", Sample: 10_00, Ceiling: 5}
 			r.Announce.OptOut, r.Keys.Object, r.Control = "9", "8", []Control{ControlPause, ControlDiscard, ControlOff}
@@ -139,7 +139,7 @@ func TestPackDefaults(t *testing.T) {
 	own.Packs = []string{"mifid"}
 	cfg.Purposes["quality"] = own
 	other := own
-	other.Packs, other.Retention = nil, Period{Days: 1}
+	other.Packs, other.Retention = nil, Retention{Audio: Period{Days: 1}}
 	cfg.Purposes["other"] = other
 	cfg.Rules = append(cfg.Rules, Rule{Name: "other", Record: &Record{Purpose: "other", Sample: 50_00}, Exempt: "told in writing"})
 	if faults := cfg.Validate(); faults != nil {
@@ -154,7 +154,7 @@ func TestPackDefaults(t *testing.T) {
 func TestPackByCountry(t *testing.T) {
 	cfg := careful("nl")
 	cfg.Packs = &Packs{ByCountry: map[string]string{"NL": "nl", "DE": "de", "AT": "de"}}
-	cfg.Purposes["quality"] = Purpose{Text: map[string]string{"nl": "Training"}, Basis: Contract, Retention: Period{Days: 14}}
+	cfg.Purposes["quality"] = Purpose{Text: map[string]string{"nl": "Training"}, Basis: Contract, Retention: Retention{Audio: Period{Days: 14}}}
 	cfg.Rules[0].Announce = &Announce{Prompt: "recorded"}
 	german := careful("de").Rules[0]
 	german.Name, german.Match.Country = "german", []string{"AT"}

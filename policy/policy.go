@@ -91,13 +91,17 @@ type Decision struct {
 	Purpose   string
 	Basis     Basis
 	Retention Period // of the purpose that keeps it longest, as are Purpose and Basis
-	OnFailure OnFailure
-	Announce  *Announce // what the parties are told; defaults filled in
-	Exempt    string    // written reason why nobody is told; set if and only if Announce is nil
-	Forwarded string    // written reason why a forwarded call is recorded
-	Keys      Keys      // what the parties may press; defaults filled in
-	Beep      *Beep     // nil for none
-	Control   []Control // what the PBX and operators may do
+	// Numbers is how long the row says who called, if longer than the audio is kept;
+	// Certificate how long the proof is kept that it is not.
+	Numbers     Period
+	Certificate Period
+	OnFailure   OnFailure
+	Announce    *Announce // what the parties are told; defaults filled in
+	Exempt      string    // written reason why nobody is told; set if and only if Announce is nil
+	Forwarded   string    // written reason why a forwarded call is recorded
+	Keys        Keys      // what the parties may press; defaults filled in
+	Beep        *Beep     // nil for none
+	Control     []Control // what the PBX and operators may do
 
 	// KeepRow is how long the row of a call is kept of which there is no recording.
 	KeepRow Period
@@ -303,6 +307,8 @@ func (p *Policy) apply(rule Rule, f *view, d *Decision) {
 	last, _ := terms.Last(f.Time)
 	d.Record, d.Terms, d.OnFailure = true, terms, onFailure
 	d.Purpose, d.Basis, d.Retention = last.Purpose, last.Basis, last.Retention
+	keep := p.cfg.Purposes[last.Purpose].Retention
+	d.Numbers, d.Certificate = keep.Row, keep.certificate()
 	d.Control = rule.Control
 	if rule.Keys != nil {
 		d.Keys = rule.Keys.effective()
@@ -335,7 +341,7 @@ func (p *Policy) terms(rule Rule, at time.Time) (Terms, OnFailure) {
 			onFailure = Refuse
 		}
 		if b := purpose.Balancing; b == nil || at.Before(b.due(p.cfg.reviewGrace())) {
-			terms = append(terms, Term{name, purpose.Basis, purpose.Retention})
+			terms = append(terms, Term{name, purpose.Basis, purpose.Retention.Audio})
 		}
 	}
 	return terms, onFailure

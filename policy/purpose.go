@@ -21,10 +21,10 @@ type Purpose struct {
 	Law       string            `yaml:"law" json:"law,omitempty"`             // with legal_obligation: the law that obliges
 	Statute   string            `yaml:"statute" json:"statute,omitempty"`     // with public_task: the statute that gives the task
 	Balancing *Balancing        `yaml:"balancing" json:"balancing,omitempty"` // with legitimate_interest
-	Retention Period            `yaml:"retention" json:"retention"`           // counted from the end of the call, in UTC
-	OnFailure OnFailure         `yaml:"on_failure" json:"on_failure"`         // default: continue
-	Staff     *Staff            `yaml:"staff" json:"staff,omitempty"`         // default: the configuration's
-	Packs     []string          `yaml:"packs" json:"packs,omitempty"`         // that constrain what is recorded for it, besides the configuration's
+	Retention Retention         `yaml:"retention" json:"retention"`
+	OnFailure OnFailure         `yaml:"on_failure" json:"on_failure"` // default: continue
+	Staff     *Staff            `yaml:"staff" json:"staff,omitempty"` // default: the configuration's
+	Packs     []string          `yaml:"packs" json:"packs,omitempty"` // that constrain what is recorded for it, besides the configuration's
 }
 
 // Balancing records that the interest in recording was weighed against the parties'.

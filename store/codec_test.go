@@ -73,7 +73,7 @@ func FuzzDecodeRow(f *testing.F) {
 		if err != nil {
 			return
 		}
-		for _, x := range []index{byExpiry, byBegan, unfinished} {
+		for _, x := range indexes {
 			if key := x.key(&row); key != nil && keyID(key) != id {
 				t.Errorf("got a key of row %q, want one of %q", keyID(key), id)
 			}

@@ -32,6 +32,21 @@ var (
 		return indexKey(r.Expires, r.ID)
 	}}
 
+	// byRowExpiry has the destroyed rows that still say who called, byRemoval those that say
+	// no more, until what is left of them goes too.
+	byRowExpiry = index{[]byte("by_row_expiry"), func(r *Row) []byte {
+		if !r.named() {
+			return nil
+		}
+		return indexKey(r.RowExpires, r.ID)
+	}}
+	byRemoval = index{[]byte("by_removal"), func(r *Row) []byte {
+		if r.State != StateDestroyed || r.named() || r.CertificateExpires.IsZero() {
+			return nil
+		}
+		return indexKey(r.CertificateExpires, r.ID)
+	}}
+
 	// byBegan has every row in the order in which calls began. Ids have nearly that
 	// order, but not across a clock that was set back.
 	byBegan = index{[]byte("by_began"), func(r *Row) []byte { return indexKey(r.Began, r.ID) }}
@@ -44,6 +59,9 @@ var (
 		return indexKey(r.Began, r.ID)
 	}}
 )
+
+// indexes are all of them.
+var indexes = []index{byExpiry, byRowExpiry, byRemoval, byBegan, unfinished}
 
 const instantBytes = 8
 

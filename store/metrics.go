@@ -70,7 +70,7 @@ type gauges struct{ store *Store }
 
 var (
 	overdueGauge = prometheus.NewDesc("bewaard_retention_overdue",
-		"Rows whose expiry has passed and that are not destroyed.", nil, nil)
+		"Rows whose expiry has passed and that are not destroyed, and destroyed ones with numbers, or left, beyond their time.", nil, nil)
 	oldestGauge = prometheus.NewDesc("bewaard_retention_oldest_overdue_seconds",
 		"Time since the longest overdue row expired.", nil, nil)
 	trippedGauge = prometheus.NewDesc("bewaard_clock_guard_tripped",
@@ -119,6 +119,13 @@ func (g *gauges) read(now time.Time) ([]gaugeValue, error) {
 	due, _, err := g.store.countDue(time.Time{}, now)
 	if err != nil {
 		return nil, err
+	}
+	for _, x := range []index{byRowExpiry, byRemoval} {
+		n, err := g.store.countKeysDue(x, now)
+		if err != nil {
+			return nil, err
+		}
+		due += n
 	}
 	values := []gaugeValue{{desc: overdueGauge, value: float64(due)}}
 	err = g.store.db.View(func(tx *bbolt.Tx) error {

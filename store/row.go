@@ -21,7 +21,7 @@ type Row struct {
 	CallerTrunk string `json:"caller_trunk,omitempty"`
 	CalleeTrunk string `json:"callee_trunk,omitempty"`
 
-	// The personal fields: gone when the row is destroyed.
+	// The personal fields: gone when the row is destroyed, or at RowExpires.
 	Caller       string `json:"caller,omitempty"`
 	Callee       string `json:"callee,omitempty"`
 	CallerCallID string `json:"caller_call_id,omitempty"` // SIP Call-ID of the caller leg
@@ -47,6 +47,13 @@ type Row struct {
 	Retention string    `json:"retention,omitempty"` // ISO 8601
 	Expires   time.Time `json:"expires,omitzero"`
 
+	// How long the personal fields are kept, where that is longer than the recording, and how
+	// long what is left, with the certificate: ISO 8601, and the instants that they come to.
+	RowRetention         string    `json:"row_retention,omitempty"`
+	RowExpires           time.Time `json:"row_expires,omitzero"`
+	CertificateRetention string    `json:"certificate_retention,omitempty"`
+	CertificateExpires   time.Time `json:"certificate_expires,omitzero"`
+
 	Announcement *Announcement     `json:"announcement,omitempty"` // to the far party, or to who was told alone
 	Further      []Announcement    `json:"further_announcements,omitempty"`
 	Events       []Event           `json:"events,omitempty"` // what was done to the recording, in order
@@ -59,7 +66,8 @@ type Row struct {
 	Holds []string `json:"holds,omitempty"` // ids of the legal holds that it is under
 
 	Entry     uint64    `json:"entry,omitempty"`    // the journal's, that its files were about to be deleted
-	Destroyed time.Time `json:"destroyed,omitzero"` // when files and personal fields were gone
+	Destroyed time.Time `json:"destroyed,omitzero"` // when the files were gone, and the personal fields but for RowExpires
+	Cleared   time.Time `json:"cleared,omitzero"`   // when the personal fields were gone, if later
 }
 
 // Joined is a party that came into the call later: called for the number dialled, which
@@ -201,6 +209,11 @@ func (r *Row) due(now time.Time) bool {
 	return r.State.expires() && !r.held() && !r.Expires.IsZero() && !r.Expires.After(now)
 }
 
+// named reports whether a destroyed row still says who called, as it may until RowExpires.
+func (r *Row) named() bool {
+	return r.State == StateDestroyed && r.RowExpires.After(r.Destroyed) && r.Cleared.IsZero()
+}
+
 // held reports whether the row is under legal hold.
 func (r *Row) held() bool { return len(r.Holds) > 0 }
 
@@ -254,7 +267,7 @@ func (r *Row) owns(name string) bool {
 
 // instants returns every instant of the row.
 func (r *Row) instants() []*time.Time {
-	instants := []*time.Time{&r.Began, &r.Answered, &r.Ended, &r.Expires, &r.Destroyed}
+	instants := []*time.Time{&r.Began, &r.Answered, &r.Ended, &r.Expires, &r.RowExpires, &r.CertificateExpires, &r.Destroyed, &r.Cleared}
 	for _, a := range r.Told() {
 		instants = append(instants, &a.FirstAt, &a.LastAt, &a.OptedIn)
 	}

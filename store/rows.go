@@ -204,7 +204,7 @@ func put(tx *bbolt.Tx, old, row *Row) error {
 	if err := tx.Bucket(rowsBucket).Put([]byte(row.ID), value); err != nil {
 		return err
 	}
-	for _, x := range []index{byExpiry, byBegan, unfinished} {
+	for _, x := range indexes {
 		if err := x.follow(tx, old, row); err != nil {
 			return fmt.Errorf("index row %s: %w", row.ID, err)
 		}
@@ -221,6 +221,18 @@ func put(tx *bbolt.Tx, old, row *Row) error {
 		return nil
 	}
 	return errors.Join(addCount(tx, old.State, -1), addCount(tx, row.State, +1))
+}
+
+// removeRow takes a row away, with what the indexes and counts have of it.
+func removeRow(tx *bbolt.Tx, row *Row) error {
+	for _, x := range indexes {
+		if key := x.key(row); key != nil {
+			if err := tx.Bucket(x.bucket).Delete(key); err != nil {
+				return fmt.Errorf("index row %s: %w", row.ID, err)
+			}
+		}
+	}
+	return errors.Join(tx.Bucket(rowsBucket).Delete([]byte(row.ID)), addCount(tx, row.State, -1))
 }
 
 // heldCount is where the counts have the rows under legal hold, whatever their state.

@@ -186,7 +186,7 @@ func prepare(tx *bbolt.Tx, now time.Time) error {
 
 // prepareProof makes the buckets that a database of this schema may lack.
 func prepareProof(tx *bbolt.Tx) error {
-	for _, name := range [][]byte{journalBucket, certificatesBucket, holdsBucket, heldBucket} {
+	for _, name := range [][]byte{journalBucket, certificatesBucket, holdsBucket, heldBucket, byRowExpiry.bucket, byRemoval.bucket} {
 		if _, err := tx.CreateBucketIfNotExists(name); err != nil {
 			return fmt.Errorf("create bucket %s: %w", name, err)
 		}

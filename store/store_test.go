@@ -148,7 +148,6 @@ func mustGet(t testing.TB, s *Store, id string) Row {
 // checkIndexes compares every index and count with what the rows call for.
 func checkIndexes(t testing.TB, s *Store) {
 	t.Helper()
-	indexes := []index{byExpiry, byBegan, unfinished}
 	want, got := map[string][]string{}, map[string][]string{}
 	wantCounts, gotCounts := map[State]int64{}, map[State]int64{}
 	err := s.db.View(func(tx *bbolt.Tx) error {

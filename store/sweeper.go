@@ -28,6 +28,10 @@ const (
 	// kept says nothing.
 	shareFloor = 100
 
+	// keepCertificateYears is how long what is left of a row is kept of which nothing says how
+	// long: the proof of a sweep outlives most claims.
+	keepCertificateYears = 10
+
 	// longestRetry is how long a row that could not be destroyed waits at most.
 	longestRetry = time.Hour
 )
@@ -95,6 +99,8 @@ type SweepResult struct {
 	Failed    int   // rows that could not be destroyed; they are tried again, later and later
 	Waiting   int   // rows that failed before and were not yet tried again
 	Bytes     int64 // freed on disk
+	Cleared   int   // rows destroyed before that now lost their numbers too
+	Removed   int   // rows destroyed before of which nothing is left now, nor a certificate
 }
 
 // Forecast is what a sweep would do now.
@@ -102,6 +108,9 @@ type Forecast struct {
 	Rows  []Row  // to be destroyed, the one longest overdue first; not all where there are many
 	Due   int    // how many are to be destroyed
 	Of    int    // how many could expire some day, these included
+	Bytes int64  // that the files of those to be destroyed have, as the rows say
+	Clear int    // rows destroyed before that would lose their numbers
+	Gone  int    // rows destroyed before of which nothing would be left
 	Doubt string // why nothing goes until ConfirmClock, "" if it goes
 }
 
@@ -122,7 +131,8 @@ func (w *Sweeper) Run(ctx context.Context) {
 		result, err := w.Sweep(ctx)
 		if result != (SweepResult{}) {
 			w.log.Info("swept", "destroyed", result.Destroyed, "missing", result.Missing,
-				"failed", result.Failed, "waiting", result.Waiting, "bytes", result.Bytes)
+				"failed", result.Failed, "waiting", result.Waiting, "bytes", result.Bytes,
+				"cleared", result.Cleared, "removed", result.Removed)
 		}
 		fault := ""
 		if err != nil && ctx.Err() == nil {
@@ -155,6 +165,12 @@ func (w *Sweeper) Sweep(ctx context.Context) (SweepResult, error) {
 		w.log.Error("legal holds not released", "error", err)
 	}
 	result, err := w.sweep(ctx, began)
+	if err == nil {
+		result.Cleared, err = w.follow(ctx, byRowExpiry, began, w.store.clear)
+	}
+	if err == nil {
+		result.Removed, err = w.follow(ctx, byRemoval, began, w.store.remove)
+	}
 	if err != nil {
 		return result, fmt.Errorf("sweep: %w", err)
 	}
@@ -182,8 +198,26 @@ func (w *Sweeper) forecast(now time.Time, limit int) (f Forecast, err error) {
 	if f.Due, f.Of, err = w.store.countDue(time.Time{}, now); err != nil {
 		return Forecast{}, err
 	}
-	f.Rows, err = w.store.Due(now, limit)
-	return f, err
+	for row, err := range w.store.walk(byExpiry, dueEnd(now)) {
+		if err != nil {
+			return Forecast{}, err
+		}
+		if !row.due(now) {
+			continue
+		}
+		for _, file := range row.Files {
+			f.Bytes += file.Bytes
+		}
+		if len(f.Rows) < limit {
+			f.Rows = append(f.Rows, row)
+		}
+	}
+	for x, n := range map[*index]*int{&byRowExpiry: &f.Clear, &byRemoval: &f.Gone} {
+		if *n, err = w.store.countKeysDue(*x, now); err != nil {
+			return Forecast{}, err
+		}
+	}
+	return f, nil
 }
 
 // ConfirmClock says that an operator has seen that the clock is right and that what
@@ -276,6 +310,30 @@ func (w *Sweeper) sweep(ctx context.Context, now time.Time) (SweepResult, error)
 		}
 		after = keys[len(keys)-1]
 		// As long again is left to the calls: their rows and spools share the disk.
+		select {
+		case <-time.After(time.Since(began)):
+		case <-ctx.Done():
+		}
+	}
+}
+
+// follow does to the rows of an index whose time is over what comes after they were
+// destroyed, some rows at a time.
+func (w *Sweeper) follow(ctx context.Context, x index, now time.Time, do func(ids []string, now time.Time) (int, error)) (done int, err error) {
+	for {
+		began := time.Now()
+		ids, err := w.store.idsDue(x, now, w.rows)
+		if err == nil {
+			err = context.Cause(ctx)
+		}
+		if err != nil || len(ids) == 0 {
+			return done, err
+		}
+		n, err := do(ids, now)
+		done += n
+		if err != nil || n == 0 || len(ids) < w.rows {
+			return done, err
+		}
 		select {
 		case <-time.After(time.Since(began)):
 		case <-ctx.Done():
@@ -382,6 +440,83 @@ func (s *Store) keysDue(after []byte, now time.Time, limit int) (keys [][]byte, 
 	return keys, err
 }
 
+// idsDue returns the ids of the first rows of an index that are due.
+func (s *Store) idsDue(x index, now time.Time, limit int) (ids []string, err error) {
+	err = s.db.View(func(tx *bbolt.Tx) error {
+		for _, key := range x.page(tx, nil, dueEnd(now), limit) {
+			if !keyInstant(key).After(now) {
+				ids = append(ids, keyID(key))
+			}
+		}
+		return nil
+	})
+	return ids, err
+}
+
+// countKeysDue counts the keys of an index that are due.
+func (s *Store) countKeysDue(x index, now time.Time) (n int, err error) {
+	err = s.db.View(func(tx *bbolt.Tx) error {
+		for range x.between(tx, nil, dueEnd(now)) {
+			n++
+		}
+		return nil
+	})
+	return n, err
+}
+
+// clear takes the personal fields from rows that were destroyed before, and journals how many.
+func (s *Store) clear(ids []string, now time.Time) (cleared int, err error) {
+	err = s.change("cleared", ids, func(tx *bbolt.Tx, some []string) error {
+		n := 0
+		for _, id := range some {
+			old, err := get(tx, id)
+			if err != nil {
+				s.unreadable(id, err)
+				continue
+			}
+			n++
+			row := old.Clone()
+			row.clearPersonal()
+			row.Cleared = now.Round(0).UTC()
+			if err := put(tx, &old, &row); err != nil {
+				return err
+			}
+		}
+		_, err := note(tx, journal.Sweep, "", Act{Daemon, fmt.Sprintf("calls whose recordings were destroyed before lost their numbers: %d", n)})
+		cleared += n
+		return err
+	})
+	return cleared, err
+}
+
+// remove takes away what is left of rows, with their certificates, and journals each that
+// had one.
+func (s *Store) remove(ids []string, _ time.Time) (removed int, err error) {
+	err = s.change("removed", ids, func(tx *bbolt.Tx, some []string) error {
+		for _, id := range some {
+			row, err := get(tx, id)
+			if err != nil {
+				s.unreadable(id, err)
+				continue
+			}
+			removed++
+			if certificates := tx.Bucket(certificatesBucket); certificates.Get([]byte(id)) != nil {
+				if _, err := note(tx, journal.Remove, id, Act{Daemon, "kept until " + row.CertificateExpires.Format(time.RFC3339)}); err != nil {
+					return err
+				}
+				if err := certificates.Delete([]byte(id)); err != nil {
+					return err
+				}
+			}
+			if err := removeRow(tx, &row); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return removed, err
+}
+
 // countDue counts the rows that became due after one instant and by another, and
 // those that could expire some day.
 func (s *Store) countDue(since, now time.Time) (due, of int, err error) {
@@ -486,8 +621,13 @@ func (s *Store) destroy(ids []string, now time.Time) error {
 
 func (s *Store) destroyRow(tx *bbolt.Tx, old *Row, now time.Time) error {
 	row := old.Clone()
-	row.clearPersonal()
 	row.State, row.Destroyed = StateDestroyed, now.Round(0).UTC()
+	if row.CertificateExpires.IsZero() {
+		row.CertificateExpires = row.Destroyed.AddDate(keepCertificateYears, 0, 0)
+	}
+	if !row.named() {
+		row.clearPersonal()
+	}
 	if err := checkArrow(old.State, row.State); err != nil {
 		return err
 	}

@@ -41,6 +41,7 @@ func checkDestroyed(t testing.TB, s *Store, before Row) {
 	got := mustGet(t, s, before.ID)
 	want := before
 	want.State, want.Destroyed, want.Entry = StateDestroyed, got.Destroyed, got.Entry
+	want.CertificateExpires = got.Destroyed.AddDate(10, 0, 0)
 	want.Caller, want.Callee, want.CallerCallID, want.CalleeCallID = "", "", "", ""
 	if diff := cmp.Diff(want, got); diff != "" || got.Destroyed.IsZero() {
 		t.Errorf("destroyed row, -want +got:\n%s", diff)
@@ -242,6 +243,63 @@ func TestSweepRetries(t *testing.T) {
 	})
 }
 
+// The recording, the numbers and what is left each have their own time: they go one after
+// the other, each when its time is over and not before, and verifying agrees all the way.
+func TestEachHasItsTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, t.TempDir())
+		row := keep(t, s, time.Now().Add(2*day))
+		row = update(t, s, row.ID, func(r *Row) {
+			r.RowRetention, r.RowExpires = "P9D", r.Expires.Add(7*day)
+			r.CertificateRetention, r.CertificateExpires = "P30D", r.Expires.Add(30*day)
+		})
+		plain := unrecorded(t, s, time.Now().Add(day)) // nobody said for how long
+		w := NewSweeper(s, SweepConfig{Interval: 6 * time.Hour})
+		a := &audited{Store: s, snapshot: filepath.Join(t.TempDir(), "audit.db")}
+		until := func(when time.Time) SweepResult {
+			var sum SweepResult
+			for !time.Now().After(when) {
+				time.Sleep(min(6*time.Hour, time.Until(when)+time.Second))
+				got := sweep(t, w)
+				sum.Destroyed, sum.Cleared, sum.Removed = sum.Destroyed+got.Destroyed, sum.Cleared+got.Cleared, sum.Removed+got.Removed
+			}
+			a.take(t)
+			if found, _ := a.audit(t, func(c *VerifyConfig) { c.Heads = nil }); found != nil {
+				t.Errorf("got %q, want no findings", found)
+			}
+			return sum
+		}
+		if got := until(row.RowExpires.Add(-6 * time.Hour)); got.Destroyed != 2 || got.Cleared != 0 {
+			t.Errorf("got %+v, want two rows destroyed and none cleared", got)
+		}
+		if got := mustGet(t, s, row.ID); got.State != StateDestroyed || got.Caller != row.Caller || len(files(t, s)) != 0 {
+			t.Errorf("got %+v and files %v, want it destroyed, with its numbers", got, files(t, s))
+		}
+		if got := until(row.RowExpires); got.Cleared != 1 {
+			t.Errorf("got %+v, want one row cleared", got)
+		}
+		if got := mustGet(t, s, row.ID); got.personal() || got.Cleared.IsZero() {
+			t.Errorf("got %+v, want it without numbers", got)
+		}
+		if got := until(row.CertificateExpires.Add(-6 * time.Hour)); got.Removed != 0 {
+			t.Errorf("got %+v, want nothing removed", got)
+		}
+		if got := until(row.CertificateExpires); got.Removed != 1 {
+			t.Errorf("got %+v, want one row removed", got)
+		}
+		if _, err := s.Get(row.ID); !errors.Is(err, ErrNotFound) {
+			t.Errorf("got error %v, want %v", err, ErrNotFound)
+		}
+		if diff := cmp.Diff([]journal.Action{journal.Expire, journal.Destroy, journal.Remove}, actions(entries(t, s), row.ID)); diff != "" {
+			t.Errorf("journal, -want +got:\n%s", diff)
+		}
+		if got := mustGet(t, s, plain.ID); !got.CertificateExpires.Equal(got.Destroyed.AddDate(10, 0, 0)) {
+			t.Errorf("got %+v, want what is left of it kept for ten years", got)
+		}
+		checkIndexes(t, s)
+	})
+}
+
 // Calls of which nothing was captured are counted in the journal, not named, and have no
 // certificate: they would be most of both.
 func TestSweepCountsOthers(t *testing.T) {
@@ -340,7 +398,7 @@ func TestDryRun(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(Forecast{Rows: []Row{first}, Due: 2, Of: 3}, got); diff != "" {
+	if diff := cmp.Diff(Forecast{Rows: []Row{first}, Due: 2, Of: 3, Bytes: 10}, got); diff != "" {
 		t.Errorf("forecast, -want +got:\n%s", diff)
 	}
 	for _, row := range []Row{first, second} {

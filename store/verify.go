@@ -131,9 +131,14 @@ func (vf *verifier) buckets(tx *bbolt.Tx) error {
 	if found := string(meta.Get(schemaKey)); found != schema {
 		return fmt.Errorf("schema %q, this bewaard reads %q", found, schema)
 	}
-	for _, name := range [][]byte{rowsBucket, countsBucket, journalBucket, certificatesBucket, holdsBucket, heldBucket, byExpiry.bucket, byBegan.bucket, unfinished.bucket} {
+	for _, name := range [][]byte{rowsBucket, countsBucket, journalBucket, certificatesBucket, holdsBucket, heldBucket} {
 		if tx.Bucket(name) == nil {
 			return fmt.Errorf("it has no bucket %s", name)
+		}
+	}
+	for _, x := range indexes {
+		if tx.Bucket(x.bucket) == nil {
+			return fmt.Errorf("it has no bucket %s", x.bucket)
 		}
 	}
 	return nil
@@ -300,8 +305,13 @@ func (vf *verifier) row(tx *bbolt.Tx, row *Row) {
 		vf.found(object, "overdue: it is %s, and expired on %s, %v before", row.State, row.Expires.Format(time.RFC3339), vf.v.At.Sub(row.Expires).Round(time.Minute))
 	}
 	if row.State == StateDestroyed {
-		if row.personal() {
+		switch deadline := vf.v.At.Add(-overdueGrace); {
+		case row.personal() && !row.named():
 			vf.found(object, "it is destroyed, and still says who called")
+		case row.named() && row.RowExpires.Before(deadline):
+			vf.found(object, "overdue: it says who called, and should not have since %s", row.RowExpires.Format(time.RFC3339))
+		case !row.named() && !row.CertificateExpires.IsZero() && row.CertificateExpires.Before(deadline):
+			vf.found(object, "overdue: what is left of it should have been removed on %s", row.CertificateExpires.Format(time.RFC3339))
 		}
 		if row.captured() && row.Entry != 0 && tx.Bucket(certificatesBucket).Get([]byte(row.ID)) == nil {
 			vf.found(object, "it is destroyed, and has no certificate")
@@ -314,7 +324,7 @@ func (vf *verifier) row(tx *bbolt.Tx, row *Row) {
 			vf.found(object, "it is under legal hold %s, which does not know: it would never be destroyed", id)
 		}
 	}
-	for _, x := range []index{byExpiry, byBegan, unfinished} {
+	for _, x := range indexes {
 		if key := x.key(row); key != nil && !has(tx.Bucket(x.bucket), key) {
 			vf.found(object, "the index %s does not have it: it would not be found, nor destroyed in time", x.bucket)
 		}
@@ -330,7 +340,7 @@ func has(bucket *bbolt.Bucket, key []byte) bool {
 // indexes looks for keys that no row has.
 func (vf *verifier) indexes(tx *bbolt.Tx) error {
 	done := 0
-	for _, x := range []index{byExpiry, byBegan, unfinished} {
+	for _, x := range indexes {
 		for key := range x.between(tx, nil, nil) {
 			if len(key) < instantBytes {
 				vf.found("index "+string(x.bucket), "a key of %d bytes", len(key))

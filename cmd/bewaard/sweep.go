@@ -39,7 +39,13 @@ func (s *sweep) Run(ctx context.Context) error {
 		if s.Confirm {
 			return confirm(ctx, client, f.Doubt, s.Reason)
 		}
-		fmt.Printf("%d of %d rows are due\n", f.Due, f.Of)
+		fmt.Printf("%d of %d rows are due, with %d bytes of recordings\n", f.Due, f.Of, f.Bytes)
+		if f.Clear > 0 {
+			fmt.Printf("%d destroyed before would lose their numbers\n", f.Clear)
+		}
+		if f.Gone > 0 {
+			fmt.Printf("%d destroyed before would be removed, with their certificates\n", f.Gone)
+		}
 		if f.Doubt != "" {
 			fmt.Printf("nothing goes until bewaard sweep --confirm --reason TEXT: %s\n", f.Doubt)
 		}
@@ -67,5 +73,8 @@ func destroy(ctx context.Context, client *api.Client) error {
 		return err
 	}
 	fmt.Printf("%d destroyed, %d failed, %d bytes freed\n", r.Destroyed, r.Failed, r.Bytes)
+	if r.Cleared > 0 || r.Removed > 0 {
+		fmt.Printf("of those destroyed before, %d lost their numbers, %d were removed\n", r.Cleared, r.Removed)
+	}
 	return nil
 }

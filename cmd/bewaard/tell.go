@@ -64,13 +64,28 @@ func tell(w io.Writer, r *store.Row) error {
 		t.line("held", "by legal hold %s: not destroyed before that is removed", id)
 	}
 	if !r.Destroyed.IsZero() {
-		t.line("destroyed", "%s: files and numbers are gone", instant(r.Destroyed))
+		t.destroyed(r)
 	} else if r.Ended.IsZero() {
 		t.line("expires", "not while the call goes on: its time counts from the end")
 	} else if !r.Expires.IsZero() {
 		t.line("expires", "%s", instant(r.Expires))
 	}
 	return t.err
+}
+
+// destroyed tells what is gone, and when the rest goes.
+func (t *teller) destroyed(r *store.Row) {
+	switch {
+	case !r.Cleared.IsZero():
+		t.line("destroyed", "%s: files are gone; %s: numbers are", instant(r.Destroyed), instant(r.Cleared))
+	case r.RowExpires.After(r.Destroyed):
+		t.line("destroyed", "%s: files are gone; numbers go on %s", instant(r.Destroyed), instant(r.RowExpires))
+	default:
+		t.line("destroyed", "%s: files and numbers are gone", instant(r.Destroyed))
+	}
+	if !r.CertificateExpires.IsZero() {
+		t.line("", "what is left, and its certificate if it was recorded, goes on %s", instant(r.CertificateExpires))
+	}
 }
 
 func (t *teller) announcement(a *store.Announcement) {
