@@ -118,6 +118,7 @@ func New(cfg Config, parts Parts) (*Server, error) {
 	private.HandleFunc("POST /api/v1/legal-holds", s.layHold)
 	private.HandleFunc("DELETE /api/v1/legal-holds/{id}", s.releaseHold)
 	private.HandleFunc("POST /api/v1/snapshot", s.snapshot)
+	private.HandleFunc("POST /api/v1/compact", s.compact)
 	private.HandleFunc("GET /api/v1/journal", s.listJournal)
 	private.HandleFunc("GET /api/v1/certificates/{id}", s.showCertificate)
 	s.public, s.private = newHTTP(public), newHTTP(private)

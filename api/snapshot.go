@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strconv"
 
+	"github.com/bewaard/bewaard/store"
 	"github.com/bewaard/bewaard/store/journal"
 )
 
@@ -29,6 +30,20 @@ func (s *Server) snapshot(w http.ResponseWriter, r *http.Request) {
 	case err != nil:
 		s.fail(w, err)
 	}
+}
+
+func (s *Server) compact(w http.ResponseWriter, r *http.Request) {
+	c, err := s.parts.Store.Compact(act(r))
+	if err != nil {
+		s.fail(w, err)
+		return
+	}
+	s.answer(w, c)
+}
+
+// Compact has the database written anew, without its free pages.
+func (c *Client) Compact(ctx context.Context, reason string) (done store.Compaction, err error) {
+	return done, c.decode(ctx, http.MethodPost, "compact?"+because(reason), &done)
 }
 
 // Snapshot writes the database as it is at one instant, and returns the journal's head

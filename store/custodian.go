@@ -43,7 +43,7 @@ func (c *Custodian) Run(ctx context.Context) {
 func (c *Custodian) Round(ctx context.Context) error {
 	report, err := c.store.inspect(ctx)
 	report.Log(c.store.log)
-	return errors.Join(err, c.store.renewHolds(), c.store.Witness())
+	return errors.Join(err, c.store.renewHolds(), c.store.compactIfDue(time.Now()), c.store.Witness())
 }
 
 // renewHolds seals anew what is held until somebody says otherwise.

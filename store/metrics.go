@@ -18,6 +18,7 @@ type metrics struct {
 	unreadable prometheus.Counter
 	findings   *prometheus.GaugeVec
 	head       *prometheus.GaugeVec
+	blocked    prometheus.Gauge
 }
 
 func newMetrics(registry prometheus.Registerer, s *Store) *metrics {
@@ -42,9 +43,12 @@ func newMetrics(registry prometheus.Registerer, s *Store) *metrics {
 		head: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "bewaard_journal_head_info", Help: "The journal's head as it was last written to the file of heads, once a day: its number and SHA-256. Always 1.",
 		}, []string{"number", "sha256"}),
+		blocked: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "bewaard_store_compact_blocked_seconds", Help: "Time that everybody waited for the last compaction of the database.",
+		}),
 	}
 	if registry != nil {
-		registry.MustRegister(m.commit, m.sweep, m.sweptRows, m.unreadable, m.findings, m.head, &gauges{s})
+		registry.MustRegister(m.commit, m.sweep, m.sweptRows, m.unreadable, m.findings, m.head, m.blocked, &gauges{s})
 	}
 	return m
 }
@@ -157,7 +161,7 @@ func (g *gauges) read(now time.Time) ([]gaugeValue, error) {
 		}
 		return nil
 	})
-	values = append(values, gaugeValue{desc: freeGauge, value: float64(g.store.db.Stats().FreeAlloc)})
+	values = append(values, gaugeValue{desc: freeGauge, value: float64(g.store.db.freeBytes())})
 	return values, err
 }
 

@@ -201,7 +201,7 @@ func put(tx *bbolt.Tx, old, row *Row) error {
 	if err != nil {
 		return err
 	}
-	if err := tx.Bucket(rowsBucket).Put([]byte(row.ID), value); err != nil {
+	if err := errors.Join(tx.Bucket(rowsBucket).Put([]byte(row.ID), value), touch(tx, row.ID)); err != nil {
 		return err
 	}
 	for _, x := range indexes {
@@ -232,7 +232,7 @@ func removeRow(tx *bbolt.Tx, row *Row) error {
 			}
 		}
 	}
-	return errors.Join(tx.Bucket(rowsBucket).Delete([]byte(row.ID)), addCount(tx, row.State, -1))
+	return errors.Join(tx.Bucket(rowsBucket).Delete([]byte(row.ID)), touch(tx, row.ID), addCount(tx, row.State, -1))
 }
 
 // heldCount is where the counts have the rows under legal hold, whatever their state.

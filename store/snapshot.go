@@ -14,10 +14,15 @@ import (
 // gets them. As long as they are being written the database grows where it would have
 // used pages again: whoever takes them should take them fast.
 func (s *Store) Snapshot(act Act, begin func(head journal.Head, bytes int64) io.Writer) error {
+	if !s.copying.TryLock() {
+		return fmt.Errorf("make a snapshot: %w", ErrCopying)
+	}
+	defer s.copying.Unlock()
 	if err := s.Note(journal.Snapshot, "", act); err != nil {
 		return fmt.Errorf("make a snapshot: %w", err)
 	}
-	err := s.db.View(func(tx *bbolt.Tx) error {
+	// Not through s.db: it is for short transactions, and only Compact changes the database.
+	err := s.db.DB.View(func(tx *bbolt.Tx) error {
 		head, err := readHead(tx)
 		if err != nil {
 			return err

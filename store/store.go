@@ -32,6 +32,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -57,6 +58,9 @@ const (
 	// the price of a commit, whether it carries one row or a thousand.
 	groupDelay = time.Millisecond
 )
+
+// The hash map keeps a commit's cost level when a sweep has freed many pages.
+var databaseOptions = &bbolt.Options{Timeout: lockTimeout, FreelistType: bbolt.FreelistMapType}
 
 var (
 	// ErrNotFound is wrapped when no row has the id.
@@ -108,7 +112,8 @@ func (c Config) Exposed() (mode os.FileMode, exposed bool) {
 type Store struct {
 	// Immutable after Open.
 	directory string
-	db        *bbolt.DB
+	db        database
+	copying   sync.Mutex // who has it copies the database as a whole
 	blobs     blobs
 	nodeKey   ed25519.PrivateKey // signs deletion certificates
 	holds     HoldConfig
@@ -144,8 +149,7 @@ func Open(c Config, registry prometheus.Registerer, log *slog.Logger) (*Store, e
 func (s *Store) databasePath() string { return filepath.Join(s.directory, databaseFile) }
 
 func (s *Store) openDatabase() error {
-	// The hash map keeps a commit's cost level when a sweep has freed many pages.
-	db, err := bbolt.Open(s.databasePath(), 0o600, &bbolt.Options{Timeout: lockTimeout, FreelistType: bbolt.FreelistMapType})
+	db, err := bbolt.Open(s.databasePath(), 0o600, databaseOptions)
 	if errors.Is(err, bbolterrors.ErrTimeout) {
 		return ErrLocked
 	}
@@ -153,6 +157,9 @@ func (s *Store) openDatabase() error {
 		return err
 	}
 	db.MaxBatchDelay = groupDelay
+	if err := s.clearCopies(); err != nil { // the lock is ours
+		return errors.Join(err, db.Close())
+	}
 	err = db.Update(func(tx *bbolt.Tx) error { return prepare(tx, time.Now()) })
 	if err == nil {
 		err = s.blobs.sync(".") // bbolt leaves the name of a new file to us
@@ -160,7 +167,7 @@ func (s *Store) openDatabase() error {
 	if err != nil {
 		return errors.Join(err, db.Close())
 	}
-	s.db = db
+	s.db.DB = db
 	return nil
 }
 
@@ -191,7 +198,7 @@ func prepareProof(tx *bbolt.Tx) error {
 			return fmt.Errorf("create bucket %s: %w", name, err)
 		}
 	}
-	return nil
+	return stopTouching(tx)
 }
 
 // The buckets beside those of the indexes, and the keys in meta.

@@ -31,6 +31,7 @@ type commands struct {
 	LegalHold  legalHold      `cmd:"" help:"Keep calls from being destroyed, and let them go again."`
 	Journal    journalCommand `cmd:"" help:"List who did what to recordings, and why."`
 	Snapshot   snapshot       `cmd:"" help:"Copy the database while calls go on, for an audit or a backup."`
+	Compact    compact        `cmd:"" help:"Write the database anew while calls go on, and overwrite the old one."`
 	Verify     verify         `cmd:"" help:"Check a snapshot: journal, certificates, rows and files; without a daemon."`
 	Keys       keys           `cmd:"" help:"Print the public key of this node."`
 	Version    version        `cmd:"" help:"Print the version."`

@@ -64,6 +64,31 @@ func syncDirectory(name string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
+// compact writes the database anew.
+type compact struct {
+	where
+	because
+}
+
+// Help is kong's.
+func (compact) Help() string {
+	return `The daemon does it by itself once a week, and when half of the database is free pages, which keep what was in them. It needs as much room on
+the disk as the database has, and makes everybody wait for what was written since it began to copy; it says how long that was.`
+}
+
+func (c *compact) Run(ctx context.Context) error {
+	client, err := c.client()
+	if err != nil {
+		return err
+	}
+	done, err := client.Compact(ctx, c.Reason)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("%d bytes became %d; %d rows were written meanwhile; everybody waited for %v\n", done.Before, done.After, done.Rows, done.Blocked.Round(time.Millisecond/10))
+	return nil
+}
+
 // verify checks a snapshot.
 type verify struct {
 	Snapshot  string   `required:"" type:"existingfile" placeholder:"FILE" help:"What bewaard snapshot wrote, or a copy of bewaard.db."`
