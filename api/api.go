@@ -114,7 +114,15 @@ func New(cfg Config, parts Parts) (*Server, error) {
 	private.HandleFunc("GET /api/v1/sweep", s.forecastSweep)
 	private.HandleFunc("POST /api/v1/sweep", s.sweep)
 	private.HandleFunc("POST /api/v1/sweep/confirm", s.confirmClock)
+	private.HandleFunc("GET /api/v1/legal-holds", s.listHolds)
+	private.HandleFunc("POST /api/v1/legal-holds", s.layHold)
+	private.HandleFunc("DELETE /api/v1/legal-holds/{id}", s.releaseHold)
+	private.HandleFunc("POST /api/v1/snapshot", s.snapshot)
+	private.HandleFunc("POST /api/v1/compact", s.compact)
+	private.HandleFunc("GET /api/v1/journal", s.listJournal)
+	private.HandleFunc("GET /api/v1/certificates/{id}", s.showCertificate)
 	s.public, s.private = newHTTP(public), newHTTP(private)
+	s.private.ConnContext = withPeer
 	return s, s.listen(cfg)
 }
 

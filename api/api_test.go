@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -18,6 +19,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/bewaard/bewaard/store"
+	"github.com/bewaard/bewaard/store/journal"
 	"github.com/bewaard/bewaard/store/seal"
 )
 
@@ -170,7 +172,7 @@ func TestCalls(t *testing.T) {
 func TestRecording(t *testing.T) {
 	d := newDaemon(t)
 	for _, format := range []string{"wav", ""} {
-		file, name, err := d.client.Recording(t.Context(), d.kept.ID, format, false)
+		file, name, err := d.client.Recording(t.Context(), d.kept.ID, format, "case 17", false)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -179,7 +181,7 @@ func TestRecording(t *testing.T) {
 			t.Errorf("format %q: got %q in %s, %v", format, b, name, err)
 		}
 	}
-	file, name, err := d.client.Recording(t.Context(), d.kept.ID, "", true)
+	file, name, err := d.client.Recording(t.Context(), d.kept.ID, "", "case 17", true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -191,7 +193,7 @@ func TestRecording(t *testing.T) {
 		d.kept.ID:     "has no opus file; it has wav",
 		d.rejected.ID: "is not_recorded and has no recording",
 	} {
-		if _, _, err := d.client.Recording(t.Context(), id, "opus", false); err == nil || !strings.HasSuffix(err.Error(), want) {
+		if _, _, err := d.client.Recording(t.Context(), id, "opus", "case 17", false); err == nil || !strings.HasSuffix(err.Error(), want) {
 			t.Errorf("got %v, want %q", err, want)
 		}
 	}
@@ -207,7 +209,7 @@ func TestSweep(t *testing.T) {
 	if r, err := d.client.Sweep(t.Context()); err != nil || r != (store.SweepResult{}) {
 		t.Errorf("got %+v, %v, want nothing done", r, err)
 	}
-	if err := d.client.ConfirmClock(t.Context()); err != nil {
+	if err := d.client.ConfirmClock(t.Context(), "looked at it"); err != nil {
 		t.Errorf("confirm: %v", err)
 	}
 }
@@ -284,4 +286,59 @@ func FuzzQuery(f *testing.F) {
 			t.Errorf("got %s, want %s", b, a)
 		}
 	})
+}
+
+// Nothing leaves without a reason, and the journal says before it does who asked for it.
+func TestExportIsJournalled(t *testing.T) {
+	d := newDaemon(t)
+	for _, reason := range []string{"", "asked for by +31612345678"} {
+		if _, _, err := d.client.Recording(t.Context(), d.kept.ID, "", reason, false); err == nil || !strings.Contains(err.Error(), "not for the journal") {
+			t.Errorf("reason %q: got error %v, want it refused", reason, err)
+		}
+	}
+	file, _, err := d.client.Recording(t.Context(), d.kept.ID, "", "case 17", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file.Close()
+	page, err := d.client.Journal(t.Context(), store.JournalQuery{Action: journal.Export})
+	if err != nil || len(page.Entries) != 1 {
+		t.Fatalf("got %+v, %v, want one entry", page, err)
+	}
+	e := page.Entries[0]
+	if e.Object != d.kept.ID || e.Reason != "case 17" || !strings.Contains(e.Actor, "uid "+strconv.Itoa(os.Getuid())) {
+		t.Errorf("got %+v, want that this user exported %s for case 17", e, d.kept.ID)
+	}
+	if _, err := d.client.Journal(t.Context(), store.JournalQuery{Action: "burn"}); err == nil {
+		t.Error("got no error for an action that there is not")
+	}
+	if _, err := d.client.Certificate(t.Context(), d.kept.ID); err == nil || !strings.Contains(err.Error(), "no deletion certificate: the call is kept") {
+		t.Errorf("got error %v, want that it is kept", err)
+	}
+}
+
+// A legal hold is laid on ids or on what calls are like, listed, and released.
+func TestHolds(t *testing.T) {
+	d := newDaemon(t)
+	byID, err := d.client.LayHold(t.Context(), store.Held{IDs: []string{d.kept.ID}}, time.Time{}, "case 17")
+	if err != nil || byID.Rows != 1 {
+		t.Fatalf("got %+v, %v, want one call held", byID, err)
+	}
+	byTime, err := d.client.LayHold(t.Context(), store.Held{Query: store.Query{From: d.kept.Began.Add(-time.Hour)}}, time.Now().Add(time.Hour), "case 18")
+	if err != nil || byTime.Rows != 2 || byTime.Until.IsZero() {
+		t.Fatalf("got %+v, %v, want two calls held for an hour", byTime, err)
+	}
+	if _, err := d.client.LayHold(t.Context(), store.Held{}, time.Time{}, "all"); err == nil || !strings.Contains(err.Error(), "nothing says which calls") {
+		t.Errorf("got error %v, want that nothing says which calls", err)
+	}
+	holds, err := d.client.Holds(t.Context())
+	if err != nil || len(holds) != 2 || holds[0].ID != byID.ID || holds[1].ID != byTime.ID {
+		t.Errorf("got %+v, %v, want both holds", holds, err)
+	}
+	if _, err := d.client.ReleaseHold(t.Context(), byID.ID, "settled"); err != nil {
+		t.Error(err)
+	}
+	if _, err := d.client.ReleaseHold(t.Context(), byID.ID, "settled"); err == nil || !strings.Contains(err.Error(), "no such legal hold") {
+		t.Errorf("got error %v, want no such legal hold", err)
+	}
 }

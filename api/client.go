@@ -58,30 +58,54 @@ func (c *Client) Sweep(ctx context.Context) (r store.SweepResult, err error) {
 }
 
 // ConfirmClock says that the clock is right and that what is due may go.
-func (c *Client) ConfirmClock(ctx context.Context) error {
-	return c.decode(ctx, http.MethodPost, "sweep/confirm", &struct{}{})
+func (c *Client) ConfirmClock(ctx context.Context, reason string) error {
+	return c.decode(ctx, http.MethodPost, "sweep/confirm?"+because(reason), &struct{}{})
+}
+
+// because is a reason as a request's parameter. Who asks, the daemon knows by itself.
+func because(reason string) string { return url.Values{"reason": {reason}}.Encode() }
+
+// Journal returns a page of the journal.
+func (c *Client) Journal(ctx context.Context, q store.JournalQuery) (page JournalPage, err error) {
+	return page, c.decode(ctx, http.MethodGet, "journal?"+EncodeJournalQuery(q).Encode(), &page)
+}
+
+// Certificate returns the signed certificate that a recording is gone.
+func (c *Client) Certificate(ctx context.Context, id string) ([]byte, error) {
+	body, err := c.do(ctx, http.MethodGet, "certificates/"+url.PathEscape(id))
+	if err != nil {
+		return nil, err
+	}
+	defer body.Close()
+	return io.ReadAll(body)
 }
 
 func (c *Client) decode(ctx context.Context, method, path string, v any) error {
-	body, err := c.do(ctx, method, path)
+	return c.send(ctx, method, path, nil, v)
+}
+
+// send decodes the answer to a request with that body.
+func (c *Client) send(ctx context.Context, method, path string, body []byte, v any) error {
+	res, err := c.ask(ctx, method, path, body)
 	if err != nil {
 		return err
 	}
-	defer body.Close()
-	return json.NewDecoder(body).Decode(v)
+	defer res.Body.Close()
+	return json.NewDecoder(res.Body).Decode(v)
 }
 
 // Recording returns what was recorded in that format, or in the one there is where format is
 // "", to be read and closed, and its name; sealed, as it lies on the disk.
-func (c *Client) Recording(ctx context.Context, id, format string, sealed bool) (file io.ReadCloser, name string, err error) {
+func (c *Client) Recording(ctx context.Context, id, format, reason string, sealed bool) (file io.ReadCloser, name string, err error) {
 	path := "recordings/" + url.PathEscape(id)
 	if format != "" {
 		path += "/" + format
 	}
+	query := because(reason)
 	if sealed {
-		path += "?sealed=true"
+		query += "&sealed=true"
 	}
-	res, err := c.ask(ctx, http.MethodGet, path)
+	res, err := c.ask(ctx, http.MethodGet, path+"?"+query, nil)
 	if err != nil {
 		return nil, "", err
 	}
@@ -101,7 +125,7 @@ func (c *Client) post(ctx context.Context, path string, body any) error {
 			return err
 		}
 	}
-	res, err := c.send(ctx, http.MethodPost, path, bytes.NewReader(text))
+	res, err := c.ask(ctx, http.MethodPost, path, text)
 	if err != nil {
 		return err
 	}
@@ -109,7 +133,7 @@ func (c *Client) post(ctx context.Context, path string, body any) error {
 }
 
 func (c *Client) do(ctx context.Context, method, path string) (io.ReadCloser, error) {
-	res, err := c.ask(ctx, method, path)
+	res, err := c.ask(ctx, method, path, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -117,12 +141,8 @@ func (c *Client) do(ctx context.Context, method, path string) (io.ReadCloser, er
 }
 
 // ask returns an answer that is a good one.
-func (c *Client) ask(ctx context.Context, method, path string) (*http.Response, error) {
-	return c.send(ctx, method, path, nil)
-}
-
-func (c *Client) send(ctx context.Context, method, path string, body io.Reader) (*http.Response, error) {
-	req, err := http.NewRequestWithContext(ctx, method, "http://bewaard/api/v1/"+path, body)
+func (c *Client) ask(ctx context.Context, method, path string, body []byte) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, "http://bewaard/api/v1/"+path, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
 	}

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/bewaard/bewaard/store"
+	"github.com/bewaard/bewaard/store/journal"
 	"github.com/bewaard/bewaard/store/seal"
 )
 
@@ -71,14 +72,21 @@ func decodeQuery(v url.Values) (store.Query, error) {
 			}
 		}
 	}
-	if text := v.Get("limit"); text != "" {
-		limit, err := strconv.Atoi(text)
-		if err != nil || limit < 1 {
-			return q, fmt.Errorf("limit: %q is not a number from 1", text)
-		}
-		q.Limit = limit
+	var err error
+	q.Limit, err = decodeLimit(v)
+	return q, err
+}
+
+func decodeLimit(v url.Values) (int, error) {
+	text := v.Get("limit")
+	if text == "" {
+		return 0, nil
 	}
-	return q, nil
+	limit, err := strconv.Atoi(text)
+	if err != nil || limit < 1 {
+		return 0, fmt.Errorf("limit: %q is not a number from 1", text)
+	}
+	return limit, nil
 }
 
 func instants(q *store.Query) map[string]*time.Time {
@@ -158,6 +166,10 @@ func (s *Server) exportRecording(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		defer e.content.Close()
+		if err := s.parts.Store.Note(journal.Export, row.ID, act(r)); err != nil {
+			s.fail(w, err)
+			return
+		}
 		s.parts.Log.Info("recording exported", "call_id", row.ID, "format", f.Format, "sealed", e.kind == sealedType)
 		w.Header().Set("Content-Type", e.kind)
 		w.Header().Set("Content-Length", strconv.FormatInt(e.bytes, 10))
@@ -211,11 +223,13 @@ func noFile(row *store.Row, format string) error {
 func (s *Server) fail(w http.ResponseWriter, err error) {
 	status := http.StatusInternalServerError
 	switch {
-	case errors.Is(err, store.ErrNotFound):
+	case errors.Is(err, store.ErrNotFound), errors.Is(err, store.ErrNoCertificate), errors.Is(err, store.ErrNoHold):
 		status = http.StatusNotFound
-	case errors.Is(err, errNoPurpose):
+	case errors.Is(err, errNoPurpose), errors.Is(err, store.ErrAct), errors.Is(err, errBadHold):
 		status = http.StatusBadRequest
-	case errors.Is(err, seal.ErrSealed):
+	case errors.Is(err, store.ErrFourEyes):
+		status = http.StatusForbidden
+	case errors.Is(err, store.ErrNothingHeld), errors.Is(err, store.ErrCopying), errors.Is(err, seal.ErrSealed):
 		status = http.StatusConflict
 	case errors.Is(err, seal.ErrDestroyed):
 		status = http.StatusGone

@@ -33,7 +33,7 @@ func (s *Server) sweep(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) confirmClock(w http.ResponseWriter, r *http.Request) {
-	if err := s.parts.Sweeper.ConfirmClock(); err != nil {
+	if err := s.parts.Sweeper.ConfirmClock(act(r)); err != nil {
 		s.fail(w, err)
 		return
 	}

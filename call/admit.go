@@ -97,7 +97,10 @@ func (c *Call) decide(caller *sip.Leg) {
 	f := c.facts()
 	f.Forwarded = caller.Forwarded()
 	f.Claimed = f.Forwarded && !c.manager.cfg.Trunks[caller.Trunk()].Trusts()
-	c.decision, c.direction = c.manager.Policy().Decide(f), f.Direction
+	if c.rules.Counts() {
+		f.RecordedThisMonth = c.manager.tally.recorded(c.rules.Near(f), f.Time)
+	}
+	c.decision, c.direction = c.rules.Decide(f), f.Direction
 	if !c.decision.Record {
 		c.silent = c.decision.Reason
 	}
@@ -116,7 +119,22 @@ func (c *Call) facts() policy.Facts {
 		FromSide: string(trunks[caller.trunk].Side), ToSide: string(trunks[callee.trunk].Side),
 		Caller: caller.identity.User, Callee: callee.identity.User,
 		Vouched: caller.vouched, Time: c.began,
+		ID: c.id, Headers: c.headers(),
 	}
+}
+
+// headers are those that rules ask for, of the INVITE that the call began with, if its trunk is
+// trusted: an outsider is not to say by which rule he is recorded.
+func (c *Call) headers() map[string][]string {
+	names, first := c.rules.Headers(), c.owned[0]
+	if len(names) == 0 || !c.manager.cfg.Trunks[first.Trunk()].Trusts() {
+		return nil
+	}
+	headers := map[string][]string{}
+	for _, name := range names {
+		headers[name] = first.Header(name)
+	}
+	return headers
 }
 
 // vouches reports whether a caller is who his From says by the word of a trunk that we trust:

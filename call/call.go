@@ -31,6 +31,7 @@ const ringTimeout = 200 * time.Second
 type Call struct {
 	// Immutable after newCall.
 	manager *Manager
+	rules   *rules
 	id      string
 	began   time.Time
 	log     *slog.Logger

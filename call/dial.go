@@ -154,7 +154,7 @@ func (c *Call) redirected() {
 	if c.silent != "" {
 		return
 	}
-	if d := c.manager.Policy().Decide(c.facts()); d.Record && c.told == [2]*told{} && !c.telling.going() { // by whichever rule: it is told as that one says
+	if d := c.rules.Decide(c.facts()); d.Record && c.told == [2]*told{} && !c.telling.going() { // by whichever rule: it is told as that one says
 		c.decision = d
 		c.decided()
 		return

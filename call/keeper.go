@@ -20,7 +20,6 @@ import (
 	"github.com/bewaard/bewaard/media/finalize"
 	"github.com/bewaard/bewaard/media/rtp"
 	"github.com/bewaard/bewaard/media/spool"
-	"github.com/bewaard/bewaard/policy"
 	"github.com/bewaard/bewaard/store"
 	"github.com/bewaard/bewaard/store/seal"
 )
@@ -459,11 +458,11 @@ func (k *Keeper) interrupt(row store.Row, state store.State, end time.Time) erro
 		if state != store.StateFinalizing {
 			r.Reason = "daemon_died"
 		} else if r.State != store.StateFinalizing || r.Expires.IsZero() {
-			retention, err := policy.ParsePeriod(r.Retention)
+			keep, err := retentionIn(r)
 			if err != nil {
 				return err
 			}
-			r.Expires = retention.After(r.Ended)
+			keep.expire(r, r.Ended)
 		}
 		r.State = state
 		return nil

@@ -53,7 +53,8 @@ type Manager struct {
 	trunks  *trunk.Directory
 	ua      *sip.UA
 	tones   tones
-	policy  atomic.Pointer[policy.Policy]
+	rules   atomic.Pointer[rules] // that new calls begin with
+	tally   tally
 
 	calls   sync.WaitGroup // every call's run, and what it still writes
 	stop    context.CancelFunc
@@ -71,7 +72,7 @@ func New(cfg Config, parts Parts) *Manager {
 	m := &Manager{cfg: cfg, parts: parts, log: parts.Log, tones: allTones(), active: map[string]*Call{}, owners: map[*sip.Leg]*Call{}, drained: make(chan struct{})}
 	m.stopped, m.stop = context.WithCancel(context.Background())
 	m.metrics = parts.Metrics
-	m.policy.Store(parts.Policy)
+	m.SetRules(parts.Policy, parts.Prompts)
 	m.ua = sip.New(cfg.SIP, m, parts.Log, parts.Registry)
 	m.trunks = trunk.New(cfg.Trunks, trunk.Parts{Ping: m.ping, Log: parts.Log, Registry: parts.Registry})
 	return m
@@ -126,8 +127,17 @@ func (m *Manager) register(name string, cfg trunk.Config) {
 // Addrs returns where SIP is listened on.
 func (m *Manager) Addrs() []sip.Listen { return m.ua.Addrs() }
 
+// rules are a policy and what it has played. A call keeps those that it began with.
+type rules struct {
+	*policy.Policy
+	prompts Prompts
+}
+
+// SetRules has new calls begin with a policy and its prompts. Those that are up keep theirs.
+func (m *Manager) SetRules(p *policy.Policy, prompts Prompts) { m.rules.Store(&rules{p, prompts}) }
+
 // Policy returns the policy that new calls begin with.
-func (m *Manager) Policy() *policy.Policy { return m.policy.Load() }
+func (m *Manager) Policy() *policy.Policy { return m.rules.Load().Policy }
 
 // Trunk names the trunk of a source: sip.Handler.
 func (m *Manager) Trunk(source netip.AddrPort, transport string) (string, bool) {
@@ -191,7 +201,7 @@ func (m *Manager) Invite(leg *sip.Leg) {
 }
 
 func newCall(m *Manager, leg *sip.Leg) *Call {
-	c := &Call{manager: m, id: store.NewID(), began: time.Now().UTC(), log: m.log, letters: newLetters()}
+	c := &Call{manager: m, rules: m.rules.Load(), id: store.NewID(), began: time.Now().UTC(), log: m.log, letters: newLetters()}
 	to, _ := m.trunks.Route(leg.Trunk())
 	c.parties = [2]*party{newParty(leg.Trunk(), leg.From()), newParty(to, sip.Party{User: leg.Called()})}
 	caller := c.parties[rtp.Caller]

@@ -253,3 +253,67 @@ func TestClaimedDiversion(t *testing.T) {
 		})
 	}
 }
+
+// A header chooses a rule where its trunk is trusted; an outsider's does not.
+func TestHeaderChoosesRule(t *testing.T) {
+	board := func(c *policy.Config) {
+		c.Rules = append([]policy.Rule{{Name: "board", Match: policy.Match{Header: map[string][]string{"X-Desk": {"board*"}}}}}, c.Rules...)
+	}
+	for trusted, want := range map[bool]string{true: "not_recorded busy rule", false: "not_recorded busy not_connected"} {
+		inBubbleOf(t, board, func(_, carrier *trunk.Config) { carrier.Trusted = &trusted }, func(b *bubble) {
+			invite := b.carrier.Invite("+31205550100", offered, "x-desk: Board-1\r\n")
+			b.carrier.Expect("SIP/2.0 100")
+			if !trusted {
+				b.carrier.Expect("SIP/2.0 183")
+			}
+			b.pbx.Reply(b.pbx.Expect("INVITE "), "486 Busy Here", "")
+			b.pbx.Expect("ACK ")
+			b.carrier.Transaction("ACK", invite, b.carrier.Expect("SIP/2.0 486").Header("To"))
+			b.wrote("calling", want)
+		})
+	}
+}
+
+// A new policy is for calls that begin from then on; those that are up keep theirs, to the
+// transfer and beyond.
+func TestNewPolicy(t *testing.T) {
+	inBubbleOf(t, nil, terminates, func(b *bubble) {
+		_, toPBX, answer, _ := b.connected()
+		b.manager.SetRules(testPolicy(t, func(c *policy.Config) { c.Rules = nil }), nil)
+		called(b.pbx, toPBX, answer).send("REFER", "Refer-To: <sip:201@10.0.0.5>\r\nRefer-Sub: false\r\n", "")
+		b.pbx.Expect("SIP/2.0 202")
+		out := b.pbx.Expect("INVITE sip:201")
+		reply(b.pbx, out, "third", "200 OK", "", strings.Replace(answeredWith, "6000", elsewhere, 1))
+		b.pbx.Expect("ACK ")
+		b.pbx.Reply(b.pbx.Expect("BYE "), "200 OK", "")
+		b.did("connect callee to 10.0.0.5:" + elsewhere)
+
+		invite := b.carrier.Invite("+31205550100", offered, "")
+		b.carrier.Expect("SIP/2.0 100")
+		b.pbx.Reply(b.pbx.Expect("INVITE "), "486 Busy Here", "")
+		b.pbx.Expect("ACK ")
+		b.carrier.Transaction("ACK", invite, b.carrier.Expect("SIP/2.0 486").Header("To"))
+	})
+}
+
+// A ceiling counts what was recorded of our number; without a count nothing is, and the caller
+// is not told either.
+func TestCeiling(t *testing.T) {
+	one := func(c *policy.Config) { c.Rules[1].Record.Ceiling = 1 }
+	for _, counts := range []map[string]int{nil, {"+31205550100": 1}, {"+31205550199": 1}} {
+		inBubbleOf(t, one, nil, func(b *bubble) {
+			if counts != nil {
+				b.manager.Counted(time.Now(), counts)
+			}
+			if counts["+31205550199"] == 1 {
+				_, toPBX, answer, _ := b.connected()
+				b.end(toPBX, answer, 1)
+			}
+			invite := b.carrier.Invite("+31205550100", offered, "")
+			b.carrier.Expect("SIP/2.0 100")
+			b.pbx.Reply(b.pbx.Expect("INVITE "), "486 Busy Here", "")
+			b.pbx.Expect("ACK ")
+			b.carrier.Transaction("ACK", invite, b.carrier.Expect("SIP/2.0 486").Header("To"))
+		})
+	}
+}

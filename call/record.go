@@ -50,6 +50,7 @@ func (c *Call) capture() *End {
 		return c.cannotRecord("no_grant")
 	}
 	c.started = c.media.Now()
+	c.manager.tally.count(c.rules.Near(c.facts()), c.began)
 	c.tap = media.NewTap(c.tapRoom())
 	c.recording = c.manager.parts.Recorder.Record(grant, spool.Header{Began: c.started, Legs: c.spoolLegs()}, c.tap)
 	c.capturing = true
@@ -59,7 +60,7 @@ func (c *Call) capture() *End {
 		c.beep()
 	}
 	c.row.Answered, c.row.Recording = c.bridged, &store.Recording{Began: c.started.UTC()}
-	c.row.Expires = c.decision.Retention.After(c.started.UTC()) // at the earliest: the time counts from the call's end
+	retentionOf(&c.decision).expire(&c.row, c.started.UTC()) // at the earliest: the time counts from the call's end
 	c.update(store.StateRecording)
 	return nil
 }
@@ -87,7 +88,7 @@ func (c *Call) toldSince() (since time.Time) {
 // unfit says why the policy does not let the recording go on with who came into a place,
 // "" where it does: by the same rule, or because it is one of ours and no rule forbids it.
 func (c *Call) unfit(leg rtp.Leg) string {
-	d := c.manager.Policy().Decide(c.facts())
+	d := c.rules.Decide(c.facts())
 	ours := c.manager.cfg.Trunks[c.parties[leg].trunk].Side == trunk.Internal
 	switch {
 	case d.Record && (ours || d.Rule == c.decision.Rule), d.Reason == policy.NoRule && ours:

@@ -29,7 +29,7 @@ func (c *Call) begin() error {
 		ID: c.id, State: store.StateCalling, Began: c.began,
 		Direction: string(c.direction), CallerTrunk: c.parties[rtp.Caller].trunk, CalleeTrunk: c.parties[rtp.Callee].trunk,
 		Personal: store.Personal{
-			Caller: c.manager.Policy().Number(caller.From().User), Callee: c.manager.Policy().Number(caller.Called()), CallerCallID: caller.CallID(),
+			Caller: c.rules.Number(caller.From().User), Callee: c.rules.Number(caller.Called()), CallerCallID: caller.CallID(),
 		},
 		Policy: d.Policy, Expires: d.KeepRow.After(c.began),
 	}
@@ -55,7 +55,8 @@ func (c *Call) decided() {
 	d := c.decision
 	c.row.Rule, c.row.Announcement = d.Rule, nil
 	if d.Record {
-		c.row.Purpose, c.row.Basis, c.row.Retention = d.Purpose, string(d.Basis), d.Retention.String()
+		c.row.Purpose, c.row.Basis = d.Purpose, string(d.Basis)
+		retentionOf(&d).write(&c.row)
 	}
 	if d.Exempt != "" {
 		c.row.Announcement = &store.Announcement{Exempt: d.Exempt}
@@ -66,7 +67,7 @@ func (c *Call) decided() {
 func (c *Call) joined(leg rtp.Leg, from string) {
 	p := c.parties[leg]
 	c.row.Joined = append(slices.Clip(c.row.Joined), store.Joined{
-		At: time.Now().UTC(), Leg: leg.String(), Trunk: p.trunk, Number: c.manager.Policy().Number(p.identity.User), Call: from,
+		At: time.Now().UTC(), Leg: leg.String(), Trunk: p.trunk, Number: c.rules.Number(p.identity.User), Call: from,
 	})
 	c.update(c.row.State)
 }
@@ -247,7 +248,7 @@ func (c *Call) closeRow(end *End, code int) {
 		c.row.SIPStatus = code
 	}
 	c.row.Answered = c.bridged
-	c.row.Expires = c.decision.KeepRow.After(c.row.Ended)
+	c.row.Expires, c.row.RowExpires = c.decision.KeepRow.After(c.row.Ended), time.Time{}
 }
 
 // finish closes the spool, the row, and hands the recording on, in that order and
@@ -270,7 +271,7 @@ func (c *Call) finish(recording Recording, end *End) {
 	}
 	c.row.Reason = c.silent // a recording that broke off says so
 	c.row.State = store.StateFinalizing
-	c.row.Expires = c.decision.Retention.After(c.row.Ended)
+	retentionOf(&c.decision).expire(&c.row, c.row.Ended)
 	r := *c.row.Recording
 	r.Ended = c.row.Ended
 	c.row.Recording = &r

@@ -142,7 +142,7 @@ func (c *Call) object() {
 		told = a.Language
 	}
 	k := c.decision.Keys
-	voice := c.manager.parts.Prompts[k.Confirm][c.manager.Policy().ConfirmLanguage(k.Confirm, told)]
+	voice := c.rules.prompts[k.Confirm][c.rules.ConfirmLanguage(k.Confirm, told)]
 	if voice.Prompt == nil {
 		c.tone(far, c.manager.tones.paused)
 		return

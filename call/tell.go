@@ -97,7 +97,7 @@ func (c *Call) heardOut(ctx context.Context) *End {
 func (c *Call) speak(legs ...rtp.Leg) *End {
 	a := c.decision.Announce
 	for _, leg := range legs {
-		voice := c.manager.parts.Prompts[a.Prompt][a.Language]
+		voice := c.rules.prompts[a.Prompt][a.Language]
 		if voice.Prompt == nil { // loading them saw to it that every rule has its own
 			return c.giveUp("announcement_failed")
 		}

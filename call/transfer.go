@@ -212,7 +212,7 @@ func (c *Call) emergency(leg rtp.Leg, p *party) bool {
 	if f.Callee = p.identity.User; leg == rtp.Caller {
 		f.Caller, f.Vouched = c.parties[rtp.Callee].identity.User, false
 	}
-	return c.manager.Policy().Decide(f).Unlimited
+	return c.rules.Decide(f).Unlimited
 }
 
 // notify tells the party that is to be replaced how far that is (RFC 3515 §2.4.4).

@@ -76,7 +76,7 @@ func testPolicy(t testing.TB, change func(*policy.Config)) *policy.Policy {
 		t.Fatal(err)
 	}
 	cfg := policy.Config{
-		Purposes: map[string]policy.Purpose{"quality": {Text: map[string]string{"en": "Training"}, Basis: policy.Consent, Consent: "by key", Retention: retention}},
+		Purposes: map[string]policy.Purpose{"quality": {Text: map[string]string{"en": "Training"}, Basis: policy.Consent, Consent: "by key", Retention: policy.Retention{Audio: retention}}},
 		Announcements: map[string]policy.Announcement{"recorded": {
 			Text: map[string]string{"en": "This call is recorded."}, Files: map[string]string{"en": "recorded.wav"},
 		}},

@@ -22,6 +22,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
+	"unicode/utf8"
 
 	"github.com/bewaard/bewaard/api"
 	"github.com/bewaard/bewaard/call"
@@ -65,20 +67,24 @@ func Load(file string) (*Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read configuration: %w", err)
 	}
-	return Parse(file, text)
+	return parse(file, text, os.ReadFile)
 }
 
 // Parse reads a file's text; the name is what faults and relative paths are told by.
 // Its error is Faults. With these comes what of the file is understood, where it is YAML at
 // all: to look for what else is wrong with it, and for nothing else.
-func Parse(file string, text []byte) (*Config, error) {
+// Files that it names are not read; Load does.
+func Parse(file string, text []byte) (*Config, error) { return parse(file, text, nil) }
+
+func parse(file string, text []byte, read func(name string) ([]byte, error)) (*Config, error) {
 	c := &Config{file: file}
 	d := decoder{file: file, at: positions{}, bad: map[string]bool{}}
 	d.document(text, c)
 	c.at = d.at
 	c.beside(filepath.Dir(file))
 	if !d.broken {
-		found := c.validate()
+		found := c.readLists(read)
+		found = append(found, c.validate()...)
 		if !d.faulty("sip.listen") {
 			found = append(found, c.unreached()...)
 		}
@@ -117,6 +123,31 @@ func (c *Config) beside(directory string) {
 	}
 	c.Keys.Beside(directory)
 	c.Store.Keys = c.Keys
+}
+
+// readLists reads the files of lists, and tells of those that cannot be.
+func (c *Config) readLists(read func(name string) ([]byte, error)) (faults []policy.Fault) {
+	for name, list := range c.Policy.Lists {
+		if list.File == "" {
+			continue
+		}
+		if !filepath.IsAbs(list.File) {
+			list.File = filepath.Join(filepath.Dir(c.file), list.File)
+		}
+		if read != nil {
+			text, err := read(list.File)
+			switch {
+			case err != nil:
+				faults = append(faults, policy.Fault{Path: "lists." + name + ".file", Message: err.Error()})
+			case !utf8.Valid(text):
+				faults = append(faults, policy.Fault{Path: "lists." + name + ".file", Message: "is not UTF-8"})
+			default:
+				list.Read = policy.ReadList(text)
+			}
+		}
+		c.Policy.Lists[name] = list
+	}
+	return faults
 }
 
 // CheckFiles reads the files that the sections name: certificates, passwords, a master identity.
@@ -258,10 +289,13 @@ func (c *Config) unreached() (faults []policy.Fault) {
 	return faults
 }
 
-// Warnings are what is allowed and hardly meant: each trunk's keys that can be read on
-// their way.
-func (c *Config) Warnings() Faults {
+// Warnings are what is allowed and hardly meant: what the policy has to say at that time, and
+// each trunk's keys that can be read on their way.
+func (c *Config) Warnings(now time.Time) Faults {
 	var warnings Faults
+	for _, w := range c.Policy.Warnings(now) {
+		warnings = append(warnings, c.Fault(w.Path, "warning: "+w.Message))
+	}
 	for name, t := range c.Trunks {
 		for _, i := range t.Readable() {
 			warnings = append(warnings, c.Fault(fmt.Sprintf("trunks.%s.peers[%d]", name, i),

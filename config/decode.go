@@ -188,6 +188,10 @@ func (d *decoder) value(path string, at position, node ast.Node, into reflect.Va
 	}
 	switch into.Kind() {
 	case reflect.Struct:
+		if list, ok := shorthand(into); ok && !isMapping(node) {
+			d.list(path, at, node, list)
+			return
+		}
 		d.structure(path, at, node, into)
 	case reflect.Map:
 		d.mapping(path, at, node, into)
@@ -381,6 +385,22 @@ func (d *decoder) unexpected(path string, at position, node ast.Node, wanted str
 func isText(v reflect.Value) bool {
 	_, ok := v.Addr().Interface().(encoding.TextUnmarshaler)
 	return ok
+}
+
+func isMapping(node ast.Node) bool {
+	_, ok := node.(*ast.MappingNode)
+	return ok
+}
+
+// shorthand returns the field that a list alone stands for in place of the mapping: the one
+// with the option list.
+func shorthand(v reflect.Value) (reflect.Value, bool) {
+	for i := range v.NumField() {
+		if _, options, _ := strings.Cut(v.Type().Field(i).Tag.Get("yaml"), ","); options == "list" {
+			return v.Field(i), true
+		}
+	}
+	return reflect.Value{}, false
 }
 
 // fieldsOf gathers a struct's fields by their keys.

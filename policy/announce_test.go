@@ -10,7 +10,7 @@ func announcing(change func(*Rule)) Config {
 	r := Rule{Name: "all", Record: &Record{Purpose: "quality"}, Match: Match{Direction: Inbound}, Announce: &Announce{Prompt: "recorded", Language: "nl"}}
 	change(&r)
 	return Config{
-		Purposes: map[string]Purpose{"quality": {Text: map[string]string{"nl": "x"}, Basis: Contract, Retention: Period{Days: 14}}},
+		Purposes: map[string]Purpose{"quality": {Text: map[string]string{"nl": "x"}, Basis: Contract, Retention: Retention{Audio: Period{Days: 14}}}},
 		Announcements: map[string]Announcement{
 			"recorded": {Text: map[string]string{"nl": "x", "en": "x"}, Files: map[string]string{"nl": "nl.wav", "en": "en.wav"}},
 			"stopped":  {Text: map[string]string{"nl": "x"}, Files: map[string]string{"nl": "s.wav"}},

@@ -18,8 +18,11 @@ func ParseDate(text string) (Date, error) {
 	if err != nil {
 		return Date{}, fmt.Errorf("date %.40q: not a day such as 2026-11-01", text)
 	}
-	return Date{t.Year(), t.Month(), t.Day()}, nil
+	return dateOf(t), nil
 }
+
+// dateOf is the day of an instant by its own zone.
+func dateOf(t time.Time) Date { return Date{t.Year(), t.Month(), t.Day()} }
 
 // IsZero reports whether there is no date.
 func (d Date) IsZero() bool { return d == Date{} }

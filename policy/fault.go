@@ -42,10 +42,12 @@ func (f faults) add(format string, args ...any) {
 
 // need reports a text that is not there.
 func (f faults) need(key, text string) {
-	if strings.TrimSpace(text) == "" {
+	if !present(text) {
 		f.at(key).add(missing)
 	}
 }
+
+func present(text string) bool { return strings.TrimSpace(text) != "" }
 
 // Validate reports every fault of the configuration at once.
 func (c Config) Validate() []Fault {
@@ -58,14 +60,28 @@ func (c Config) Validate() []Fault {
 	for _, name := range slices.Sorted(maps.Keys(c.Purposes)) {
 		at := f.at("purposes").at(name)
 		at.name(name)
-		c.Purposes[name].validate(at)
+		c.purpose(name).validate(at, c.optedIn(name))
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.Announcements)) {
 		at := f.at("announcements").at(name)
 		at.name(name)
 		c.Announcements[name].validate(at)
 	}
+	if c.Packs != nil {
+		c.Packs.validate(f.at("packs"))
+	}
 	numbers := newNumbering(c.country(), nil)
+	for _, name := range slices.Sorted(maps.Keys(c.Lists)) {
+		at := f.at("lists").at(name)
+		at.listName(name, numbers)
+		c.Lists[name].validate(at, numbers)
+	}
+	c.validatePatterns(f.at("never_record"), c.NeverRecord, numbers)
+	for i, day := range c.Holidays {
+		if day.IsZero() {
+			f.at("holidays").index(i).add("missing: a day such as 2026-12-25")
+		}
+	}
 	first := map[string]int{}
 	for i, r := range c.Rules {
 		at := f.at("rules").index(i)
@@ -76,7 +92,12 @@ func (c Config) Validate() []Fault {
 		}
 		c.validateRule(at, r, numbers)
 	}
+	c.validatePacks(f)
 	f.at("calls.retention").retention(c.Calls.Retention, false)
+	f.at("review_grace").retention(c.ReviewGrace, false)
+	if c.Staff != nil {
+		c.Staff.validate(f.at("staff"))
+	}
 	for i, number := range c.Emergency {
 		if digits, ok := dialledDigits(number); !ok {
 			f.at("emergency").index(i).add("%.40q is not a number", number)
@@ -96,38 +117,19 @@ func (f faults) name(name string) {
 	}
 }
 
-func (p Purpose) validate(f faults) {
+func (p Purpose) validate(f faults, optedIn bool) {
 	f.at("text").texts(p.Text)
 	if p.Basis == "" {
 		f.at("basis").add("missing: one of %s", oneOf(bases[:]))
 	} else if !slices.Contains(bases[:], string(p.Basis)) {
 		f.at("basis").add("%.40q is not a lawful basis; it is one of %s", string(p.Basis), oneOf(bases[:]))
 	}
-	for _, ground := range []struct {
-		basis           Basis
-		key, text, what string
-	}{
-		{Consent, "consent", p.Consent, "how it is given and can be shown (AVG art. 7(1))"},
-		{LegalObligation, "law", p.Law, "the law that obliges"},
-		{PublicTask, "statute", p.Statute, "the statute that gives the task"},
-	} {
-		given := strings.TrimSpace(ground.text) != ""
-		switch {
-		case p.Basis == ground.basis && !given:
-			f.at(ground.key).add("missing: basis %s needs %s", ground.basis, ground.what)
-		case p.Basis != ground.basis && given:
-			f.at(ground.key).add("belongs to basis %s", ground.basis)
-		}
+	p.validateBasis(f, optedIn)
+	f.at("packs").packs(p.Packs)
+	if p.Staff != nil {
+		p.Staff.validate(f.at("staff"))
 	}
-	switch at := f.at("balancing"); {
-	case p.Basis == LegitimateInterest && p.Balancing == nil:
-		at.add("missing: basis %s needs the record of the balancing: by, on, outcome, review", LegitimateInterest)
-	case p.Basis != LegitimateInterest && p.Balancing != nil:
-		at.add("belongs to basis %s", LegitimateInterest)
-	case p.Balancing != nil:
-		p.Balancing.validate(at)
-	}
-	f.at("retention").retention(p.Retention, true)
+	p.Retention.validate(f.at("retention"))
 	switch p.OnFailure {
 	case "", Continue, Refuse:
 	default:
@@ -198,7 +200,7 @@ func (f faults) texts(byLanguage map[string]string) {
 
 func (c Config) validateRule(f faults, r Rule, numbers numbering) {
 	f.need("name", r.Name)
-	r.Match.validate(f.at("match"), numbers)
+	c.validateMatch(f.at("match"), r.Match, numbers)
 	if !r.records() {
 		const nothing = "there is nothing to say it of: the rule does not record; give record: {purpose: …}"
 		if r.Announce != nil {
@@ -221,11 +223,7 @@ func (c Config) validateRule(f faults, r Rule, numbers numbering) {
 		}
 		return
 	}
-	if r.Record.Purpose == "" {
-		f.at("record.purpose").add(missing)
-	} else if _, ok := c.Purposes[r.Record.Purpose]; !ok {
-		f.at("record.purpose").add("there is no purpose %.40q%s", r.Record.Purpose, known(c.Purposes))
-	}
+	c.validateRecord(f.at("record"), *r.Record)
 	if r.Forwarded != "" {
 		f.need("forwarded", r.Forwarded)
 	}
@@ -246,7 +244,37 @@ func (c Config) validateRule(f faults, r Rule, numbers numbering) {
 	validateControls(f.at("control"), r.Control)
 }
 
-func (m Match) validate(f faults, numbers numbering) {
+func (c Config) validateRecord(f faults, r Record) {
+	known := func(f faults, name string) {
+		if name == "" {
+			f.add(missing)
+		} else if _, ok := c.Purposes[name]; !ok {
+			f.add("there is no purpose %.40q%s", name, known(c.Purposes))
+		}
+	}
+	switch {
+	case r.Purposes == nil:
+		known(f.at("purpose"), r.Purpose)
+	case r.Purpose != "":
+		f.at("purposes").add("is in place of purpose: give either")
+	case len(r.Purposes) == 0:
+		f.at("purposes").add("is empty: name what is recorded for, or give record: none")
+	}
+	if r.Sample < 0 || r.Sample > everyCall {
+		f.at("sample").add("%v is not a share above 0%% and at most 100%%", r.Sample)
+	}
+	if r.Ceiling < 0 {
+		f.at("ceiling").add("%d is below nothing; give record: none for no recording", r.Ceiling)
+	}
+	for i, name := range r.Purposes {
+		known(f.at("purposes").index(i), name)
+		if name != "" && slices.Index(r.Purposes, name) < i {
+			f.at("purposes").index(i).add("%.40q is there twice", name)
+		}
+	}
+}
+
+func (c Config) validateMatch(f faults, m Match, numbers numbering) {
 	switch m.Direction {
 	case "", Inbound, Outbound:
 	default:
@@ -256,7 +284,7 @@ func (m Match) validate(f faults, numbers numbering) {
 		key   string
 		items []string
 		all   string
-	}{{"trunk", m.Trunk, "every trunk"}, {"from", m.From, "everyone"}, {"to", m.To, "everyone"}} {
+	}{{"trunk", m.Trunk, "every trunk"}, {"from", m.From, "everyone"}, {"to", m.To, "everyone"}, {"country", m.Country, "every country"}} {
 		if list.items != nil && len(list.items) == 0 { // it would match as if it were not there
 			f.at(list.key).add("is empty; leave it out for %s", list.all)
 		}
@@ -266,22 +294,52 @@ func (m Match) validate(f faults, numbers numbering) {
 			f.at("trunk").index(i).add(missing)
 		}
 	}
-	for i, text := range m.From {
-		if _, err := parsePattern(text, numbers); err != nil {
-			f.at("from").index(i).add("%v", err)
+	c.validatePatterns(f.at("from"), m.From, numbers)
+	c.validatePatterns(f.at("to"), m.To, numbers)
+	for i, country := range m.Country {
+		if country != Elsewhere && !isCountry(country) {
+			f.at("country").index(i).add("%.40q is neither a country in two capitals (ISO 3166-1), such as NL, nor %s", country, Elsewhere)
 		}
 	}
-	for i, text := range m.To {
-		if _, err := parsePattern(text, numbers); err != nil {
-			f.at("to").index(i).add("%v", err)
-		}
-	}
+	validateHeaders(f.at("header"), m.Header)
 	if m.Time != nil {
-		_, wrong := m.Time.parse()
+		_, wrong := m.Time.parse(c.Holidays)
 		for _, fault := range wrong {
 			f.at("time").at(fault.Path).add("%s", fault.Message)
 		}
 	}
+}
+
+func validateHeaders(f faults, headers map[string][]string) {
+	first := map[string]string{}
+	for _, name := range slices.Sorted(maps.Keys(headers)) {
+		at := f.at(name)
+		if !isToken(name) {
+			at.add("is not the name of a header (RFC 3261 §25.1)")
+		}
+		if other, twice := first[strings.ToLower(name)]; twice {
+			at.add("is the same header as %s", other)
+		}
+		first[strings.ToLower(name)] = name
+		if len(headers[name]) == 0 {
+			at.add("is empty: a value such as gold, or the beginning of one such as gold*; * is any")
+		}
+		for i, value := range headers[name] {
+			switch start, _ := strings.CutSuffix(value, "*"); {
+			case !present(value):
+				at.index(i).add("missing: a value such as gold, or the beginning of one such as gold*; * is any")
+			case strings.Contains(start, "*"):
+				at.index(i).add("%.40q: the * for what follows stands at the end only", value)
+			}
+		}
+	}
+}
+
+// isToken reports whether a name can be that of a header.
+func isToken(name string) bool {
+	return name != "" && !strings.ContainsFunc(name, func(r rune) bool {
+		return !(r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || strings.ContainsRune("-.!%*_+`'~", r))
+	})
 }
 
 // oneOf lists words.

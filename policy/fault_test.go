@@ -37,8 +37,8 @@ func TestValidate(t *testing.T) {
 		{"no text", quality(func(p *Purpose) { p.Text = nil }), []string{`purposes.quality.text: missing: by language, such as {nl: …, en: …}`}},
 		{"empty text", quality(func(p *Purpose) { p.Text = map[string]string{"nl": " "} }), []string{`purposes.quality.text.nl: missing`}},
 		{"no language", quality(func(p *Purpose) { p.Text = map[string]string{"dutch!": "x"} }), []string{`purposes.quality.text.dutch!: is not a language such as nl or en (RFC 5646)`}},
-		{"no basis", orders(func(p *Purpose) { p.Basis, p.Law = "", "" }), []string{`purposes.orders.basis: missing: one of consent, contract, legal_obligation, vital_interest, public_task, legitimate_interest`}},
-		{"unknown basis", orders(func(p *Purpose) { p.Basis, p.Law = "because", "" }), []string{`purposes.orders.basis: "because" is not a lawful basis; it is one of consent, contract, legal_obligation, vital_interest, public_task, legitimate_interest`}},
+		{"no basis", orders(func(p *Purpose) { p.Basis, p.Law = "", "" }), []string{`purposes.orders.basis: missing: one of consent, contract, legal_obligation, vital_interests, public_task, legitimate_interest`}},
+		{"unknown basis", orders(func(p *Purpose) { p.Basis, p.Law = "because", "" }), []string{`purposes.orders.basis: "because" is not a lawful basis; it is one of consent, contract, legal_obligation, vital_interests, public_task, legitimate_interest`}},
 		{"legitimate interest without balancing", quality(func(p *Purpose) { p.Balancing = nil }), []string{`purposes.quality.balancing: missing: basis legitimate_interest needs the record of the balancing: by, on, outcome, review`}},
 		{"empty balancing", quality(func(p *Purpose) { p.Balancing = &Balancing{} }), []string{
 			`purposes.quality.balancing.by: missing`,
@@ -50,11 +50,11 @@ func TestValidate(t *testing.T) {
 		{"balancing of another basis", orders(func(p *Purpose) { p.Balancing = &Balancing{} }), []string{`purposes.orders.balancing: belongs to basis legitimate_interest`}},
 		{"legal obligation without law", orders(func(p *Purpose) { p.Law = "" }), []string{`purposes.orders.law: missing: basis legal_obligation needs the law that obliges`}},
 		{"public task without statute", orders(func(p *Purpose) { p.Basis, p.Law = PublicTask, "" }), []string{`purposes.orders.statute: missing: basis public_task needs the statute that gives the task`}},
-		{"consent without its evidence", orders(func(p *Purpose) { p.Basis, p.Law = Consent, "" }), []string{`purposes.orders.consent: missing: basis consent needs how it is given and can be shown (AVG art. 7(1))`}},
+		{"consent without its evidence", orders(func(p *Purpose) { p.Basis, p.Law = Consent, "" }), []string{`purposes.orders.consent: missing: basis consent needs how it is given and can be shown (AVG art. 7(1)); or opt_in in every rule's announce`}},
 		{"law of another basis", orders(func(p *Purpose) { p.Basis = Contract }), []string{`purposes.orders.law: belongs to basis legal_obligation`}},
-		{"no retention", quality(func(p *Purpose) { p.Retention = Period{} }), []string{`purposes.quality.retention: missing: a period such as P14D`}},
-		{"negative retention", quality(func(p *Purpose) { p.Retention = Period{Days: -14} }), []string{`purposes.quality.retention: P-14D is not longer than nothing, in whole seconds, and at most 100 years`}},
-		{"split second", quality(func(p *Purpose) { p.Retention = Period{Clock: time.Millisecond} }), []string{`purposes.quality.retention: PT is not longer than nothing, in whole seconds, and at most 100 years`}},
+		{"no retention", quality(func(p *Purpose) { p.Retention.Audio = Period{} }), []string{`purposes.quality.retention: missing: a period such as P14D`}},
+		{"negative retention", quality(func(p *Purpose) { p.Retention.Audio = Period{Days: -14} }), []string{`purposes.quality.retention: P-14D is not longer than nothing, in whole seconds, and at most 100 years`}},
+		{"split second", quality(func(p *Purpose) { p.Retention.Audio = Period{Clock: time.Millisecond} }), []string{`purposes.quality.retention: PT is not longer than nothing, in whole seconds, and at most 100 years`}},
 		{"unknown on_failure", quality(func(p *Purpose) { p.OnFailure = "stop" }), []string{`purposes.quality.on_failure: "stop" is neither continue nor refuse`}},
 		{"bad name of a purpose", func(c *Config) { c.Purposes["a b"] = c.Purposes["orders"] }, []string{`purposes.a b: the name is to be made of letters, digits, - and _, 64 at most`}},
 
@@ -104,12 +104,63 @@ func TestValidate(t *testing.T) {
 		}},
 		{"unknown language", english(func(r *Rule) { r.Announce.Language = "fy" }), []string{`rules[5].announce.language: the prompt has no "fy"; it has en, nl`}},
 		{"language open", func(c *Config) { c.Country = "BE"; c.Rules = c.Rules[6:] }, []string{`rules[0].announce.language: missing: the prompt has en, nl`}},
-		{"early and outbound", english(func(r *Rule) { r.Match.Direction, r.Announce.When = Outbound, Early }), []string{`rules[5].announce.when: early plays before the answer, to the caller: match direction: inbound, or leave when out`}},
-		{"early and any direction", english(func(r *Rule) { r.Match.Direction, r.Announce.When = "", Early }), []string{`rules[5].announce.when: early plays before the answer, to the caller: match direction: inbound, or leave when out`}},
-		{"while it rings", english(func(r *Rule) { r.Announce.When = "ringing" }), []string{`rules[5].announce.when: ringing is not supported yet; use early or answered`}},
-		{"on connect", english(func(r *Rule) { r.Announce.When = "connect" }), []string{`rules[5].announce.when: connect is not supported yet; use early or answered`}},
-		{"unknown when", english(func(r *Rule) { r.Announce.When = "late" }), []string{`rules[5].announce.when: "late" is neither early nor answered`}},
+		{"early and outbound", english(func(r *Rule) { r.Match.Direction, r.Announce.When = Outbound, Early }), []string{`rules[5].announce.when: early plays to the caller before the PBX has answered: match direction: inbound, or leave when out`}},
+		{"early and any direction", english(func(r *Rule) { r.Match.Direction, r.Announce.When = "", Early }), []string{`rules[5].announce.when: early plays to the caller before the PBX has answered: match direction: inbound, or leave when out`}},
+		{"while it rings", english(func(r *Rule) { r.Announce.When = "ringing" }), nil},
+		{"on connect", english(func(r *Rule) { r.Announce.When = "connect" }), nil},
+		{"unknown when", english(func(r *Rule) { r.Announce.When = "late" }), []string{`rules[5].announce.when: "late" is none of early, ringing, connect, answered`}},
 		{"no key", english(func(r *Rule) { r.Announce.OptOut = "10" }), []string{`rules[5].announce.opt_out: "10" is not a key: 0 to 9, * or #`}},
+
+		{"staff without anything", func(c *Config) { c.Staff = &Staff{} }, []string{`staff: gives nothing: works_council (the reference of its consent) and notified (when the staff were told), or the reason why neither is needed`}},
+		{"staff by half", func(c *Config) { c.Staff = &Staff{WorksCouncil: "OR 2026-14"} }, []string{`staff.notified: missing: the day on which the staff were told, such as 2026-10-01`}},
+		{"staff of a purpose, twice", quality(func(p *Purpose) { p.Staff = &Staff{WorksCouncil: "x", Notified: Date{2026, 1, 1}, Reason: "y"} }), []string{`purposes.quality.staff.reason: is in place of works_council and notified: give either`}},
+		{"grace", func(c *Config) { c.ReviewGrace = Period{Days: -1} }, []string{`review_grace: P-1D is not longer than nothing, in whole seconds, and at most 100 years`}},
+		{"purpose and purposes", english(func(r *Rule) { r.Record.Purposes = []string{"orders"} }), []string{`rules[5].record.purposes: is in place of purpose: give either`}},
+		{"no purposes", english(func(r *Rule) { r.Record = &Record{Purposes: []string{}} }), []string{`rules[5].record.purposes: is empty: name what is recorded for, or give record: none`}},
+		{"unknown purposes", english(func(r *Rule) { r.Record = &Record{Purposes: []string{"orders", "order", "", "orders"}} }), []string{
+			`rules[5].record.purposes[1]: there is no purpose "order"; there is orders, quality`,
+			`rules[5].record.purposes[2]: missing`,
+			`rules[5].record.purposes[3]: "orders" is there twice`,
+		}},
+
+		{"no list", func(c *Config) {
+			c.Lists = map[string]List{"lawyers": {Numbers: []string{"298"}}}
+			c.Rules[5].Match.To = []string{"lawyer", "lawyers"}
+		}, []string{`rules[5].match.to[0]: pattern "lawyer": neither a number such as +31201234567, the beginning of one such as +31*, nor anonymous; nor is it a list; there is lawyers`}},
+		{"lists", func(c *Config) {
+			c.Lists = map[string]List{
+				"299": {Numbers: []string{"298"}}, "a b": {Numbers: []string{"298"}}, "anonymous": {Numbers: []string{"298"}},
+				"empty": {}, "file": {File: "x", Read: []Entry{{3, "020*"}}}, "none": {File: "y", Read: []Entry{}}, "unread": {File: "z"}, "wrong": {Numbers: []string{"298", "x"}},
+			}
+		}, []string{
+			`lists.299: the name of a list is not to be a number, nor anonymous`,
+			`lists.a b: the name is to be made of letters, digits, - and _, 64 at most`,
+			`lists.anonymous: the name of a list is not to be a number, nor anonymous`,
+			`lists.empty: is empty: numbers, or the file that has them`,
+			`lists.file.file: line 3: pattern "020*": the beginning of a number is written with its country code, such as +3120*`,
+			`lists.none.file: has no numbers`,
+			`lists.wrong[1]: pattern "x": neither a number such as +31201234567, the beginning of one such as +31*, nor anonymous`,
+		}},
+		{"never", func(c *Config) { c.NeverRecord = []string{"298", "lawyers"} }, []string{`never_record[1]: pattern "lawyers": neither a number such as +31201234567, the beginning of one such as +31*, nor anonymous`}},
+		{"holidays", func(c *Config) { c.Holidays = []Date{{}} }, []string{`holidays[0]: missing: a day such as 2026-12-25`}},
+		{"no holidays", window(Window{Zone: "UTC", Holidays: "except"}), []string{`rules[3].match.time.holidays: there are none: name the days in holidays, such as [2026-12-25]`}},
+		{"unknown holidays", window(Window{Zone: "UTC", Holidays: "also"}), []string{`rules[3].match.time.holidays: "also" is neither except nor only`}},
+		{"match country", english(func(r *Rule) { r.Match.Country = []string{"NL", "UK", "nl", "unknown"} }), []string{
+			`rules[5].match.country[1]: "UK" is neither a country in two capitals (ISO 3166-1), such as NL, nor unknown`,
+			`rules[5].match.country[2]: "nl" is neither a country in two capitals (ISO 3166-1), such as NL, nor unknown`,
+		}},
+		{"no country to match", english(func(r *Rule) { r.Match.Country = []string{} }), []string{`rules[5].match.country: is empty; leave it out for every country`}},
+		{"headers", english(func(r *Rule) {
+			r.Match.Header = map[string][]string{"X Y": {"a"}, "X-A": {"", "a*b", "*"}, "X-B": nil, "x-a": {"b"}}
+		}), []string{
+			`rules[5].match.header.X Y: is not the name of a header (RFC 3261 §25.1)`,
+			`rules[5].match.header.X-A[0]: missing: a value such as gold, or the beginning of one such as gold*; * is any`,
+			`rules[5].match.header.X-A[1]: "a*b": the * for what follows stands at the end only`,
+			`rules[5].match.header.X-B: is empty: a value such as gold, or the beginning of one such as gold*; * is any`,
+			`rules[5].match.header.x-a: is the same header as X-A`,
+		}},
+		{"ceiling", english(func(r *Rule) { r.Record.Ceiling = -1 }), []string{`rules[5].record.ceiling: -1 is below nothing; give record: none for no recording`}},
+		{"sample", english(func(r *Rule) { r.Record.Sample = 101_00 }), []string{`rules[5].record.sample: 101% is not a share above 0% and at most 100%`}},
 
 		{"country", func(c *Config) { c.Country = "nl" }, []string{`country: "nl" is not a country in two capitals (ISO 3166-1), such as NL`}},
 		{"emergency", func(c *Config) { c.Emergency[1] = "police" }, []string{`emergency[1]: "police" is not a number`}},

@@ -73,6 +73,28 @@ func (n numbering) normalise(signalled string) string {
 	return e164
 }
 
+// Elsewhere is how a country is written that cannot be told from the number: it is withheld,
+// internal, of no country (+800), or not in E.164.
+const Elsewhere = "unknown"
+
+// countryOf tells whose a normalised number is, as ISO 3166-1 writes countries in two letters.
+func (n numbering) countryOf(number string) string {
+	if !strings.HasPrefix(number, "+") {
+		return Elsewhere
+	}
+	parsed, err := phonenumbers.Parse(number, n.country)
+	if err != nil {
+		return Elsewhere
+	}
+	region := phonenumbers.GetRegionCodeForNumber(parsed)
+	if region == "" || !isCountry(region) {
+		return Elsewhere
+	}
+	return region
+}
+
+func isCountry(code string) bool { return len(code) == 2 && phonenumbers.GetSupportedRegions()[code] }
+
 // whole reports whether digits with a plus before them are not too few for a number.
 func (n numbering) whole(dialled string) bool {
 	parsed, err := phonenumbers.Parse(dialled, n.country)

@@ -45,11 +45,3 @@ func parsePattern(text string, n numbering) (pattern, error) {
 	}
 	return pattern{text: n.normalise(dialled)}, nil
 }
-
-// matches holds a normalised number against the pattern.
-func (p pattern) matches(number string) bool {
-	if p.prefix {
-		return strings.HasPrefix(number, p.text)
-	}
-	return number == p.text
-}

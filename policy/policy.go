@@ -20,6 +20,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -41,6 +42,13 @@ type Facts struct {
 	Vouched            bool      // a trunk that is trusted says so of the caller, not he himself (RFC 3325, RFC 7090)
 	Forwarded          bool      // the INVITE says that another number was called first (RFC 5806, RFC 7044)
 	Claimed            bool      // and it is the word of a trunk that is not trusted
+
+	ID      string              // the call's own, which samples go by
+	Country string              // of the far party, where it is not to be told from his number
+	Headers map[string][]string // of the INVITE, by names in lower case: those of Policy.Headers
+	// RecordedThisMonth is how many recordings there are of our side's number since the month
+	// began; below 0 that is not known, and rules with a ceiling do not record.
+	RecordedThisMonth int
 }
 
 // forwarded reports whether nobody on our side may be in the call: it was diverted,
@@ -56,6 +64,11 @@ const (
 	IsEmergency = "emergency"         // an emergency number is called, or calls
 	IsForwarded = "forwarded"         // we take no part in the call, and the rule does not say why it may be recorded still
 	IsClaimed   = "forwarded_claimed" // the same, by the word of a trunk that is not trusted
+	IsSpecial   = "special_number"    // one of the numbers that are never recorded, or a helpline
+	SampledOut  = "sampled_out"       // the rule records a share of its calls, and this one is not in it
+	IsCeiling   = "ceiling"           // as much as the rule wants is recorded of this number of ours this month
+	BreaksPack  = "pack"              // the rule does not meet what the pack for the far party's country demands
+	IsOverdue   = "balancing_overdue" // the balancing that every purpose rests on was not made again in time
 )
 
 // Decision is what is to be done with one call.
@@ -63,7 +76,7 @@ type Decision struct {
 	Policy string // version of the policy that decided
 	Rule   string // name of the rule that matched; empty when none was
 	Record bool
-	Reason string // why it is not recorded: no_rule, rule, emergency, forwarded or forwarded_claimed
+	Reason string // why it is not recorded: one of the reasons above
 
 	// Emergency: the call may be neither announced, delayed nor recorded.
 	Emergency bool
@@ -73,17 +86,22 @@ type Decision struct {
 
 	// What follows is set only where the call is recorded; OnFailure also where a mere claim
 	// keeps it from that: whoever makes it is believed, for the caller's sake, but nobody gets by
-	// it around a recording without which there is to be no call.
+	// it around a recording without which there is to be no call; and where it is our own doing.
+	Terms     Terms // of every purpose
 	Purpose   string
 	Basis     Basis
-	Retention Period
-	OnFailure OnFailure
-	Announce  *Announce // what the parties are told; defaults filled in
-	Exempt    string    // written reason why nobody is told; set if and only if Announce is nil
-	Forwarded string    // written reason why a forwarded call is recorded
-	Keys      Keys      // what the parties may press; defaults filled in
-	Beep      *Beep     // nil for none
-	Control   []Control // what the PBX and operators may do
+	Retention Period // of the purpose that keeps it longest, as are Purpose and Basis
+	// Numbers is how long the row says who called, if longer than the audio is kept;
+	// Certificate how long the proof is kept that it is not.
+	Numbers     Period
+	Certificate Period
+	OnFailure   OnFailure
+	Announce    *Announce // what the parties are told; defaults filled in
+	Exempt      string    // written reason why nobody is told; set if and only if Announce is nil
+	Forwarded   string    // written reason why a forwarded call is recorded
+	Keys        Keys      // what the parties may press; defaults filled in
+	Beep        *Beep     // nil for none
+	Control     []Control // what the PBX and operators may do
 
 	// KeepRow is how long the row of a call is kept of which there is no recording.
 	KeepRow Period
@@ -96,6 +114,9 @@ type Step struct {
 	Why     string // what did not fit, or "matches"; numbers in it are whole
 }
 
+// breach is a rule that does not meet a pack's demands.
+type breach struct{ rule, pack string }
+
 // Policy is a configuration made ready to decide by. It does not change and may be
 // used by many goroutines at once.
 type Policy struct {
@@ -103,6 +124,11 @@ type Policy struct {
 	cfg     Config
 	rules   []matcher
 	numbers numbering
+	never   numbers             // never recorded
+	help    map[string]struct{} // helplines
+	unmet   map[breach]bool     // of the packs by country
+	// countries: some rule, or packs, ask for the far party's.
+	countries bool
 }
 
 // Compile makes a policy of a configuration. Its error joins every Fault.
@@ -120,12 +146,29 @@ func Compile(cfg Config) (*Policy, error) {
 		return nil, err
 	}
 	p := &Policy{version: version, cfg: cfg, numbers: newNumbering(cfg.Country, cfg.Emergency)}
-	for _, r := range cfg.Rules {
-		m, err := newMatcher(r.Match, p.numbers)
+	never, err := cfg.patterns(cfg.NeverRecord, p.numbers)
+	if err != nil {
+		return nil, fmt.Errorf("compile never_record: %w", err)
+	}
+	p.countries = cfg.Packs != nil && len(cfg.Packs.ByCountry) > 0
+	p.never, p.help = newNumbers(never), helplinesOf(p.numbers)
+	p.unmet = map[breach]bool{}
+	for i, r := range cfg.Rules {
+		if r.records() {
+			for _, pack := range cfg.Packs.every() {
+				for _, purpose := range r.Record.names() {
+					if len(cfg.breaches(i, purpose, pack)) > 0 {
+						p.unmet[breach{r.Name, pack}] = true
+					}
+				}
+			}
+		}
+		m, err := cfg.newMatcher(r.Match, p.numbers)
 		if err != nil {
 			return nil, fmt.Errorf("compile rule %s: %w", r.Name, err)
 		}
 		p.rules = append(p.rules, m)
+		p.countries = p.countries || len(m.Country) > 0
 	}
 	return p, nil
 }
@@ -149,27 +192,53 @@ func (p *Policy) Version() string { return p.version }
 // subscriber's, else as dialled; Withheld where nobody gave one.
 func (p *Policy) Number(signalled string) string { return p.numbers.normalise(signalled) }
 
+// Near writes the number of our side's party of a call, as Number does.
+func (p *Policy) Near(f Facts) string {
+	if f.Direction == Outbound {
+		return p.Number(f.Caller)
+	}
+	return p.Number(f.Callee)
+}
+
 // Sought writes a number that somebody looks for as Number wrote those that there are. What
 // is no number is an error.
 func (p *Policy) Sought(text string) (string, error) { return p.numbers.sought(text) }
 
+// Headers are the headers that rules ask for, in lower case: the facts of a call have to have them.
+func (p *Policy) Headers() []string {
+	var names []string
+	for _, m := range p.rules {
+		for _, h := range m.headers {
+			names = append(names, h.name)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// Counts reports whether some rule has a ceiling: only then RecordedThisMonth is asked for.
+func (p *Policy) Counts() bool {
+	return slices.ContainsFunc(p.cfg.Rules, func(r Rule) bool { return r.records() && r.Record.Ceiling > 0 })
+}
+
 // Decide says what is to be done with a call. The first rule that matches decides.
 func (p *Policy) Decide(f Facts) Decision {
-	return p.decide(f, func(rule int, unmet condition, caller, callee string) {})
+	return p.decide(f, func(int, condition, *view) {})
 }
 
 // Explain decides as Decide does and tells what became of each rule up to the one
-// that matched. An emergency call is decided before any rule: it has no steps.
+// that matched. Emergency calls, and those with numbers that are never recorded, are decided
+// before any rule: they have no steps.
 func (p *Policy) Explain(f Facts) ([]Step, Decision) {
 	var steps []Step
-	d := p.decide(f, func(rule int, unmet condition, caller, callee string) {
-		steps = append(steps, Step{p.cfg.Rules[rule].Name, unmet == "", p.rules[rule].why(unmet, f, caller, callee)})
+	d := p.decide(f, func(rule int, unmet condition, v *view) {
+		steps = append(steps, Step{p.cfg.Rules[rule].Name, unmet == "", p.rules[rule].why(unmet, v)})
 	})
 	return steps, d
 }
 
 // decide tells tried of every rule that it holds against the call.
-func (p *Policy) decide(f Facts, tried func(rule int, unmet condition, caller, callee string)) Decision {
+func (p *Policy) decide(f Facts, tried func(rule int, unmet condition, v *view)) Decision {
 	d := Decision{Policy: p.version, KeepRow: p.cfg.Calls.Retention}
 	// A caller with an emergency number is the emergency centre, calling back. An
 	// extension of ours may well have the digits of one.
@@ -178,12 +247,16 @@ func (p *Policy) decide(f Facts, tried func(rule int, unmet condition, caller, c
 		d.Reason, d.Emergency, d.Unlimited = IsEmergency, true, called || f.Vouched
 		return d
 	}
-	caller, callee := p.numbers.normalise(f.Caller), p.numbers.normalise(f.Callee)
+	v := p.view(f)
+	if p.special(&v) {
+		d.Reason = IsSpecial
+		return d
+	}
 	for i, m := range p.rules {
-		unmet := m.mismatch(f, caller, callee)
-		tried(i, unmet, caller, callee)
+		unmet := m.mismatch(&v)
+		tried(i, unmet, &v)
 		if unmet == "" {
-			p.apply(p.cfg.Rules[i], f, &d)
+			p.apply(p.cfg.Rules[i], &v, &d)
 			return d
 		}
 	}
@@ -191,27 +264,51 @@ func (p *Policy) decide(f Facts, tried func(rule int, unmet condition, caller, c
 	return d
 }
 
+// special reports whether a party has a number that is never recorded. A helpline is one
+// outside: an extension of ours may have its digits, as with emergency numbers.
+func (p *Policy) special(v *view) bool {
+	_, help := p.help[v.far()]
+	return help || p.never.has(v.caller) || p.never.has(v.callee)
+}
+
 // apply fills in a decision by the rule that matched.
-func (p *Policy) apply(rule Rule, f Facts, d *Decision) {
+func (p *Policy) apply(rule Rule, f *view, d *Decision) {
 	d.Rule = rule.Name
 	if !rule.records() {
 		d.Reason = ByRule
 		return
 	}
-	purpose := p.cfg.Purposes[rule.Record.Purpose]
+	terms, onFailure := p.terms(rule, f.Time)
 	switch {
 	case !f.forwarded():
 	case rule.Forwarded != "":
 		d.Forwarded = rule.Forwarded
 	case f.Claimed && !f.through():
-		d.Reason, d.OnFailure = IsClaimed, purpose.OnFailure
+		d.Reason, d.OnFailure = IsClaimed, onFailure
 		return
 	default:
 		d.Reason = IsForwarded
 		return
 	}
-	d.Record = true
-	d.Purpose, d.Basis, d.Retention, d.OnFailure = rule.Record.Purpose, purpose.Basis, purpose.Retention, purpose.OnFailure
+	switch {
+	case p.breaks(d.Rule, f.country):
+		d.Reason, d.OnFailure = BreaksPack, onFailure
+	case len(terms) == 0:
+		d.Reason, d.OnFailure = IsOverdue, onFailure
+	case !rule.Record.Sample.takes(f.ID):
+		d.Reason = SampledOut
+	case rule.Record.Ceiling > 0 && (f.RecordedThisMonth < 0 || f.RecordedThisMonth >= rule.Record.Ceiling):
+		d.Reason = IsCeiling
+	}
+	if d.Reason != "" {
+		d.Forwarded = ""
+		return
+	}
+	last, _ := terms.Last(f.Time)
+	d.Record, d.Terms, d.OnFailure = true, terms, onFailure
+	d.Purpose, d.Basis, d.Retention = last.Purpose, last.Basis, last.Retention
+	keep := p.cfg.Purposes[last.Purpose].Retention
+	d.Numbers, d.Certificate = keep.Row, keep.certificate()
 	d.Control = rule.Control
 	if rule.Keys != nil {
 		d.Keys = rule.Keys.effective()
@@ -223,10 +320,29 @@ func (p *Policy) apply(rule Rule, f Facts, d *Decision) {
 		d.Exempt = rule.Exempt
 		return
 	}
-	far := f.Caller
-	if f.Direction == Outbound {
-		far = f.Callee
-	}
-	told := rule.Announce.effective(f.Direction, p.numbers.normalise(far))
+	told := rule.Announce.effective(f.Direction, f.far())
 	d.Announce = &told
+}
+
+// breaks reports whether the packs for a country demand what a rule does not give: then nothing
+// is recorded by it.
+func (p *Policy) breaks(rule, country string) bool {
+	return slices.ContainsFunc(p.cfg.Packs.of(country), func(pack string) bool { return p.unmet[breach{rule, pack}] })
+}
+
+// terms are those of a rule's purposes for which anything may be recorded at that time, and
+// what becomes of a call that is not: one purpose that refuses it is enough.
+func (p *Policy) terms(rule Rule, at time.Time) (Terms, OnFailure) {
+	var terms Terms
+	onFailure := Continue
+	for _, name := range rule.Record.names() {
+		purpose := p.cfg.Purposes[name]
+		if purpose.OnFailure == Refuse {
+			onFailure = Refuse
+		}
+		if b := purpose.Balancing; b == nil || at.Before(b.due(p.cfg.reviewGrace())) {
+			terms = append(terms, Term{name, purpose.Basis, purpose.Retention.Audio})
+		}
+	}
+	return terms, onFailure
 }

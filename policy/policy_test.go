@@ -21,12 +21,12 @@ func office() Config {
 	return Config{
 		Purposes: map[string]Purpose{
 			"quality": {
-				Text: map[string]string{"nl": "Training en kwaliteit"}, Basis: LegitimateInterest, Retention: Period{Days: 14},
+				Text: map[string]string{"nl": "Training en kwaliteit"}, Basis: LegitimateInterest, Retention: Retention{Audio: Period{Days: 14}},
 				Balancing: &Balancing{By: "privacy officer", On: Date{2026, 11, 1}, Outcome: "training outweighs", Review: Date{2027, 11, 1}},
 			},
 			"orders": {
 				Text: map[string]string{"nl": "Orders"}, Basis: LegalObligation, Law: "MiFID II art. 16(7)",
-				Retention: Period{Years: 5}, OnFailure: Refuse,
+				Retention: Retention{Audio: Period{Years: 5}}, OnFailure: Refuse,
 			},
 		},
 		Announcements: map[string]Announcement{

@@ -17,6 +17,9 @@ type Window struct {
 	From string   `yaml:"from" json:"from,omitempty"` // 09:00; default: the day's beginning
 	To   string   `yaml:"to" json:"to,omitempty"`     // 17:00, no longer in it; default: the day's end, 24:00
 	Zone string   `yaml:"zone" json:"zone,omitempty"` // Europe/Amsterdam; must be given
+	// Holidays are the configuration's: except, and it does not begin on one; only, and it
+	// begins on no other day. Default: they are days like others.
+	Holidays string `yaml:"holidays" json:"holidays,omitempty"`
 }
 
 // window is a Window made ready.
@@ -24,6 +27,8 @@ type window struct {
 	days     [7]bool // by time.Weekday
 	from, to int     // minutes since midnight; to may be on the next day
 	zone     *time.Location
+	holidays map[Date]bool // nil where they do not matter
+	only     bool          // on holidays, not on others
 }
 
 var weekdays = [...]string{"sun", "mon", "tue", "wed", "thu", "fri", "sat"}
@@ -31,7 +36,7 @@ var weekdays = [...]string{"sun", "mon", "tue", "wed", "thu", "fri", "sat"}
 const minutesADay = 24 * 60
 
 // parse reads the window; its faults have the keys below the window.
-func (w Window) parse() (window, []Fault) {
+func (w Window) parse(holidays []Date) (window, []Fault) {
 	parsed := window{to: minutesADay}
 	var faults []Fault
 	report := func(path string, err error) {
@@ -61,6 +66,19 @@ func (w Window) parse() (window, []Fault) {
 	if w.To != "" {
 		parsed.to, err = parseClock(w.To)
 		report("to", err)
+	}
+	switch w.Holidays {
+	case "":
+	case "except", "only":
+		if len(holidays) == 0 {
+			report("holidays", errors.New("there are none: name the days in holidays, such as [2026-12-25]"))
+		}
+		parsed.only, parsed.holidays = w.Holidays == "only", map[Date]bool{}
+		for _, day := range holidays {
+			parsed.holidays[day] = true
+		}
+	default:
+		report("holidays", fmt.Errorf("%.40q is neither except nor only", w.Holidays))
 	}
 	parsed.zone, err = parseZone(w.Zone)
 	report("zone", err)
@@ -104,7 +122,14 @@ func parseZone(name string) (*time.Location, error) {
 func (w window) holds(t time.Time) bool {
 	local := t.In(w.zone)
 	minute := local.Hour()*60 + local.Minute()
-	today, yesterday := local.Weekday(), (local.Weekday()+6)%7
-	return w.days[today] && w.from <= minute && minute < w.to ||
-		w.days[yesterday] && minute+minutesADay < w.to
+	return w.begins(local) && w.from <= minute && minute < w.to ||
+		w.begins(local.AddDate(0, 0, -1)) && minute+minutesADay < w.to
+}
+
+// begins reports whether the window begins on the day of a time in its zone.
+func (w window) begins(local time.Time) bool {
+	if w.holidays != nil && w.holidays[dateOf(local)] != w.only {
+		return false
+	}
+	return w.days[local.Weekday()]
 }

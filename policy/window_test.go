@@ -38,7 +38,7 @@ func TestWindow(t *testing.T) {
 		{"no longer", Window{To: "12:00", Zone: "UTC"}, "2026-11-24T12:00:00Z", false},
 		{"midnight to midnight", Window{From: "00:00", To: "00:00", Zone: "UTC"}, "2026-11-24T12:00:00Z", true},
 	} {
-		w, faults := c.window.parse()
+		w, faults := c.window.parse(nil)
 		if len(faults) > 0 {
 			t.Fatalf("%s: %v", c.name, faults)
 		}

@@ -84,6 +84,10 @@ func (l *Leg) Forwarded() bool {
 // Passed returns the headers of a caller leg's INVITE that the other leg gets.
 func (l *Leg) Passed() []Header { return l.ua.passing(l.invite) }
 
+// Header returns the values of a header of a caller leg's INVITE, one for each time that it is
+// there.
+func (l *Leg) Header(name string) []string { return values(l.invite, name) }
+
 // MaxForwards returns the hops that are left after us.
 func (l *Leg) MaxForwards() int {
 	if mf := l.invite.MaxForwards(); mf != nil {

@@ -181,6 +181,9 @@ func (s *Store) RemoveFiles(id string) error {
 	if err != nil {
 		return fmt.Errorf("remove files: %w", err)
 	}
+	if row.held() {
+		return fmt.Errorf("remove files of %s: %w", id, ErrHeld)
+	}
 	if err := s.blobs.remove([]Row{row}, everywhere)[id].err; err != nil {
 		return fmt.Errorf("remove files of %s: %w", id, err)
 	}

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"go.etcd.io/bbolt"
+
+	"github.com/bewaard/bewaard/store/journal"
 )
 
 const (
@@ -106,6 +108,17 @@ func (s *Store) clock() (c clock, err error) {
 	return c, err
 }
 
-func (s *Store) setClock(c clock) error {
+// markClock keeps a mark that a sweep believed.
+func (s *Store) markClock(c clock) error {
 	return s.db.Update(func(tx *bbolt.Tx) error { return putClock(tx, c) })
+}
+
+// setClock keeps what the guard, or an operator, says of the clock, and journals it.
+func (s *Store) setClock(c clock, action journal.Action, act Act) error {
+	return s.db.Update(func(tx *bbolt.Tx) error {
+		if _, err := note(tx, action, "clock", act); err != nil {
+			return err
+		}
+		return putClock(tx, c)
+	})
 }

@@ -28,13 +28,29 @@ type index struct {
 }
 
 var (
-	// byExpiry has the rows that are to be destroyed, the first to go first. The cost
-	// of a sweep grows with what expires, not with what is kept.
+	// byExpiry has the rows that are to be destroyed, the first to go first, without
+	// those under legal hold. The cost of a sweep grows with what expires, not with what
+	// is kept.
 	byExpiry = index{bucket: []byte("by_expiry"), keys: func(r *Row) [][]byte {
-		if !r.State.expires() || r.Expires.IsZero() {
+		if !r.State.expires() || r.Expires.IsZero() || r.held() {
 			return nil
 		}
 		return [][]byte{indexKey(r.Expires, r.ID)}
+	}}
+
+	// byRowExpiry has the destroyed rows that still say who called, byRemoval those that say
+	// no more, until what is left of them goes too.
+	byRowExpiry = index{bucket: []byte("by_row_expiry"), keys: func(r *Row) [][]byte {
+		if !r.named() {
+			return nil
+		}
+		return [][]byte{indexKey(r.RowExpires, r.ID)}
+	}}
+	byRemoval = index{bucket: []byte("by_removal"), keys: func(r *Row) [][]byte {
+		if r.State != StateDestroyed || r.named() || r.CertificateExpires.IsZero() {
+			return nil
+		}
+		return [][]byte{indexKey(r.CertificateExpires, r.ID)}
 	}}
 
 	// byBegan has every row in the order in which calls began. Ids have nearly that
@@ -76,7 +92,8 @@ var (
 		return keys
 	}}
 
-	indexes = []index{byExpiry, byBegan, unfinished, byNumber, byPurpose, byState, byEpoch}
+	// indexes are all of them.
+	indexes = []index{byExpiry, byRowExpiry, byRemoval, byBegan, unfinished, byNumber, byPurpose, byState, byEpoch}
 )
 
 // labelBytes is how long a word is in front of a key.
@@ -97,9 +114,6 @@ func label(word string) []byte {
 
 // epochs are those that something of the row is sealed to.
 func (r *Row) epochs() []seal.Epoch {
-	if r.State == StateDestroyed {
-		return nil
-	}
 	var epochs []seal.Epoch
 	add := func(e seal.Epoch) {
 		if e != "" && !slices.Contains(epochs, e) {
@@ -109,8 +123,10 @@ func (r *Row) epochs() []seal.Epoch {
 	if r.part != nil {
 		add(r.part.Epoch)
 	}
-	for _, f := range r.Files {
-		add(f.Epoch)
+	if r.State != StateDestroyed {
+		for _, f := range r.Files {
+			add(f.Epoch)
+		}
 	}
 	return epochs
 }

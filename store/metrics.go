@@ -2,10 +2,13 @@ package store
 
 import (
 	"cmp"
+	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.etcd.io/bbolt"
+
+	"github.com/bewaard/bewaard/store/journal"
 )
 
 type metrics struct {
@@ -14,6 +17,8 @@ type metrics struct {
 	sweptRows  *prometheus.CounterVec
 	unreadable prometheus.Counter
 	findings   *prometheus.GaugeVec
+	head       *prometheus.GaugeVec
+	blocked    prometheus.Gauge
 }
 
 func newMetrics(registry prometheus.Registerer, s *Store) *metrics {
@@ -33,11 +38,17 @@ func newMetrics(registry prometheus.Registerer, s *Store) *metrics {
 			Name: "bewaard_store_unreadable_rows_total", Help: "Times a row was met that cannot be read.",
 		}),
 		findings: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "bewaard_store_reconcile_findings", Help: "Files and rows that did not agree at start.",
+			Name: "bewaard_store_reconcile_findings", Help: "Files and rows that did not agree at start, or at the last daily round since.",
 		}, []string{"kind"}),
+		head: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "bewaard_journal_head_info", Help: "The journal's head as it was last written to the file of heads, once a day: its number and SHA-256. Always 1.",
+		}, []string{"number", "sha256"}),
+		blocked: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "bewaard_store_compact_blocked_seconds", Help: "Time that everybody waited for the last compaction of the database.",
+		}),
 	}
 	if registry != nil {
-		registry.MustRegister(m.commit, m.sweep, m.sweptRows, m.unreadable, m.findings, &gauges{s})
+		registry.MustRegister(m.commit, m.sweep, m.sweptRows, m.unreadable, m.findings, m.head, m.blocked, &gauges{s})
 	}
 	return m
 }
@@ -46,11 +57,14 @@ func (m *metrics) swept(purpose, result string) {
 	m.sweptRows.WithLabelValues(cmp.Or(purpose, "none"), result).Inc()
 }
 
+// witnessed shows a head, and it alone.
+func (m *metrics) witnessed(head journal.Head) {
+	m.head.Reset()
+	m.head.WithLabelValues(strconv.FormatUint(head.Number, 10), head.Hash.String()).Set(1)
+}
+
 func (m *metrics) reconciled(r *Report) {
-	for kind, found := range map[string][]string{
-		"file_without_row": r.FilesWithoutRow, "row_without_file": r.RowsWithoutFile, "file_of_other_size": r.FilesOfOtherSize,
-		"unreadable": r.Unreadable, "spool_left": r.SpoolsLeft, "part_file": r.PartFiles, "outlived": r.Outlived,
-	} {
+	for kind, found := range r.findings() {
 		m.findings.WithLabelValues(kind).Set(float64(len(found)))
 	}
 }
@@ -60,13 +74,19 @@ type gauges struct{ store *Store }
 
 var (
 	overdueGauge = prometheus.NewDesc("bewaard_retention_overdue",
-		"Rows whose expiry has passed and that are not destroyed.", nil, nil)
+		"Rows whose expiry has passed and that are not destroyed, and destroyed ones with numbers, or left, beyond their time.", nil, nil)
 	oldestGauge = prometheus.NewDesc("bewaard_retention_oldest_overdue_seconds",
 		"Time since the longest overdue row expired.", nil, nil)
 	trippedGauge = prometheus.NewDesc("bewaard_clock_guard_tripped",
 		"1 while nothing is destroyed until an operator confirms that the clock is right.", nil, nil)
 	rowsGauge = prometheus.NewDesc("bewaard_store_rows",
 		"Rows by state.", []string{"state"}, nil)
+	entriesGauge = prometheus.NewDesc("bewaard_journal_entries",
+		"Entries of the journal. It never gets less, unless the database was rolled back.", nil, nil)
+	holdsGauge = prometheus.NewDesc("bewaard_legal_holds",
+		"Legal holds that there are.", nil, nil)
+	heldGauge = prometheus.NewDesc("bewaard_legal_hold_rows",
+		"Rows that legal holds keep from being destroyed.", nil, nil)
 	bytesGauge = prometheus.NewDesc("bewaard_store_database_bytes",
 		"Size of the database.", nil, nil)
 	freeGauge = prometheus.NewDesc("bewaard_store_free_bytes",
@@ -75,7 +95,7 @@ var (
 
 // Describe sends what Collect brings: prometheus.Collector.
 func (g *gauges) Describe(descs chan<- *prometheus.Desc) {
-	for _, desc := range []*prometheus.Desc{overdueGauge, oldestGauge, trippedGauge, rowsGauge, bytesGauge, freeGauge} {
+	for _, desc := range []*prometheus.Desc{overdueGauge, oldestGauge, trippedGauge, rowsGauge, entriesGauge, holdsGauge, heldGauge, bytesGauge, freeGauge} {
 		descs <- desc
 	}
 }
@@ -104,6 +124,13 @@ func (g *gauges) read(now time.Time) ([]gaugeValue, error) {
 	if err != nil {
 		return nil, err
 	}
+	for _, x := range []index{byRowExpiry, byRemoval} {
+		n, err := g.store.countKeysDue(x, now)
+		if err != nil {
+			return nil, err
+		}
+		due += n
+	}
 	values := []gaugeValue{{desc: overdueGauge, value: float64(due)}}
 	err = g.store.db.View(func(tx *bbolt.Tx) error {
 		oldest := 0.0
@@ -114,6 +141,10 @@ func (g *gauges) read(now time.Time) ([]gaugeValue, error) {
 		if err != nil {
 			return err
 		}
+		head, err := readHead(tx)
+		if err != nil {
+			return err
+		}
 		tripped := 0.0
 		if c.Tripped != "" {
 			tripped = 1
@@ -121,12 +152,24 @@ func (g *gauges) read(now time.Time) ([]gaugeValue, error) {
 		values = append(values,
 			gaugeValue{desc: oldestGauge, value: oldest},
 			gaugeValue{desc: trippedGauge, value: tripped},
+			gaugeValue{desc: entriesGauge, value: float64(head.Number)},
+			gaugeValue{desc: holdsGauge, value: float64(countKeys(tx, holdsBucket))},
+			gaugeValue{desc: heldGauge, value: float64(readCount(tx, heldCount))},
 			gaugeValue{desc: bytesGauge, value: float64(tx.Size())})
 		for _, state := range states {
 			values = append(values, gaugeValue{rowsGauge, float64(readCount(tx, state)), []string{string(state)}})
 		}
 		return nil
 	})
-	values = append(values, gaugeValue{desc: freeGauge, value: float64(g.store.db.Stats().FreeAlloc)})
+	values = append(values, gaugeValue{desc: freeGauge, value: float64(g.store.db.freeBytes())})
 	return values, err
+}
+
+// countKeys counts the keys of a bucket that has few.
+func countKeys(tx *bbolt.Tx, bucket []byte) (n int) {
+	cursor := tx.Bucket(bucket).Cursor()
+	for key, _ := cursor.First(); key != nil; key, _ = cursor.Next() {
+		n++
+	}
+	return n
 }

@@ -5,28 +5,18 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 
 	"go.etcd.io/bbolt"
 )
 
-const (
-	// rowsPerMigration is how many rows one transaction of a migration changes.
-	rowsPerMigration = 1000
-
-	// compactBytes is how much one transaction of a compaction copies.
-	compactBytes = 16 << 20
-)
+// rowsPerMigration is how many rows one transaction of a migration changes.
+const rowsPerMigration = 1000
 
 // sealRows brings a database of schema 1, whose rows are in the clear, to this one. It can be
 // cut short at any instant: the next start begins anew, and passes over what is done.
 //
-//	rows sealed, indexed ─ copied into a fresh file, which takes the name ─ old file overwritten
+//	rows sealed, indexed ─ the database written anew ─ schema noted
 func (s *Store) sealRows() error {
-	if err := s.db.Update(makeIndexes); err != nil {
-		return err
-	}
 	sealed := 0
 	for after := []byte(nil); ; {
 		var last []byte
@@ -42,8 +32,12 @@ func (s *Store) sealRows() error {
 		}
 		after = last
 	}
-	if err := s.renew(); err != nil {
-		return fmt.Errorf("copy the database into a fresh file: %w", err)
+	if _, err := s.compact(); err != nil { // free pages have what rows said before
+		return fmt.Errorf("write the database anew: %w", err)
+	}
+	err := s.db.Update(func(tx *bbolt.Tx) error { return tx.Bucket(metaBucket).Put(schemaKey, []byte(schema)) })
+	if err != nil {
+		return err
 	}
 	s.log.Info("rows of an earlier version are sealed", "rows", sealed)
 	return nil
@@ -111,51 +105,3 @@ func decodeClear(id, value []byte) (Row, error) {
 	r.inUTC()
 	return r, nil
 }
-
-// renew copies the database into a fresh file, which says that it is of this schema, and
-// overwrites the old one: its free pages have what rows said before.
-func (s *Store) renew() error {
-	path := s.databasePath()
-	fresh := path + ".new"
-	if err := os.Remove(fresh); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
-	db, err := bbolt.Open(fresh, 0o600, databaseOptions)
-	if err != nil {
-		return err
-	}
-	err = bbolt.Compact(db, s.db, compactBytes)
-	if err == nil {
-		err = db.Update(func(tx *bbolt.Tx) error { return tx.Bucket(metaBucket).Put(schemaKey, []byte(schema)) })
-	}
-	if err == nil {
-		err = db.Sync()
-	}
-	if err != nil {
-		return errors.Join(err, db.Close(), os.Remove(fresh))
-	}
-	old, err := os.OpenFile(path, os.O_WRONLY, 0)
-	if err == nil {
-		err = os.Rename(fresh, path)
-	}
-	if err != nil {
-		return errors.Join(err, db.Close())
-	}
-	defer old.Close() // what was written was synced
-	if err := errors.Join(s.blobs.sync("."), s.db.Close()); err != nil {
-		return errors.Join(err, db.Close())
-	}
-	db.MaxBatchDelay = groupDelay
-	s.db = db
-	info, err := old.Stat()
-	if err != nil {
-		return err
-	}
-	_, err = io.CopyN(old, zeroes{}, info.Size())
-	return errors.Join(err, old.Sync())
-}
-
-// zeroes reads as zeros without end.
-type zeroes struct{}
-
-func (zeroes) Read(b []byte) (int, error) { clear(b); return len(b), nil }

@@ -17,13 +17,18 @@ var rowKeysBucket = []byte("row_keys")
 
 func rowKeyKey(e seal.Epoch, id string) []byte { return []byte(string(e) + id) }
 
-// epoch is the one on which the row expires. A row that says nothing of that yet is given the
-// day on which the call began; whatever has one that is not due keeps an epoch alive.
+// epoch is the one on which the personal fields expire: with the recording, or later. A row
+// that says nothing of that yet is given the day on which the call began; whatever has one
+// that is not due keeps an epoch alive.
 func (r *Row) epoch() seal.Epoch {
-	if r.Expires.IsZero() {
-		return seal.EpochOf(r.Began)
+	expires := r.Expires
+	if r.RowExpires.After(expires) {
+		expires = r.RowExpires
 	}
-	return seal.EpochOf(r.Expires)
+	if expires.IsZero() {
+		expires = r.Began
+	}
+	return seal.EpochOf(expires)
 }
 
 // seal seals the row's personal part, so that it can be put. A row that was not opened keeps

@@ -284,17 +284,21 @@ func TestMigrate(t *testing.T) {
 func halfMigrated(t *testing.T, directory string) {
 	t.Helper()
 	s := &Store{directory: directory, log: slog.New(slog.DiscardHandler)}
+	var err error
+	if s.blobs, err = openBlobs(directory); err != nil {
+		t.Fatal(err)
+	}
+	defer s.blobs.close()
 	if err := s.openDatabase(); err != nil {
 		t.Fatal(err)
 	}
 	defer s.db.Close()
-	var err error
 	if s.keys, err = seal.Open(filepath.Join(directory, keysDirectory), seal.Config{}, s.log); err != nil {
 		t.Fatal(err)
 	}
 	defer s.keys.Close()
 	err = s.db.Update(func(tx *bbolt.Tx) error {
-		if err := makeIndexes(tx); err != nil {
+		if err := makeWhatFollows(tx); err != nil {
 			return err
 		}
 		sealed := 0

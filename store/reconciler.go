@@ -4,11 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"io/fs"
+	"log/slog"
 	"maps"
 	"path"
 	"slices"
 	"strings"
+	"time"
+
+	"github.com/bewaard/bewaard/store/journal"
 )
 
 // Report is what files and rows did not agree on. Paths are relative to the store's
@@ -17,6 +22,8 @@ type Report struct {
 	FilesWithoutRow  []string // no row names them; left where they are, someone has to look
 	RowsWithoutFile  []string // ids of kept rows of which a file is gone
 	FilesOfOtherSize []string // not as long as their row says
+	FilesChanged     []string // with another SHA-256 than their row says; a daily round reads a thirtieth of all
+	Overdue          []string // ids of rows that should have been destroyed an hour ago; a thousand at most
 	Unreadable       []string // directories that cannot be read and files whose row cannot
 	SpoolsLeft       []string // of recordings that are kept and have their files; RemoveSpool takes them
 
@@ -27,23 +34,78 @@ type Report struct {
 // Reconcile holds files against rows. It belongs before the first call and the
 // first job of a start: it takes every recording in the making for left behind.
 func (s *Store) Reconcile(ctx context.Context) (Report, error) {
-	r := reconciler{store: s, touched: map[string]bool{}}
+	return s.reconcile(ctx, reconciler{})
+}
+
+// inspect is Reconcile while calls go on: what is in the making is left alone. It also
+// reads some of the files, others every day.
+func (s *Store) inspect(ctx context.Context) (Report, error) {
+	return s.reconcile(ctx, reconciler{running: true})
+}
+
+func (s *Store) reconcile(ctx context.Context, r reconciler) (Report, error) {
+	r.store, r.touched, r.began = s, map[string]bool{}, time.Now()
 	err := errors.Join(
 		r.files(ctx, recordingsDirectory, r.recording),
 		r.files(ctx, spoolDirectory, r.spool),
 		r.rows(ctx),
+		r.overdue(),
 		r.sync(),
+		s.noteFindings(&r.report),
 	)
+	s.metrics.reconciled(&r.report)
 	if err != nil {
 		return r.report, fmt.Errorf("reconcile: %w", err)
 	}
-	s.metrics.reconciled(&r.report)
 	return r.report, nil
+}
+
+// findings are the lists of a report by their names, but for what is as it should be.
+func (r *Report) findings() map[string][]string {
+	return map[string][]string{
+		"file_without_row": r.FilesWithoutRow, "row_without_file": r.RowsWithoutFile, "file_of_other_size": r.FilesOfOtherSize,
+		"file_changed": r.FilesChanged, "overdue": r.Overdue, "unreadable": r.Unreadable, "spool_left": r.SpoolsLeft,
+		"part_file": r.PartFiles, "outlived": r.Outlived,
+	}
+}
+
+// Log says of each finding what it is.
+func (r *Report) Log(log *slog.Logger) {
+	words := map[string]string{
+		"file_without_row": "file without a row", "row_without_file": "row without its file", "file_of_other_size": "file of another size than its row says",
+		"file_changed": "file that was changed", "overdue": "row that should have been destroyed", "unreadable": "not readable",
+		"part_file": "left by a killed job, removed", "outlived": "file of a call that is destroyed or not recorded, removed",
+	}
+	for kind, found := range r.findings() {
+		for _, name := range found {
+			if what, told := words[kind]; told {
+				log.Warn("store and files disagree", "what", what, "name", name)
+			}
+		}
+	}
+}
+
+// noteFindings journals how many findings of each kind there are, if there are any but
+// spools, which every crash leaves.
+func (s *Store) noteFindings(r *Report) error {
+	var kinds []string
+	for kind, found := range r.findings() {
+		if len(found) > 0 && kind != "spool_left" {
+			kinds = append(kinds, fmt.Sprintf("%s: %d", kind, len(found)))
+		}
+	}
+	if kinds == nil {
+		return nil
+	}
+	slices.Sort(kinds)
+	return s.Note(journal.Reconcile, "", Act{Daemon, strings.Join(kinds, ", ")})
 }
 
 // reconciler is one run of Reconcile.
 type reconciler struct {
+	running bool // calls go on
 	store   *Store
+	began   time.Time
 	report  Report
 	touched map[string]bool // directories that something was removed from
 }
@@ -90,11 +152,14 @@ func (r *reconciler) file(name string, entry fs.DirEntry, visit visitFile) error
 func (r *reconciler) recording(name string, size int64, row *Row) error {
 	switch {
 	case strings.HasSuffix(name, partSuffix) && checkID(ownerOf(name)) == nil:
+		if r.running && (row == nil || row.State.unfinished()) {
+			return nil // somebody may be at it
+		}
 		return r.remove(name, &r.report.PartFiles)
 	case row == nil:
 		r.report.FilesWithoutRow = append(r.report.FilesWithoutRow, name)
-	case row.State == StateDestroyed, row.State == StateNotRecorded:
-		return r.remove(name, &r.report.Outlived)
+	case !row.held() && (row.State == StateDestroyed || row.State == StateNotRecorded):
+		return r.outlived(name, row)
 	case row.State == StateKept, row.State == StateFailed:
 		i := slices.IndexFunc(row.Files, func(f File) bool { return f.Path == name })
 		if i < 0 {
@@ -111,26 +176,82 @@ func (r *reconciler) spool(name string, _ int64, row *Row) error {
 	switch {
 	case row == nil:
 		r.report.FilesWithoutRow = append(r.report.FilesWithoutRow, name)
-	case row.State == StateDestroyed, row.State == StateNotRecorded:
-		return r.remove(name, &r.report.Outlived)
+	case !row.held() && (row.State == StateDestroyed || row.State == StateNotRecorded):
+		return r.outlived(name, row)
 	case row.State == StateKept && r.complete(row): // else it may be all that is left of the recording
 		r.report.SpoolsLeft = append(r.report.SpoolsLeft, name)
 	} // the others still need it, or the sweep finds it
 	return nil
 }
 
-// rows looks for the files of what is kept. What is destroyed has none, and costs
-// nothing here.
+// rows looks for the files of what is kept, under legal hold or not. What is destroyed
+// has none, and costs nothing here.
 func (r *reconciler) rows(ctx context.Context) error {
 	for row, err := range r.store.walk(byExpiry, nil) {
 		if err := errors.Join(err, context.Cause(ctx)); err != nil {
 			return err
 		}
-		if row.State == StateKept && !r.complete(&row) {
-			r.report.RowsWithoutFile = append(r.report.RowsWithoutFile, row.ID)
+		r.row(ctx, &row)
+	}
+	holds, err := r.store.Holds()
+	for i := range holds {
+		var ids []string
+		if ids, err = r.store.rowsOf(holds[i].ID); err != nil {
+			break
+		}
+		for _, id := range ids {
+			if row, err := r.store.Get(id); err == nil {
+				r.row(ctx, &row)
+			}
 		}
 	}
-	return nil
+	return err
+}
+
+func (r *reconciler) row(ctx context.Context, row *Row) {
+	if row.State != StateKept {
+		return
+	}
+	if !r.complete(row) {
+		if !slices.Contains(r.report.RowsWithoutFile, row.ID) { // it may be under several legal holds
+			r.report.RowsWithoutFile = append(r.report.RowsWithoutFile, row.ID)
+		}
+		return
+	}
+	if !r.running || !r.turn(row.ID) {
+		return
+	}
+	for _, f := range row.Files {
+		began := time.Now()
+		err := hashFile(r.store.blobs.root, &f)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) { // a sweep may have come by
+			r.report.FilesChanged = append(r.report.FilesChanged, f.Path)
+			r.store.log.Error("recording is not what was recorded", "call_id", row.ID, "file", f.Path, "error", err)
+		}
+		select {
+		case <-time.After(time.Since(began)): // as long again is left to the calls
+		case <-ctx.Done():
+		}
+	}
+}
+
+// readEvery is how many days a round takes to have read every file once.
+const readEvery = 30
+
+// turn reports whether it is a row's day for having its files read.
+func (r *reconciler) turn(id string) bool {
+	h := fnv.New32a()
+	h.Write([]byte(id))
+	return int64(h.Sum32()%readEvery) == r.began.Unix()/int64(custody/time.Second)%readEvery
+}
+
+// overdue looks for rows that a sweep should have taken.
+func (r *reconciler) overdue() error {
+	rows, err := r.store.Due(r.began.Add(-overdueGrace), 1000)
+	for i := range rows {
+		r.report.Overdue = append(r.report.Overdue, rows[i].ID)
+	}
+	return err
 }
 
 func (r *reconciler) complete(row *Row) bool {
@@ -140,6 +261,14 @@ func (r *reconciler) complete(row *Row) bool {
 		}
 	}
 	return len(row.Files) > 0
+}
+
+// outlived removes a file of a call that says that it has none, and journals that before.
+func (r *reconciler) outlived(name string, row *Row) error {
+	if err := r.store.Note(journal.Delete, row.ID, Act{Daemon, fmt.Sprintf("a file was found, though the call is %s", row.State)}); err != nil {
+		return err
+	}
+	return r.remove(name, &r.report.Outlived)
 }
 
 func (r *reconciler) remove(name string, list *[]string) error {

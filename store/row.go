@@ -47,6 +47,13 @@ type Row struct {
 	Retention string    `json:"retention,omitempty"` // ISO 8601
 	Expires   time.Time `json:"expires,omitzero"`
 
+	// How long the personal fields are kept, where that is longer than the recording, and how
+	// long what is left, with the certificate: ISO 8601, and the instants that they come to.
+	RowRetention         string    `json:"row_retention,omitempty"`
+	RowExpires           time.Time `json:"row_expires,omitzero"`
+	CertificateRetention string    `json:"certificate_retention,omitempty"`
+	CertificateExpires   time.Time `json:"certificate_expires,omitzero"`
+
 	Announcement *Announcement  `json:"announcement,omitempty"` // to the far party, or to who was told alone
 	Further      []Announcement `json:"further_announcements,omitempty"`
 	Events       []Event        `json:"events,omitempty"` // what was done to the recording, in order
@@ -55,7 +62,11 @@ type Row struct {
 	Files        []File         `json:"files,omitempty"`
 	Audio        []Audio        `json:"audio,omitempty"` // of the legs that RTP came on
 
-	Destroyed time.Time `json:"destroyed,omitzero"` // when files and personal fields were gone
+	Holds []string `json:"holds,omitempty"` // ids of the legal holds that it is under
+
+	Entry     uint64    `json:"entry,omitempty"`    // the journal's, that its files were about to be deleted
+	Destroyed time.Time `json:"destroyed,omitzero"` // when the files were gone, and the personal fields but for RowExpires
+	Cleared   time.Time `json:"cleared,omitzero"`   // when the personal fields were gone, if later
 
 	// Personal as it is kept; a row that was read and not opened has these alone.
 	part   *sealedPart
@@ -63,7 +74,7 @@ type Row struct {
 }
 
 // Personal is what tells who called. It lies in the database sealed to the epoch on which the
-// row expires, and is gone when the row is destroyed.
+// personal fields expire, and is gone when the row is destroyed, or at RowExpires.
 type Personal struct {
 	Caller       string `json:"caller,omitempty"`
 	Callee       string `json:"callee,omitempty"`
@@ -210,15 +221,29 @@ type File struct {
 	ContentSHA256 string `json:"content_sha256,omitempty"` // the same, in hex
 }
 
+// captured reports whether there was something of the call to destroy, or still is.
+func (r *Row) captured() bool { return r.Recording != nil || len(r.Files) > 0 }
+
 // clearPersonal takes away what tells who called.
 func (r *Row) clearPersonal() {
 	r.Personal, r.Sealed, r.part, r.tokens = Personal{}, false, nil, nil
 }
 
+// personal reports whether the row says who called.
+func (r *Row) personal() bool { return r.part != nil || !r.Personal.empty() }
+
 // due reports whether the row's time is over.
 func (r *Row) due(now time.Time) bool {
-	return r.State.expires() && !r.Expires.IsZero() && !r.Expires.After(now)
+	return r.State.expires() && !r.held() && !r.Expires.IsZero() && !r.Expires.After(now)
 }
+
+// named reports whether a destroyed row still says who called, as it may until RowExpires.
+func (r *Row) named() bool {
+	return r.State == StateDestroyed && r.RowExpires.After(r.Destroyed) && r.Cleared.IsZero()
+}
+
+// held reports whether the row is under legal hold.
+func (r *Row) held() bool { return len(r.Holds) > 0 }
 
 // check holds a row against what is true of every row.
 func (r *Row) check() error {
@@ -248,6 +273,9 @@ func (r *Row) check() error {
 	if r.State.expires() && r.State != StateFinalizing && r.Expires.IsZero() {
 		return fmt.Errorf("%s without an expiry", r.State)
 	}
+	if r.held() && (r.State == StateExpired || r.State == StateDestroyed) {
+		return fmt.Errorf("%s, and %w", r.State, ErrHeld)
+	}
 	if r.State == StateNotRecorded && len(r.Files) > 0 {
 		return fmt.Errorf("%s with files", r.State)
 	}
@@ -267,7 +295,7 @@ func (r *Row) owns(name string) bool {
 
 // instants returns every instant of the row.
 func (r *Row) instants() []*time.Time {
-	instants := []*time.Time{&r.Began, &r.Answered, &r.Ended, &r.Expires, &r.Destroyed}
+	instants := []*time.Time{&r.Began, &r.Answered, &r.Ended, &r.Expires, &r.RowExpires, &r.CertificateExpires, &r.Destroyed, &r.Cleared}
 	for _, a := range r.Told() {
 		instants = append(instants, &a.FirstAt, &a.LastAt, &a.OptedIn)
 	}
@@ -307,7 +335,7 @@ func (r Row) Clone() Row {
 		recording := *r.Recording
 		r.Recording = &recording
 	}
-	r.Files, r.Joined, r.Audio = slices.Clone(r.Files), slices.Clone(r.Joined), slices.Clone(r.Audio)
+	r.Files, r.Joined, r.Audio, r.Holds = slices.Clone(r.Files), slices.Clone(r.Joined), slices.Clone(r.Audio), slices.Clone(r.Holds)
 	r.Further, r.Events, r.Tags = slices.Clone(r.Further), slices.Clone(r.Events), maps.Clone(r.Tags)
 	r.tokens = slices.Clone(r.tokens) // part is never changed
 	return r

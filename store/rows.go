@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -95,6 +96,9 @@ func checkUpdate(old, updated *Row) error {
 	}
 	if err := checkArrow(old.State, updated.State); err != nil {
 		return err
+	}
+	if !slices.Equal(updated.Holds, old.Holds) {
+		return errors.New("its legal holds were changed")
 	}
 	if updated.State == StateExpired || updated.State == StateDestroyed {
 		return fmt.Errorf("a row is %s by the sweep alone", updated.State)
@@ -217,7 +221,7 @@ func put(tx *bbolt.Tx, old, row *Row) error {
 	if err != nil {
 		return err
 	}
-	if err := tx.Bucket(rowsBucket).Put([]byte(row.ID), value); err != nil {
+	if err := errors.Join(tx.Bucket(rowsBucket).Put([]byte(row.ID), value), touch(tx, row.ID)); err != nil {
 		return err
 	}
 	for _, x := range indexes {
@@ -228,10 +232,37 @@ func put(tx *bbolt.Tx, old, row *Row) error {
 	if old == nil {
 		return addCount(tx, row.State, +1)
 	}
+	if change := countHeld(row) - countHeld(old); change != 0 {
+		if err := addCount(tx, heldCount, change); err != nil {
+			return err
+		}
+	}
 	if old.State == row.State {
 		return nil
 	}
 	return errors.Join(addCount(tx, old.State, -1), addCount(tx, row.State, +1))
+}
+
+// removeRow takes a row away, with what the indexes and counts have of it.
+func removeRow(tx *bbolt.Tx, row *Row) error {
+	for _, x := range indexes {
+		for _, key := range x.keys(row) {
+			if err := tx.Bucket(x.bucket).Delete(key); err != nil {
+				return fmt.Errorf("index row %s: %w", row.ID, err)
+			}
+		}
+	}
+	return errors.Join(tx.Bucket(rowsBucket).Delete([]byte(row.ID)), touch(tx, row.ID), addCount(tx, row.State, -1))
+}
+
+// heldCount is where the counts have the rows under legal hold, whatever their state.
+const heldCount State = "held"
+
+func countHeld(r *Row) int64 {
+	if r.held() {
+		return 1
+	}
+	return 0
 }
 
 // addCount changes how many rows are in a state. Counting them would be a walk.

@@ -261,7 +261,8 @@ var (
 	lasting  = []string{
 		"ID", "State", "Reason", "Direction", "CallerTrunk", "CalleeTrunk", "Began", "Answered", "Ended",
 		"Outcome", "Cause", "EndedBy", "SIPStatus", "ContinuedIn", "Rule", "Policy", "Purpose", "Basis", "Retention", "Expires",
-		"Announcement", "Further", "Events", "Recording", "Tries", "Files", "Audio", "Destroyed",
+		"RowRetention", "RowExpires", "CertificateRetention", "CertificateExpires", "Cleared",
+		"Announcement", "Further", "Events", "Recording", "Tries", "Files", "Audio", "Holds", "Entry", "Destroyed",
 	}
 )
 
@@ -278,6 +279,31 @@ func TestClearPersonal(t *testing.T) {
 		case !reflect.ValueOf(row).Field(i).IsZero():
 			t.Errorf("field %s is personal and not cleared", name)
 		}
+	}
+}
+
+// A row that has any one of the personal fields is known to, and so is one whose are sealed.
+func TestPersonal(t *testing.T) {
+	for i := range reflect.TypeFor[Personal]().NumField() {
+		row := Row{}
+		field := reflect.ValueOf(&row.Personal).Elem().Field(i)
+		switch field.Interface().(type) {
+		case string:
+			field.SetString("a")
+		case []Joined:
+			row.Joined = []Joined{{Number: "a"}}
+		case map[string]string:
+			row.Tags = map[string]string{"a": "b"}
+		}
+		if !row.personal() {
+			t.Errorf("a row with %s has nothing personal", reflect.TypeFor[Personal]().Field(i).Name)
+		}
+	}
+	if !(&Row{part: &sealedPart{}}).personal() {
+		t.Error("a row with a sealed part has nothing personal")
+	}
+	if (&Row{ID: "a", Purpose: "quality"}).personal() {
+		t.Error("a row with an id and a purpose has something personal")
 	}
 }
 

@@ -9,6 +9,8 @@
 //	                   ▲                    │ due
 //	   expired,        │                    ▼
 //	   then destroyed  └──────────────── sweeper ──▶ blobs: recordings/, spool/
+//	                                        │
+//	Note ──▶ journal ◀── before and after ──┴──▶ certificates
 //
 // The directory:
 //
@@ -16,6 +18,8 @@
 //	recordings/2026/11/24/<id>.opus.age   by the UTC day on which the call began
 //	spool/<id>.spool                      packets as they came, until finalized
 //	keys/                                 what all of it is sealed with: package seal
+//	keys/node.key, node.pub               what certificates are signed and checked with
+//	journal-head.txt                      the journal's head, a line a day
 //
 // bbolt does not blank the pages it frees: what a row said before it was destroyed stands in
 // the file's free pages until they are used again. So what tells who called is never in the
@@ -24,11 +28,13 @@ package store
 
 import (
 	"cmp"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -43,8 +49,7 @@ const (
 	// DefaultDirectory is where the store is unless the configuration says otherwise.
 	DefaultDirectory = "/var/lib/bewaard"
 
-	databaseFile  = "bewaard.db"
-	keysDirectory = "keys"
+	databaseFile = "bewaard.db"
 
 	// schema is what the buckets and rows of this version look like.
 	schema = "2"
@@ -79,6 +84,8 @@ type Config struct {
 	Directory string `yaml:"directory"`
 	// Sweep says how what has expired is destroyed.
 	Sweep SweepConfig `yaml:"sweep"`
+	// LegalHold says who may release one.
+	LegalHold HoldConfig `yaml:"legal_hold"`
 	// Keys is the file's keys section.
 	Keys seal.Config `yaml:"-"`
 }
@@ -114,11 +121,18 @@ func (c Config) Exposed() (mode os.FileMode, exposed bool) {
 type Store struct {
 	// Immutable after Open.
 	directory string
-	db        *bbolt.DB
+	db        database
+	copying   sync.Mutex // who has it copies the database as a whole
 	blobs     blobs
 	keys      *seal.Keys
-	log       *slog.Logger
-	metrics   *metrics
+	nodeKey   ed25519.PrivateKey // signs deletion certificates
+	holds     HoldConfig
+
+	// reseal makes that a row's files can be opened until then, whatever they were sealed to.
+	reseal func(row *Row, until time.Time) error
+
+	log     *slog.Logger
+	metrics *metrics
 }
 
 // Open makes the directory where it is missing, checks that it can be written to
@@ -128,7 +142,7 @@ func Open(c Config, registry prometheus.Registerer, log *slog.Logger) (*Store, e
 	if err != nil {
 		return nil, fmt.Errorf("open store %s: %w", c.Directory, err)
 	}
-	s := &Store{directory: directory, log: log}
+	s := &Store{directory: directory, holds: c.LegalHold, log: log, reseal: func(*Row, time.Time) error { return nil }}
 	if s.blobs, err = openBlobs(directory); err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
@@ -137,6 +151,9 @@ func Open(c Config, registry prometheus.Registerer, log *slog.Logger) (*Store, e
 	}
 	if err := s.unlock(c.Keys); err != nil {
 		return nil, errors.Join(fmt.Errorf("open store: %w", err), s.db.Close(), s.blobs.close())
+	}
+	if err := s.openNodeKey(); err != nil {
+		return nil, errors.Join(fmt.Errorf("open store: %w", err), s.Close())
 	}
 	s.metrics = newMetrics(registry, s)
 	return s, nil
@@ -153,7 +170,10 @@ func (s *Store) openDatabase() error {
 		return err
 	}
 	db.MaxBatchDelay = groupDelay
-	s.db = db
+	if err := s.clearCopies(); err != nil { // the lock is ours
+		return errors.Join(err, db.Close())
+	}
+	s.db.DB = db
 	return nil
 }
 
@@ -186,14 +206,13 @@ func (s *Store) prepare(now time.Time) error {
 	var found string
 	err := s.db.Update(func(tx *bbolt.Tx) error {
 		if meta := tx.Bucket(metaBucket); meta != nil {
-			found = string(meta.Get(schemaKey))
-			return nil
+			if found = string(meta.Get(schemaKey)); found != schema && found != schemaInClear {
+				return fmt.Errorf("schema %q, this bewaard reads %q", found, schema)
+			}
+			return errors.Join(makeWhatFollows(tx), stopTouching(tx))
 		}
 		found = schema
-		if err := makeBuckets(tx, metaBucket, rowsBucket, countsBucket); err != nil {
-			return err
-		}
-		if err := makeIndexes(tx); err != nil {
+		if err := errors.Join(makeBuckets(tx, metaBucket, rowsBucket, countsBucket), makeWhatFollows(tx)); err != nil {
 			return err
 		}
 		if err := tx.Bucket(metaBucket).Put(schemaKey, []byte(schema)); err != nil {
@@ -201,20 +220,15 @@ func (s *Store) prepare(now time.Time) error {
 		}
 		return putClock(tx, clock{Mark: now.UTC()})
 	})
-	switch {
-	case err != nil:
-		return err
-	case found == schemaInClear:
-		return s.sealRows()
-	case found != schema:
-		return fmt.Errorf("schema %q, this bewaard reads %q", found, schema)
+	if err == nil && found == schemaInClear {
+		err = s.sealRows()
 	}
-	return nil
+	return err
 }
 
-// makeIndexes makes what follows the rows.
-func makeIndexes(tx *bbolt.Tx) error {
-	if err := makeBuckets(tx, rowKeysBucket); err != nil {
+// makeWhatFollows makes the indexes and what else a database may lack beside its rows.
+func makeWhatFollows(tx *bbolt.Tx) error {
+	if err := makeBuckets(tx, rowKeysBucket, journalBucket, certificatesBucket, holdsBucket, heldBucket); err != nil {
 		return err
 	}
 	for _, x := range indexes {
@@ -239,6 +253,8 @@ var (
 	metaBucket   = []byte("meta")
 	rowsBucket   = []byte("rows")   // id → row
 	countsBucket = []byte("counts") // state → number of rows in it
+
+	certificatesBucket = []byte("certificates") // id of the row → signed deletion certificate
 
 	schemaKey = []byte("schema")
 	clockKey  = []byte("clock")

@@ -114,16 +114,18 @@ func write(t testing.TB, s *Store, name, content string) {
 	}
 }
 
-// files lists every file below the store's directory but the database and the keys.
+// ofCalls reports whether a file below the store's directory is of recordings or spools.
+func ofCalls(name string) bool {
+	return strings.HasPrefix(name, recordingsDirectory) || strings.HasPrefix(name, spoolDirectory)
+}
+
+// files lists the files of recordings and spools.
 func files(t testing.TB, s *Store) []string {
 	t.Helper()
 	names := []string{}
 	err := filepath.WalkDir(s.Directory(), func(name string, entry os.DirEntry, err error) error {
-		if entry != nil && entry.IsDir() && entry.Name() == keysDirectory {
-			return filepath.SkipDir
-		}
-		if err == nil && !entry.IsDir() && entry.Name() != databaseFile {
-			relative, _ := filepath.Rel(s.Directory(), name)
+		relative, _ := filepath.Rel(s.Directory(), name)
+		if err == nil && !entry.IsDir() && ofCalls(relative) {
 			names = append(names, relative)
 		}
 		return err

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"go.etcd.io/bbolt"
+
+	"github.com/bewaard/bewaard/store/journal"
 )
 
 const (
@@ -25,6 +27,10 @@ const (
 	// shareFloor is how many rows may always go at once: below it a share of what is
 	// kept says nothing.
 	shareFloor = 100
+
+	// keepCertificateYears is how long what is left of a row is kept of which nothing says how
+	// long: the proof of a sweep outlives most claims.
+	keepCertificateYears = 10
 
 	// longestRetry is how long a row that could not be destroyed waits at most.
 	longestRetry = time.Hour
@@ -64,6 +70,9 @@ func (c SweepConfig) withDefaults() SweepConfig {
 // the next begins, so that it can be killed at any instant and goes on from there:
 //
 //	due ─ commit ─▶ expired ─ files deleted, seen to be gone, synced ─ commit ─▶ destroyed
+//	       │                                                             │
+//	       └─ journal: expire                    numbers, certificate, ──┘
+//	                                             journal: destroy
 type Sweeper struct {
 	// Immutable after NewSweeper.
 	store *Store
@@ -90,6 +99,8 @@ type SweepResult struct {
 	Failed    int   // rows that could not be destroyed; they are tried again, later and later
 	Waiting   int   // rows that failed before and were not yet tried again
 	Bytes     int64 // freed on disk
+	Cleared   int   // rows destroyed before that now lost their numbers too
+	Removed   int   // rows destroyed before of which nothing is left now, nor a certificate
 }
 
 // Forecast is what a sweep would do now.
@@ -97,6 +108,9 @@ type Forecast struct {
 	Rows  []Row  // to be destroyed, the one longest overdue first; not all where there are many
 	Due   int    // how many are to be destroyed
 	Of    int    // how many could expire some day, these included
+	Bytes int64  // that the files of those to be destroyed have, as the rows say
+	Clear int    // rows destroyed before that would lose their numbers
+	Gone  int    // rows destroyed before of which nothing would be left
 	Doubt string // why nothing goes until ConfirmClock, "" if it goes
 }
 
@@ -117,7 +131,8 @@ func (w *Sweeper) Run(ctx context.Context) {
 		result, err := w.Sweep(ctx)
 		if result != (SweepResult{}) {
 			w.log.Info("swept", "destroyed", result.Destroyed, "missing", result.Missing,
-				"failed", result.Failed, "waiting", result.Waiting, "bytes", result.Bytes)
+				"failed", result.Failed, "waiting", result.Waiting, "bytes", result.Bytes,
+				"cleared", result.Cleared, "removed", result.Removed)
 		}
 		fault := ""
 		if err != nil && ctx.Err() == nil {
@@ -146,7 +161,16 @@ func (w *Sweeper) Sweep(ctx context.Context) (SweepResult, error) {
 	if err := w.guard(began); err != nil {
 		return SweepResult{}, fmt.Errorf("sweep: %w", err)
 	}
+	if err := w.store.releaseLapsed(began); err != nil { // what stays held stays
+		w.log.Error("legal holds not released", "error", err)
+	}
 	result, err := w.sweep(ctx, began)
+	if err == nil {
+		result.Cleared, err = w.follow(ctx, byRowExpiry, began, w.store.clear)
+	}
+	if err == nil {
+		result.Removed, err = w.follow(ctx, byRemoval, began, w.store.remove)
+	}
 	if err == nil {
 		err = w.store.destroyEpochs(ctx, began)
 	}
@@ -177,17 +201,38 @@ func (w *Sweeper) forecast(now time.Time, limit int) (f Forecast, err error) {
 	if f.Due, f.Of, err = w.store.countDue(time.Time{}, now); err != nil {
 		return Forecast{}, err
 	}
-	f.Rows, err = w.store.Due(now, limit)
-	return f, err
+	for row, err := range w.store.walk(byExpiry, dueEnd(now)) {
+		if err != nil {
+			return Forecast{}, err
+		}
+		if !row.due(now) {
+			continue
+		}
+		for _, file := range row.Files {
+			f.Bytes += file.Bytes
+		}
+		if len(f.Rows) < limit {
+			f.Rows = append(f.Rows, row)
+		}
+	}
+	for x, n := range map[*index]*int{&byRowExpiry: &f.Clear, &byRemoval: &f.Gone} {
+		if *n, err = w.store.countKeysDue(*x, now); err != nil {
+			return Forecast{}, err
+		}
+	}
+	return f, nil
 }
 
 // ConfirmClock says that an operator has seen that the clock is right and that what
 // is due now may go. It waits for a sweep that goes on.
-func (w *Sweeper) ConfirmClock() error {
+func (w *Sweeper) ConfirmClock(act Act) error {
+	if err := act.check(); err != nil {
+		return fmt.Errorf("confirm the clock: %w", err)
+	}
 	<-w.turn
 	defer w.give()
 	now := time.Now()
-	if err := w.store.setClock(clock{Mark: now.UTC(), Confirmed: now.UTC()}); err != nil {
+	if err := w.store.setClock(clock{Mark: now.UTC(), Confirmed: now.UTC()}, journal.ConfirmClock, act); err != nil {
 		return fmt.Errorf("confirm the clock: %w", err)
 	}
 	w.believed = believe(now)
@@ -216,14 +261,14 @@ func (w *Sweeper) guard(now time.Time) error {
 		tripped := fmt.Errorf("%w: %s", ErrClockGuard, doubt)
 		if c.Tripped == "" {
 			c.Tripped = doubt
-			return errors.Join(tripped, w.store.setClock(c))
+			return errors.Join(tripped, w.store.setClock(c, journal.GuardTripped, Act{Daemon, doubt}))
 		}
 		return tripped
 	}
 	if utc := now.Round(0).UTC(); utc.After(c.Mark) {
 		c.Mark = utc
 	}
-	if err := w.store.setClock(c); err != nil {
+	if err := w.store.markClock(c); err != nil {
 		return fmt.Errorf("mark the time: %w", err)
 	}
 	w.believed = w.believed.renewed(now)
@@ -268,6 +313,30 @@ func (w *Sweeper) sweep(ctx context.Context, now time.Time) (SweepResult, error)
 		}
 		after = keys[len(keys)-1]
 		// As long again is left to the calls: their rows and spools share the disk.
+		select {
+		case <-time.After(time.Since(began)):
+		case <-ctx.Done():
+		}
+	}
+}
+
+// follow does to the rows of an index whose time is over what comes after they were
+// destroyed, some rows at a time.
+func (w *Sweeper) follow(ctx context.Context, x index, now time.Time, do func(ids []string, now time.Time) (int, error)) (done int, err error) {
+	for {
+		began := time.Now()
+		ids, err := w.store.idsDue(x, now, w.rows)
+		if err == nil {
+			err = context.Cause(ctx)
+		}
+		if err != nil || len(ids) == 0 {
+			return done, err
+		}
+		n, err := do(ids, now)
+		done += n
+		if err != nil || n == 0 || len(ids) < w.rows {
+			return done, err
+		}
 		select {
 		case <-time.After(time.Since(began)):
 		case <-ctx.Done():
@@ -374,6 +443,83 @@ func (s *Store) keysDue(after []byte, now time.Time, limit int) (keys [][]byte, 
 	return keys, err
 }
 
+// idsDue returns the ids of the first rows of an index that are due.
+func (s *Store) idsDue(x index, now time.Time, limit int) (ids []string, err error) {
+	err = s.db.View(func(tx *bbolt.Tx) error {
+		for _, key := range x.page(tx, nil, dueEnd(now), limit) {
+			if !keyInstant(key).After(now) {
+				ids = append(ids, keyID(key))
+			}
+		}
+		return nil
+	})
+	return ids, err
+}
+
+// countKeysDue counts the keys of an index that are due.
+func (s *Store) countKeysDue(x index, now time.Time) (n int, err error) {
+	err = s.db.View(func(tx *bbolt.Tx) error {
+		for range x.between(tx, nil, dueEnd(now)) {
+			n++
+		}
+		return nil
+	})
+	return n, err
+}
+
+// clear takes the personal fields from rows that were destroyed before, and journals how many.
+func (s *Store) clear(ids []string, now time.Time) (cleared int, err error) {
+	err = s.change("cleared", ids, func(tx *bbolt.Tx, some []string) error {
+		n := 0
+		for _, id := range some {
+			old, err := get(tx, id)
+			if err != nil {
+				s.unreadable(id, err)
+				continue
+			}
+			n++
+			row := old.Clone()
+			row.clearPersonal()
+			row.Cleared = now.Round(0).UTC()
+			if err := put(tx, &old, &row); err != nil {
+				return err
+			}
+		}
+		_, err := note(tx, journal.Sweep, "", Act{Daemon, fmt.Sprintf("calls whose recordings were destroyed before lost their numbers: %d", n)})
+		cleared += n
+		return err
+	})
+	return cleared, err
+}
+
+// remove takes away what is left of rows, with their certificates, and journals each that
+// had one.
+func (s *Store) remove(ids []string, _ time.Time) (removed int, err error) {
+	err = s.change("removed", ids, func(tx *bbolt.Tx, some []string) error {
+		for _, id := range some {
+			row, err := get(tx, id)
+			if err != nil {
+				s.unreadable(id, err)
+				continue
+			}
+			removed++
+			if certificates := tx.Bucket(certificatesBucket); certificates.Get([]byte(id)) != nil {
+				if _, err := note(tx, journal.Remove, id, Act{Daemon, "kept until " + row.CertificateExpires.Format(time.RFC3339)}); err != nil {
+					return err
+				}
+				if err := certificates.Delete([]byte(id)); err != nil {
+					return err
+				}
+			}
+			if err := removeRow(tx, &row); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return removed, err
+}
+
 // countDue counts the rows that became due after one instant and by another, and
 // those that could expire some day.
 func (s *Store) countDue(since, now time.Time) (due, of int, err error) {
@@ -412,58 +558,94 @@ func readExpiring(tx *bbolt.Tx) (n int) {
 }
 
 // expire marks rows, so that a crash while their files are deleted leaves them to
-// the next sweep. A row that someone gave a later expiry meanwhile is left alone.
+// the next sweep, and journals it for each of which something was captured. A row that
+// someone gave a later expiry meanwhile is left alone.
 func (s *Store) expire(ids []string, now time.Time) (doomed doomedRows, unreadable map[string]error, err error) {
 	unreadable = map[string]error{}
-	err = s.change("expired", ids, func(tx *bbolt.Tx, id string) error {
-		old, err := get(tx, id)
-		if err != nil {
-			unreadable[id] = err
-			return nil
+	err = s.change("expired", ids, func(tx *bbolt.Tx, some []string) error {
+		for _, id := range some {
+			old, err := get(tx, id)
+			if err != nil {
+				unreadable[id] = err
+				continue
+			}
+			if !old.due(now) {
+				continue
+			}
+			row := old.Clone()
+			if err := expireRow(tx, &old, &row); err != nil {
+				return fmt.Errorf("row %s: %w", id, err)
+			}
+			doomed = append(doomed, doomedRow{row, old.State})
 		}
-		if !old.due(now) {
-			return nil
-		}
-		row := old.Clone()
-		row.State = StateExpired
-		doomed = append(doomed, doomedRow{row, old.State})
-		if old.State == StateExpired {
-			return nil
-		}
-		return put(tx, &old, &row)
+		return nil
 	})
 	return doomed, unreadable, err
 }
 
-// destroy takes the personal fields from rows whose files are gone.
-func (s *Store) destroy(ids []string, now time.Time) error {
-	return s.change("destroyed", ids, func(tx *bbolt.Tx, id string) error {
-		old, err := get(tx, id)
+func expireRow(tx *bbolt.Tx, old, row *Row) error {
+	row.State = StateExpired
+	if row.captured() && row.Entry == 0 { // else an earlier sweep has journalled it
+		head, err := note(tx, journal.Expire, row.ID, Act{Daemon, fmt.Sprintf("kept for %s for %s, until %s", row.Purpose, row.Retention, row.Expires.Format(time.RFC3339))})
 		if err != nil {
 			return err
 		}
-		row := old.Clone()
-		row.clearPersonal()
-		row.State, row.Destroyed = StateDestroyed, now.Round(0).UTC()
-		if err := checkArrow(old.State, row.State); err != nil {
-			return err
+		row.Entry = head.Number
+	} else if old.State == StateExpired {
+		return nil
+	}
+	return put(tx, old, row)
+}
+
+// destroy takes the personal fields from rows whose files are gone. Of what was captured
+// it signs and journals that it is gone, of other calls how many they were.
+func (s *Store) destroy(ids []string, now time.Time) error {
+	return s.change("destroyed", ids, func(tx *bbolt.Tx, some []string) error {
+		others := 0
+		for _, id := range some {
+			old, err := get(tx, id)
+			if err == nil {
+				err = s.destroyRow(tx, &old, now)
+			}
+			if err != nil {
+				return fmt.Errorf("row %s: %w", id, err)
+			}
+			if !old.captured() {
+				others++
+			}
 		}
-		return put(tx, &old, &row)
+		if others == 0 {
+			return nil
+		}
+		_, err := note(tx, journal.Sweep, "", Act{Daemon, fmt.Sprintf("calls of which nothing was captured, and whose time was over, lost their numbers: %d", others)})
+		return err
 	})
 }
 
-// change runs a change on each row, some rows a commit: a step of the sweep.
-func (s *Store) change(step string, ids []string, change func(tx *bbolt.Tx, id string) error) error {
+func (s *Store) destroyRow(tx *bbolt.Tx, old *Row, now time.Time) error {
+	row := old.Clone()
+	row.State, row.Destroyed = StateDestroyed, now.Round(0).UTC()
+	if row.CertificateExpires.IsZero() {
+		row.CertificateExpires = row.Destroyed.AddDate(keepCertificateYears, 0, 0)
+	}
+	if !row.named() {
+		row.clearPersonal()
+	}
+	if err := checkArrow(old.State, row.State); err != nil {
+		return err
+	}
+	if row.captured() {
+		if err := s.certify(tx, &row); err != nil {
+			return err
+		}
+	}
+	return put(tx, old, &row)
+}
+
+// change runs a change on rows, some rows a commit: a step of the sweep.
+func (s *Store) change(step string, ids []string, change func(tx *bbolt.Tx, some []string) error) error {
 	for some := range slices.Chunk(ids, rowsPerCommit) {
-		err := s.db.Update(func(tx *bbolt.Tx) error {
-			for _, id := range some {
-				if err := change(tx, id); err != nil {
-					return fmt.Errorf("row %s: %w", id, err)
-				}
-			}
-			return nil
-		})
-		if err != nil {
+		if err := s.db.Update(func(tx *bbolt.Tx) error { return change(tx, some) }); err != nil {
 			return err
 		}
 		s.blobs.step(step)

@@ -15,6 +15,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"go.etcd.io/bbolt"
+
+	"github.com/bewaard/bewaard/store/certificate"
+	"github.com/bewaard/bewaard/store/journal"
 )
 
 const day = 24 * time.Hour
@@ -37,10 +40,50 @@ func checkDestroyed(t testing.TB, s *Store, before Row) {
 	t.Helper()
 	got := mustGet(t, s, before.ID)
 	want := before
-	want.State, want.Destroyed = StateDestroyed, got.Destroyed
+	want.State, want.Destroyed, want.Entry = StateDestroyed, got.Destroyed, got.Entry
+	want.CertificateExpires = got.Destroyed.AddDate(10, 0, 0)
 	want.Caller, want.Callee, want.CallerCallID, want.CalleeCallID = "", "", "", ""
 	if diff := cmp.Diff(want, got); diff != "" || got.Destroyed.IsZero() {
 		t.Errorf("destroyed row, -want +got:\n%s", diff)
+	}
+	checkProof(t, s, got, entries(t, s))
+}
+
+// checkProof looks whether journal and certificate say of a row what it says itself.
+func checkProof(t testing.TB, s *Store, row Row, all []journal.Entry) {
+	t.Helper()
+	var want []journal.Action
+	if row.captured() && (row.State == StateExpired || row.State == StateDestroyed) {
+		want = append(want, journal.Expire)
+	}
+	if row.captured() && row.State == StateDestroyed {
+		want = append(want, journal.Destroy)
+	}
+	if diff := cmp.Diff(want, actions(all, row.ID)); diff != "" {
+		t.Errorf("journal of row %s, which is %s, -want +got:\n%s", row.ID, row.State, diff)
+	}
+	signed, err := s.Certificate(row.ID)
+	if len(want) < 2 {
+		if !errors.Is(err, ErrNoCertificate) {
+			t.Errorf("got certificate %s, %v of a row that is %s, want %v", signed, err, row.State, ErrNoCertificate)
+		}
+		return
+	}
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	c, err := certificate.Verify(signed, s.PublicKey())
+	if err != nil {
+		t.Error(err)
+	}
+	if c.Recording != row.ID || c.Entry != row.Entry || !c.Destroyed.Equal(row.Destroyed) || len(c.Files) != len(row.Files) {
+		t.Errorf("got certificate %+v of row %+v", c, row)
+	}
+	for _, e := range all {
+		if e.Object == row.ID && e.Action == journal.Destroy && e.Reason != "certificate "+certificate.Hash(signed) {
+			t.Errorf("got reason %q in the journal, want the hash of %s", e.Reason, signed)
+		}
 	}
 }
 
@@ -201,6 +244,95 @@ func TestSweepRetries(t *testing.T) {
 	})
 }
 
+// The recording, the numbers and what is left each have their own time: they go one after
+// the other, each when its time is over and not before, and verifying agrees all the way.
+func TestEachHasItsTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, t.TempDir())
+		row := keep(t, s, time.Now().Add(2*day))
+		row = update(t, s, row.ID, func(r *Row) {
+			r.RowRetention, r.RowExpires = "P9D", r.Expires.Add(7*day)
+			r.CertificateRetention, r.CertificateExpires = "P30D", r.Expires.Add(30*day)
+		})
+		plain := unrecorded(t, s, time.Now().Add(day)) // nobody said for how long
+		w := NewSweeper(s, SweepConfig{Interval: 6 * time.Hour})
+		a := &audited{Store: s, snapshot: filepath.Join(t.TempDir(), "audit.db")}
+		until := func(when time.Time) SweepResult {
+			var sum SweepResult
+			for !time.Now().After(when) {
+				time.Sleep(min(6*time.Hour, time.Until(when)+time.Second))
+				got := sweep(t, w)
+				sum.Destroyed, sum.Cleared, sum.Removed = sum.Destroyed+got.Destroyed, sum.Cleared+got.Cleared, sum.Removed+got.Removed
+			}
+			a.take(t)
+			if found, _ := a.audit(t, func(c *VerifyConfig) { c.Heads = nil }); found != nil {
+				t.Errorf("got %q, want no findings", found)
+			}
+			return sum
+		}
+		if got := until(row.RowExpires.Add(-6 * time.Hour)); got.Destroyed != 2 || got.Cleared != 0 {
+			t.Errorf("got %+v, want two rows destroyed and none cleared", got)
+		}
+		if got := mustGet(t, s, row.ID); got.State != StateDestroyed || got.Caller != row.Caller || len(files(t, s)) != 0 {
+			t.Errorf("got %+v and files %v, want it destroyed, with its numbers", got, files(t, s))
+		}
+		if got := until(row.RowExpires); got.Cleared != 1 {
+			t.Errorf("got %+v, want one row cleared", got)
+		}
+		if got := mustGet(t, s, row.ID); got.personal() || got.Cleared.IsZero() {
+			t.Errorf("got %+v, want it without numbers", got)
+		}
+		if got := until(row.CertificateExpires.Add(-6 * time.Hour)); got.Removed != 0 {
+			t.Errorf("got %+v, want nothing removed", got)
+		}
+		if got := until(row.CertificateExpires); got.Removed != 1 {
+			t.Errorf("got %+v, want one row removed", got)
+		}
+		if _, err := s.Get(row.ID); !errors.Is(err, ErrNotFound) {
+			t.Errorf("got error %v, want %v", err, ErrNotFound)
+		}
+		if diff := cmp.Diff([]journal.Action{journal.Expire, journal.Destroy, journal.Remove}, actions(entries(t, s), row.ID)); diff != "" {
+			t.Errorf("journal, -want +got:\n%s", diff)
+		}
+		if got := mustGet(t, s, plain.ID); !got.CertificateExpires.Equal(got.Destroyed.AddDate(10, 0, 0)) {
+			t.Errorf("got %+v, want what is left of it kept for ten years", got)
+		}
+		checkIndexes(t, s)
+	})
+}
+
+// Calls of which nothing was captured are counted in the journal, not named, and have no
+// certificate: they would be most of both.
+func TestSweepCountsOthers(t *testing.T) {
+	s := open(t, t.TempDir())
+	for range 3 {
+		unrecorded(t, s, time.Now().Add(-time.Second))
+	}
+	sweep(t, NewSweeper(s, SweepConfig{}))
+	all := entries(t, s)
+	last := all[len(all)-1]
+	if len(all) != 2 || last.Action != journal.Sweep || !strings.HasSuffix(last.Reason, ": 3") {
+		t.Errorf("got %+v, want one entry about three calls", all)
+	}
+}
+
+// A row that an earlier version had expired, before there was a journal, gets its entry
+// before its files go.
+func TestSweepOfAnOlderRow(t *testing.T) {
+	s := open(t, t.TempDir())
+	row := keep(t, s, time.Now().Add(-time.Second))
+	err := s.db.Update(func(tx *bbolt.Tx) error {
+		expired := row.Clone()
+		expired.State = StateExpired
+		return put(tx, &row, &expired)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sweep(t, NewSweeper(s, SweepConfig{}))
+	checkDestroyed(t, s, row)
+}
+
 // A due row that cannot be read is counted and keeps nobody else.
 func TestSweepUnreadableRow(t *testing.T) {
 	s := open(t, t.TempDir())
@@ -267,7 +399,7 @@ func TestDryRun(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(Forecast{Rows: []Row{first}, Due: 2, Of: 3}, got); diff != "" {
+	if diff := cmp.Diff(Forecast{Rows: []Row{first}, Due: 2, Of: 3, Bytes: 10}, got); diff != "" {
 		t.Errorf("forecast, -want +got:\n%s", diff)
 	}
 	for _, row := range []Row{first, second} {
@@ -303,7 +435,7 @@ func TestClockGuardAfterAWeek(t *testing.T) {
 			}
 		}
 		w := NewSweeper(s, SweepConfig{})
-		if err := w.ConfirmClock(); err != nil {
+		if err := w.ConfirmClock(anna); err != nil {
 			t.Fatal(err)
 		}
 		if got := sweep(t, w); got.Destroyed != 1 {
@@ -358,7 +490,7 @@ func TestClockGuardBack(t *testing.T) {
 		s := open(t, directory)
 		keep(t, s, time.Now().Add(day))
 		w := NewSweeper(s, SweepConfig{})
-		if err := w.ConfirmClock(); err != nil {
+		if err := w.ConfirmClock(anna); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(10 * time.Hour)
@@ -374,7 +506,7 @@ func TestClockGuardBack(t *testing.T) {
 		if _, err := w.Sweep(t.Context()); !errors.Is(err, ErrClockGuard) {
 			t.Errorf("got error %v once the clock is right, want %v", err, ErrClockGuard)
 		}
-		if err := w.ConfirmClock(); err != nil {
+		if err := w.ConfirmClock(anna); err != nil {
 			t.Fatal(err)
 		}
 		if got := sweep(t, w); got.Destroyed != 1 {
@@ -431,7 +563,7 @@ func TestMaxShare(t *testing.T) {
 		if _, err := w.Sweep(t.Context()); !errors.Is(err, ErrClockGuard) || !strings.Contains(err.Error(), "180 of 180 rows") {
 			t.Errorf("got error %v, want %v about 180 of 180 rows", err, ErrClockGuard)
 		}
-		if err := w.ConfirmClock(); err != nil {
+		if err := w.ConfirmClock(anna); err != nil {
 			t.Fatal(err)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
@@ -534,6 +666,7 @@ func checkCrash(t *testing.T, directory, after string, due map[string]bool, stay
 	for _, name := range files(t, s) {
 		left[ownerOf(name)] = true
 	}
+	all := entries(t, s)
 	for id := range due {
 		row := mustGet(t, s, id)
 		switch {
@@ -542,6 +675,7 @@ func checkCrash(t *testing.T, directory, after string, due map[string]bool, stay
 		case (row.Caller == "") != (row.State == StateDestroyed):
 			t.Errorf("after %q: row %s is %s, its caller %q", after, id, row.State, row.Caller)
 		}
+		checkProof(t, s, row, all)
 	}
 	if diff := cmp.Diff(stays, mustGet(t, s, stays.ID)); diff != "" || !left[stays.ID] {
 		t.Errorf("after %q: row that is not due, -want +got:\n%s", after, diff)
@@ -589,7 +723,7 @@ func takeBackDeletions(t *testing.T, whole, directory string) {
 	s := open(t, directory)
 	defer s.Close()
 	err := fs.WalkDir(os.DirFS(whole), ".", func(name string, entry fs.DirEntry, err error) error {
-		if err != nil || entry.IsDir() || name == databaseFile || strings.HasPrefix(name, keysDirectory+"/") {
+		if err != nil || entry.IsDir() || !ofCalls(name) {
 			return err
 		}
 		if mustGet(t, s, ownerOf(name)).State == StateDestroyed {

@@ -19,18 +19,28 @@ type where struct {
 }
 
 func (w where) client() (*api.Client, error) {
+	directory, err := w.directory()
+	if err != nil {
+		return nil, err
+	}
+	return api.Dial(directory), nil
+}
+
+func (w where) directory() (string, error) {
 	directory := w.Store
 	if w.Config != "" {
 		cfg, err := config.Load(w.Config)
 		if err != nil {
-			return nil, err
+			return "", err
 		}
 		directory = cfg.Store.Directory
 	}
-	if directory == "" {
-		directory = store.DefaultDirectory
-	}
-	return api.Dial(directory), nil
+	return cmp.Or(directory, store.DefaultDirectory), nil
+}
+
+// because is the reason that the journal asks for.
+type because struct {
+	Reason string `short:"r" required:"" placeholder:"TEXT" help:"Why, for the journal, which is kept for ever: name a case, not a person."`
 }
 
 // calls lists calls.
@@ -45,7 +55,9 @@ func (c *calls) Run(ctx context.Context) error { return c.list(ctx, c.where, fal
 type recordings struct {
 	List   recordingsList   `cmd:"" help:"List calls that were to be recorded, the newest first."`
 	Show   recordingsShow   `cmd:"" help:"Tell all that is known of one call."`
-	Export recordingsExport `cmd:"" help:"Copy a recording's file."`
+	Export recordingsExport `cmd:"" help:"Copy a recording's file; the journal says who did, and why."`
+
+	Certificate recordingsCertificate `cmd:"" help:"Print the signed certificate that a recording is destroyed."`
 
 	Pause   pauseRecording   `cmd:"" help:"Have nothing of a call recorded for now. The rule's control has to allow it, as all that follows."`
 	Resume  resumeRecording  `cmd:"" help:"Go on after a pause."`
@@ -82,8 +94,27 @@ func (c *recordingsShow) Run(ctx context.Context) error {
 	return tell(os.Stdout, &row)
 }
 
+type recordingsCertificate struct {
+	where
+	ID string `arg:"" help:"The call's id."`
+}
+
+func (c *recordingsCertificate) Run(ctx context.Context) error {
+	client, err := c.client()
+	if err != nil {
+		return err
+	}
+	signed, err := client.Certificate(ctx, c.ID)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Printf("%s\n", signed)
+	return err
+}
+
 type recordingsExport struct {
 	where
+	because
 	ID     string `arg:"" help:"The call's id."`
 	Format string `short:"f" help:"opus, wav, wav-alaw or wav-ulaw. Default: whichever there is."`
 	To     string `short:"t" type:"path" placeholder:"FILE" help:"Where to; - for the standard output. Default: the id with the format as its suffix."`
@@ -100,7 +131,7 @@ func (c *recordingsExport) Run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	file, name, err := client.Recording(ctx, c.ID, c.Format, c.Sealed)
+	file, name, err := client.Recording(ctx, c.ID, c.Format, c.Reason, c.Sealed)
 	if err != nil {
 		return err
 	}

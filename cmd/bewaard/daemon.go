@@ -11,6 +11,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -60,7 +61,7 @@ func start(ctx context.Context, cfg *config.Config, prompts call.Prompts, log *s
 	if mode, exposed := cfg.Store.Exposed(); exposed {
 		log.Warn("store directory is open to others: chmod 700", "directory", d.store.Directory(), "mode", fmt.Sprintf("%04o", mode))
 	}
-	for _, warning := range cfg.Warnings() {
+	for _, warning := range cfg.Warnings(time.Now()) {
 		log.Warn("configuration is hardly meant so", "at", warning)
 	}
 	if err := d.reconcile(ctx); err != nil {
@@ -138,14 +139,7 @@ func (d *daemon) reconcile(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for what, found := range map[string][]string{
-		"file without a row": report.FilesWithoutRow, "row without its file": report.RowsWithoutFile, "file of another size than its row says": report.FilesOfOtherSize,
-		"not readable": report.Unreadable, "left by a killed job, removed": report.PartFiles, "file of a call that is destroyed or not recorded, removed": report.Outlived,
-	} {
-		for _, name := range found {
-			d.log.Warn("store and files disagree", "what", what, "name", name)
-		}
-	}
+	report.Log(d.log)
 	for _, name := range report.SpoolsLeft {
 		if id, ok := spool.ID(name); ok {
 			if err := d.store.RemoveSpool(id); err != nil {
@@ -172,7 +166,8 @@ func (d *daemon) resume() {
 func (d *daemon) sweep(cfg store.Config) *store.Sweeper {
 	ctx, stop := context.WithCancel(context.Background())
 	sweeper := store.NewSweeper(d.store, cfg.Sweep)
-	d.sweeping.Go(func() { sweeper.Run(ctx) }) // ends with its closer
+	d.sweeping.Go(func() { sweeper.Run(ctx) })                     // ends with its closer
+	d.sweeping.Go(func() { store.NewCustodian(d.store).Run(ctx) }) // the same
 	d.closeLater(func(context.Context) error { stop(); d.sweeping.Wait(); return nil })
 	return sweeper
 }

@@ -128,6 +128,7 @@ func (s *stage) config() (*config.Config, error) {
 	var text bytes.Buffer
 	err = template.Must(template.New("demo").Parse(demoConfig)).Execute(&text, map[string]string{
 		"PBX": s.pbx.Addr().String(), "Carrier": s.carrier.Addr().String(), "Texts": string(inline),
+		"Weighed": time.Now().UTC().AddDate(0, -1, 0).Format(time.DateOnly), "Review": time.Now().UTC().AddDate(1, 0, 0).Format(time.DateOnly),
 		"Formats": formats, "Directory": strconv.Quote(s.directory),
 	})
 	if err != nil {

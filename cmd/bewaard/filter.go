@@ -12,6 +12,7 @@ import (
 	"github.com/bewaard/bewaard/call"
 	"github.com/bewaard/bewaard/policy"
 	"github.com/bewaard/bewaard/store"
+	"github.com/bewaard/bewaard/store/journal"
 )
 
 // filter says which rows are wanted. What no row can be is an error: an empty answer would
@@ -32,7 +33,7 @@ type filter struct {
 
 // words are the values that filters have, for the help.
 func words() map[string]string {
-	return map[string]string{"outcomes": orOf(call.Outcomes()), "states": orOf(store.States())}
+	return map[string]string{"outcomes": orOf(call.Outcomes()), "states": orOf(store.States()), "actions": orOf(journal.Actions())}
 }
 
 // Validate is kong's.

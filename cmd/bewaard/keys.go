@@ -22,6 +22,7 @@ type keys struct {
 	List     keysList     `cmd:"" help:"List the days on which something expires, and which are destroyed."`
 	Rotate   keysRotate   `cmd:"" help:"Seal the days' keys to the recipients of the configuration."`
 	Check    keysCheck    `cmd:"" help:"See whether all keys are there that should be, and none that should not."`
+	Public   keysPublic   `cmd:"" help:"Print the public key that deletion certificates are checked with."`
 }
 
 // Help is kong's.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -98,6 +99,10 @@ var csvColumns = []column{
 		return s
 	}},
 	{"destroyed", func(r *store.Row) string { return instant(r.Destroyed) }},
+	{"row_expires", func(r *store.Row) string { return instant(r.RowExpires) }},
+	{"cleared", func(r *store.Row) string { return instant(r.Cleared) }},
+	{"certificate_expires", func(r *store.Row) string { return instant(r.CertificateExpires) }},
+	{"legal_holds", func(r *store.Row) string { return strings.Join(r.Holds, " ") }},
 }
 
 // party is what a row has in a party's place: "sealed" where it cannot be read here.

@@ -143,7 +143,7 @@ func verdict(d policy.Decision, late string) string {
 	if !d.Record {
 		return fmt.Sprintf("not recorded: %s; its row is kept for %s", whys[d.Reason], d.KeepRow)
 	}
-	s := fmt.Sprintf("recorded for %s on the basis of %s, kept for %s after the call; if it cannot be: %s\n", d.Purpose, d.Basis, d.Retention, d.OnFailure)
+	s := fmt.Sprintf("recorded for %s on the basis of %s, kept for %s after the call%s; if it cannot be: %s\n", d.Purpose, d.Basis, d.Retention, numbers(d), d.OnFailure)
 	if d.Announce == nil {
 		return s + "not announced: " + d.Exempt
 	}
@@ -152,4 +152,12 @@ func verdict(d policy.Decision, late string) string {
 		s += fmt.Sprintf("; key %s refuses", d.Announce.OptOut)
 	}
 	return s
+}
+
+// numbers says how long it is kept who called, where that is longer.
+func numbers(d policy.Decision) string {
+	if d.Numbers.IsZero() {
+		return ""
+	}
+	return fmt.Sprintf(", its numbers for %s", d.Numbers)
 }

@@ -73,7 +73,7 @@ func (c *check) Run() error {
 	if mode, exposed := cfg.Store.Exposed(); exposed {
 		fmt.Fprintln(os.Stderr, cfg.Fault("store.directory", fmt.Sprintf("warning: store directory is open to others (%04o): chmod 700", mode)))
 	}
-	for _, warning := range cfg.Warnings() {
+	for _, warning := range cfg.Warnings(time.Now()) {
 		fmt.Fprintln(os.Stderr, warning)
 	}
 	fmt.Printf("%s: good: %d trunks, %d purposes, %d rules\n", c.Config, len(cfg.Trunks), len(cfg.Policy.Purposes), len(cfg.Policy.Rules))

@@ -65,14 +65,32 @@ func tell(w io.Writer, r *store.Row) error {
 			t.line("", "sealed to %s; in it %d bytes, SHA-256 %s", f.Epoch, f.ContentBytes, f.ContentSHA256)
 		}
 	}
+	for _, id := range r.Holds {
+		t.line("held", "by legal hold %s: not destroyed before that is removed", id)
+	}
 	if !r.Destroyed.IsZero() {
-		t.line("destroyed", "%s: files and numbers are gone", instant(r.Destroyed))
+		t.destroyed(r)
 	} else if r.Ended.IsZero() {
 		t.line("expires", "not while the call goes on: its time counts from the end")
 	} else if !r.Expires.IsZero() {
 		t.line("expires", "%s", instant(r.Expires))
 	}
 	return t.err
+}
+
+// destroyed tells what is gone, and when the rest goes.
+func (t *teller) destroyed(r *store.Row) {
+	switch {
+	case !r.Cleared.IsZero():
+		t.line("destroyed", "%s: files are gone; %s: numbers are", instant(r.Destroyed), instant(r.Cleared))
+	case r.RowExpires.After(r.Destroyed):
+		t.line("destroyed", "%s: files are gone; numbers go on %s", instant(r.Destroyed), instant(r.RowExpires))
+	default:
+		t.line("destroyed", "%s: files and numbers are gone", instant(r.Destroyed))
+	}
+	if !r.CertificateExpires.IsZero() {
+		t.line("", "what is left, and its certificate if it was recorded, goes on %s", instant(r.CertificateExpires))
+	}
 }
 
 func (t *teller) announcement(a *store.Announcement) {
@@ -197,6 +215,11 @@ var whys = map[string]string{
 	policy.IsEmergency: "it is an emergency call: neither announced, delayed nor recorded",
 	policy.IsForwarded: "nobody of ours takes part in it, and the rule gives no reason to record it still",
 	policy.IsClaimed:   "nobody of ours takes part in it, says a trunk that is not trusted, and the rule gives no reason to record it still",
+	policy.IsSpecial:   "a party's number is one of those that are never recorded",
+	policy.SampledOut:  "the rule records a share of its calls, and this one is not in it",
+	policy.IsCeiling:   "as many calls as the rule wants of that number of ours were recorded this month, or how many is not known",
+	policy.BreaksPack:  "the rule does not meet what the law of the far party's country demands, by its pack",
+	policy.IsOverdue:   "the balancing of interests that it rests on was not made again in time",
 
 	"not_connected":            "the parties were never connected",
 	"row_not_written":          "its row could not be written in time",

@@ -1,0 +1,63 @@
+package call
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/bewaard/bewaard/policy"
+	"github.com/bewaard/bewaard/store"
+)
+
+// Each part is kept for its own calendar time; the numbers never go before the audio, nor
+// the proof before them. What a row says comes to the same.
+func TestRetention(t *testing.T) {
+	at := func(text string) time.Time {
+		if text == "" {
+			return time.Time{}
+		}
+		instant, err := time.Parse(time.DateOnly, text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return instant.Add(12 * time.Hour)
+	}
+	for _, c := range []struct {
+		audio, numbers, certificate string
+		ended                       string
+		expires, row, proof         string
+	}{
+		{"P14D", "", "P10Y", "2026-11-01", "2026-11-15", "", "2036-11-15"},
+		{"P14D", "P90D", "P10Y", "2026-11-01", "2026-11-15", "2027-01-30", "2036-11-15"},
+		{"P14D", "P7D", "P10Y", "2026-11-01", "2026-11-15", "", "2036-11-15"},
+		{"P14D", "P1Y", "P1M", "2026-11-01", "2026-11-15", "2027-11-01", "2027-11-01"},
+		{"P1M", "P3M", "P1Y", "2027-11-30", "2027-12-30", "2028-02-29", "2028-12-30"}, // a leap day, a month that ends early
+	} {
+		var d policy.Decision
+		for text, into := range map[string]*policy.Period{c.audio: &d.Retention, c.numbers: &d.Numbers, c.certificate: &d.Certificate} {
+			if text == "" {
+				continue
+			}
+			var err error
+			if *into, err = policy.ParsePeriod(text); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var row store.Row
+		retentionOf(&d).write(&row)
+		read, err := retentionIn(&row)
+		if err != nil {
+			t.Fatal(err)
+		}
+		read.expire(&row, at(c.ended))
+		want := store.Row{Retention: c.audio, RowRetention: c.numbers, CertificateRetention: c.certificate,
+			Expires: at(c.expires), RowExpires: at(c.row), CertificateExpires: at(c.proof)}
+		if diff := cmp.Diff(want, row); diff != "" {
+			t.Errorf("%+v, -want +got:\n%s", c, diff)
+		}
+	}
+	if _, err := retentionIn(&store.Row{}); err == nil {
+		t.Error("got no error for a row without retention")
+	}
+}

@@ -1,0 +1,64 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// Custodian does once a day what keeps a store in order: the journal's head is told,
+// files are held against rows, and what is held is sealed for longer before its key dies.
+type Custodian struct {
+	// Immutable after NewCustodian.
+	store *Store
+}
+
+// custody is the time between two rounds.
+const custody = 24 * time.Hour
+
+// NewCustodian makes the store's custodian.
+func NewCustodian(s *Store) *Custodian { return &Custodian{store: s} }
+
+// Run tells the head at once, and makes a round every day, until the context ends. At the
+// start of a daemon Reconcile has seen to the rest.
+func (c *Custodian) Run(ctx context.Context) {
+	tick := time.NewTicker(custody)
+	defer tick.Stop()
+	err := errors.Join(c.store.renewHolds(), c.store.Witness())
+	for {
+		if err != nil && ctx.Err() == nil {
+			c.store.log.Error("store not in order", "error", err)
+		}
+		select {
+		case <-tick.C:
+			err = c.Round(ctx)
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// Round does what is due every day. What goes wrong with one thing does not stop the
+// others.
+func (c *Custodian) Round(ctx context.Context) error {
+	report, err := c.store.inspect(ctx)
+	report.Log(c.store.log)
+	return errors.Join(err, c.store.renewHolds(), c.store.compactIfDue(time.Now()), c.store.Witness())
+}
+
+// renewHolds seals anew what is held until somebody says otherwise.
+func (s *Store) renewHolds() error {
+	holds, err := s.Holds()
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for i := range holds {
+		ids, err := s.rowsOf(holds[i].ID)
+		if err == nil {
+			err = s.resealHeld(&holds[i], ids)
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,224 @@
+package store
+
+import (
+	"errors"
+	"log/slog"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.etcd.io/bbolt"
+
+	"github.com/bewaard/bewaard/store/journal"
+)
+
+var bert = Act{Actor: "bert (uid 1001)", Reason: "settled"}
+
+// hold lays a legal hold that must be laid.
+func hold(t testing.TB, s *Store, held Held, until time.Time) LegalHold {
+	t.Helper()
+	h, err := s.LayHold(t.Context(), held, until, anna)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+// What is under legal hold is there however long ago it expired, and goes at the next
+// sweep after the last hold on it is released. The journal has all of it in that order.
+func TestHoldBeatsExpiry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, t.TempDir())
+		held, other := keep(t, s, time.Now().Add(day)), keep(t, s, time.Now().Add(day))
+		first := hold(t, s, Held{IDs: []string{held.ID}}, time.Time{})
+		second := hold(t, s, Held{Query: Query{From: held.Began.Add(-time.Second), Recorded: true}}, time.Time{})
+		if first.Rows != 1 || second.Rows != 2 {
+			t.Errorf("got %d and %d rows held, want 1 and 2", first.Rows, second.Rows)
+		}
+		w := NewSweeper(s, SweepConfig{Interval: 6 * time.Hour})
+		year := func() {
+			for range 4 * 365 {
+				sweep(t, w)
+				time.Sleep(6 * time.Hour)
+			}
+		}
+		year()
+		for _, row := range []Row{held, other} {
+			if got := mustGet(t, s, row.ID); got.State != StateKept || got.Caller == "" {
+				t.Errorf("got %+v after a year, want it kept", got)
+			}
+		}
+		if due, _, err := s.countDue(time.Time{}, time.Now()); due != 0 || err != nil {
+			t.Errorf("got %d overdue, %v, want none: they are held", due, err)
+		}
+		if _, err := s.ReleaseHold(second.ID, bert); err != nil {
+			t.Fatal(err)
+		}
+		sweep(t, w)
+		if got := mustGet(t, s, held.ID); got.State != StateKept || !slices.Equal(got.Holds, []string{first.ID}) {
+			t.Errorf("got %+v, want it kept by the first hold", got)
+		}
+		if got := mustGet(t, s, other.ID).State; got != StateDestroyed {
+			t.Errorf("got state %s of the row that nothing holds any more, want %s", got, StateDestroyed)
+		}
+		if _, err := s.ReleaseHold(first.ID, bert); err != nil {
+			t.Fatal(err)
+		}
+		sweep(t, w)
+		all := entries(t, s)
+		if diff := cmp.Diff([]journal.Action{journal.Hold, journal.Hold, journal.Expire, journal.Destroy}, actions(all, held.ID)); diff != "" {
+			t.Errorf("journal of the row, -want +got:\n%s", diff)
+		}
+		if diff := cmp.Diff([]journal.Action{journal.Hold, journal.Release}, actions(all, first.ID)); diff != "" {
+			t.Errorf("journal of the hold, -want +got:\n%s", diff)
+		}
+		if holds, err := s.Holds(); len(holds) != 0 || err != nil {
+			t.Errorf("got holds %v, %v, want none", holds, err)
+		}
+		if n := count(t, s, heldCount); n != 0 {
+			t.Errorf("got %d rows counted as held, want none", n)
+		}
+		checkIndexes(t, s)
+	})
+}
+
+// A hold with an end ends by itself, and what expired under it goes then.
+func TestHoldLapses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, t.TempDir())
+		row := keep(t, s, time.Now().Add(time.Hour))
+		h := hold(t, s, Held{IDs: []string{row.ID}}, time.Now().Add(12*time.Hour))
+		w := NewSweeper(s, SweepConfig{})
+		time.Sleep(12*time.Hour - time.Second)
+		sweep(t, w)
+		if got := mustGet(t, s, row.ID).State; got != StateKept {
+			t.Errorf("got state %s before the hold's end, want %s", got, StateKept)
+		}
+		time.Sleep(time.Second)
+		sweep(t, w)
+		if got := mustGet(t, s, row.ID).State; got != StateDestroyed {
+			t.Errorf("got state %s after the hold's end, want %s", got, StateDestroyed)
+		}
+		last := entries(t, s)
+		i := slices.IndexFunc(last, func(e journal.Entry) bool { return e.Action == journal.Release })
+		if i < 0 || last[i].Object != h.ID || last[i].Actor != Daemon {
+			t.Errorf("got journal %+v, want a release of %s by the daemon", last, h.ID)
+		}
+	})
+}
+
+// With four eyes, who laid a hold does not release it; its own end still ends it.
+func TestFourEyes(t *testing.T) {
+	s, err := Open(Config{Directory: t.TempDir(), LegalHold: HoldConfig{FourEyes: true}}, nil, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	row := keep(t, s, time.Now().Add(time.Hour))
+	h := hold(t, s, Held{IDs: []string{row.ID}}, time.Time{})
+	if _, err := s.ReleaseHold(h.ID, anna); !errors.Is(err, ErrFourEyes) {
+		t.Errorf("got error %v, want %v", err, ErrFourEyes)
+	}
+	if _, err := s.ReleaseHold(h.ID, bert); err != nil {
+		t.Error(err)
+	}
+	if _, err := s.ReleaseHold(h.ID, bert); !errors.Is(err, ErrNoHold) {
+		t.Errorf("got error %v of a second release, want %v", err, ErrNoHold)
+	}
+}
+
+// What holds nothing is an error: who laid it would think that something is safe.
+func TestHoldsNothing(t *testing.T) {
+	s := open(t, t.TempDir())
+	gone := keep(t, s, time.Now().Add(-time.Second))
+	sweep(t, NewSweeper(s, SweepConfig{}))
+	stays := keep(t, s, time.Now().Add(time.Hour))
+	for name, c := range map[string]struct {
+		held  Held
+		until time.Time
+		act   Act
+		want  string
+	}{
+		"destroyed":   {Held{IDs: []string{gone.ID}}, time.Time{}, anna, "had been destroyed"},
+		"no such row": {Held{IDs: []string{NewID()}}, time.Time{}, anna, "no such row"},
+		"no match":    {Held{Query: Query{Number: "+31301234567"}}, time.Time{}, anna, "no call is like that"},
+		"over":        {Held{IDs: []string{stays.ID}}, time.Now().Add(-time.Hour), anna, "not later than now"},
+		"no reason":   {Held{IDs: []string{stays.ID}}, time.Time{}, Act{Actor: "anna"}, "say why"},
+	} {
+		if h, err := s.LayHold(t.Context(), c.held, c.until, c.act); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: got %+v, %v, want an error with %q", name, h, err, c.want)
+		}
+	}
+	if holds, err := s.Holds(); len(holds) != 0 || err != nil {
+		t.Errorf("got holds %v, %v, want none", holds, err)
+	}
+}
+
+// Nobody changes a row's holds in passing, and a held row's files are not removed.
+func TestHeldRowIsLeftAlone(t *testing.T) {
+	s := open(t, t.TempDir())
+	row := keep(t, s, time.Now().Add(time.Hour))
+	hold(t, s, Held{IDs: []string{row.ID}}, time.Time{})
+	if _, err := s.Update(row.ID, func(r *Row) error { r.Holds = nil; return nil }); err == nil {
+		t.Error("got no error for a change of a row's legal holds")
+	}
+	if err := s.RemoveFiles(row.ID); !errors.Is(err, ErrHeld) {
+		t.Errorf("got error %v, want %v", err, ErrHeld)
+	}
+	if got := update(t, s, row.ID, func(r *Row) { r.Expires = time.Now().Add(-time.Hour) }); !got.held() {
+		t.Errorf("got %+v, want it held", got)
+	}
+	sweep(t, NewSweeper(s, SweepConfig{}))
+	if diff := cmp.Diff([]string{row.Files[0].Path}, files(t, s)); diff != "" {
+		t.Errorf("files, -want +got:\n%s", diff)
+	}
+}
+
+// A release that is killed at any step goes on at the next sweep.
+func TestReleaseKilledAnywhere(t *testing.T) {
+	s := open(t, t.TempDir())
+	s.db.NoSync = true
+	for range rowsPerCommit + 10 {
+		unrecorded(t, s, time.Now().Add(-time.Minute))
+	}
+	h := hold(t, s, Held{Query: Query{From: time.Now().Add(-time.Hour)}}, time.Time{})
+	if h.Rows != rowsPerCommit+10 {
+		t.Fatalf("got %d rows held, want %d", h.Rows, rowsPerCommit+10)
+	}
+	var copies []string
+	s.blobs.step = func(string) { copies = append(copies, copyStore(t, s.Directory())) }
+	if _, err := s.ReleaseHold(h.ID, bert); err != nil {
+		t.Fatal(err)
+	}
+	if len(copies) != 3 {
+		t.Errorf("got %d steps, want 3", len(copies))
+	}
+	for _, directory := range copies {
+		s := open(t, directory)
+		w := NewSweeper(s, SweepConfig{MaxShare: 1})
+		sweep(t, w)
+		if got := sweep(t, w); got != (SweepResult{}) {
+			t.Errorf("got %+v of a second sweep, want nothing left", got)
+		}
+		if holds, err := s.Holds(); len(holds) != 0 || err != nil {
+			t.Errorf("got holds %v, %v, want none", holds, err)
+		}
+		if n := count(t, s, StateDestroyed); n != rowsPerCommit+10 {
+			t.Errorf("got %d rows destroyed, want %d", n, rowsPerCommit+10)
+		}
+		checkIndexes(t, s)
+	}
+}
+
+// count returns how many rows the counts say are in a state.
+func count(t testing.TB, s *Store, state State) (n int64) {
+	t.Helper()
+	err := s.db.View(func(tx *bbolt.Tx) error { n = readCount(tx, state); return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}

@@ -1,0 +1,120 @@
+package store
+
+import (
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+
+	"go.etcd.io/bbolt"
+
+	"github.com/bewaard/bewaard/store/certificate"
+	"github.com/bewaard/bewaard/store/journal"
+)
+
+const (
+	keysDirectory = "keys"
+	nodeKeyFile   = "keys/node.key" // PKCS #8 in PEM: openssl reads it
+	nodeKeyBlock  = "PRIVATE KEY"
+)
+
+// PublicKeyFile is the name, in the store's directory, of the file with the public key
+// that certificates are signed with, in hexadecimal digits: whoever checks them needs it.
+const PublicKeyFile = "keys/node.pub"
+
+// nodeKeyKey in meta is the public key that the journal knows.
+var nodeKeyKey = []byte("node_key")
+
+// openNodeKey reads the node's key, makes one where there is none, and sees to it that
+// the journal knows it.
+func (s *Store) openNodeKey() error {
+	key, err := s.readNodeKey()
+	if errors.Is(err, fs.ErrNotExist) {
+		key, err = s.makeNodeKey()
+	}
+	if err != nil {
+		return fmt.Errorf("key of the node, %s: %w", nodeKeyFile, err)
+	}
+	s.nodeKey = key
+	if err := s.blobs.root.WriteFile(PublicKeyFile, []byte(s.PublicKey().String()+"\n"), 0o600); err != nil {
+		return fmt.Errorf("public key of the node: %w", err)
+	}
+	return s.db.Update(func(tx *bbolt.Tx) error {
+		public, meta := s.PublicKey().String(), tx.Bucket(metaBucket)
+		known := string(meta.Get(nodeKeyKey))
+		if known == public {
+			return nil
+		}
+		reason := "the first key"
+		if known != "" {
+			reason = "instead of " + known
+		}
+		if _, err := note(tx, journal.NodeKey, public, Act{Daemon, reason}); err != nil {
+			return err
+		}
+		return meta.Put(nodeKeyKey, []byte(public))
+	})
+}
+
+// PublicKey is what deletion certificates are checked with.
+func (s *Store) PublicKey() certificate.Key {
+	return certificate.Key{PublicKey: s.nodeKey.Public().(ed25519.PublicKey)}
+}
+
+func (s *Store) readNodeKey() (ed25519.PrivateKey, error) {
+	text, err := s.blobs.root.ReadFile(nodeKeyFile)
+	if err != nil {
+		return nil, err
+	}
+	block, _ := pem.Decode(text)
+	if block == nil || block.Type != nodeKeyBlock {
+		return nil, fmt.Errorf("no %s in it", nodeKeyBlock)
+	}
+	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	if err != nil {
+		return nil, err
+	}
+	private, ok := key.(ed25519.PrivateKey)
+	if !ok {
+		return nil, fmt.Errorf("it is a %T, want an Ed25519 key", key)
+	}
+	return private, nil
+}
+
+// makeNodeKey writes a new key, whole or not at all.
+func (s *Store) makeNodeKey() (ed25519.PrivateKey, error) {
+	_, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return nil, err
+	}
+	text := pem.EncodeToMemory(&pem.Block{Type: nodeKeyBlock, Bytes: der})
+	if err := s.blobs.root.MkdirAll(keysDirectory, 0o700); err != nil {
+		return nil, err
+	}
+	return key, s.blobs.writeWhole(nodeKeyFile, text)
+}
+
+// writeWhole writes a file so that after a crash it is there whole or not at all.
+func (b blobs) writeWhole(name string, content []byte) error {
+	part := name + partSuffix
+	f, err := b.root.OpenFile(part, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(content)
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if err := b.root.Rename(part, name); err != nil {
+		return err
+	}
+	return errors.Join(b.sync(keysDirectory), b.sync("."))
+}

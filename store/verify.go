@@ -1,0 +1,484 @@
+package store
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"go.etcd.io/bbolt"
+
+	"github.com/bewaard/bewaard/store/certificate"
+	"github.com/bewaard/bewaard/store/journal"
+)
+
+// overdueGrace is how long after its expiry a row may still be there: sweeps come at
+// intervals, and a large one takes its time.
+const overdueGrace = time.Hour
+
+// VerifyConfig says what is verified, and against what.
+type VerifyConfig struct {
+	Snapshot string            // a file that Snapshot wrote, or a copy of a database nobody writes to
+	Blobs    string            // a directory with recordings/ and spool/, or a copy; "": files are not looked at
+	Keys     []certificate.Key // whose certificates are believed; none: those that the journal names
+	Heads    []journal.Head    // that were told earlier
+	Hashes   []journal.Hash    // the same, where the number is not known
+	Progress func(what string, done int)
+}
+
+// Finding is something that is not as it should be.
+type Finding struct {
+	Object string // what it is about: an entry, a row, a certificate, a file
+	What   string // what is wrong with it, and what that means
+}
+
+func (f Finding) String() string { return f.Object + ": " + f.What }
+
+// Verification is what was looked at.
+type Verification struct {
+	Head         journal.Head
+	At           time.Time // of the journal's last entry: what is overdue is so at that instant
+	Keys         []certificate.Key
+	Entries      int
+	Certificates int
+	Rows         int
+	Files        int
+	Later        int // files of calls that came after the snapshot, and rows that have expired since
+	Findings     int
+}
+
+// Verify reads a snapshot, and the files that belong to it, and tells of everything that
+// is not as it should be, one finding at a time. It needs nothing else, and changes
+// nothing. An error is that it could not go on.
+func Verify(ctx context.Context, c VerifyConfig, tell func(Finding)) (v Verification, err error) {
+	if c.Progress == nil {
+		c.Progress = func(string, int) {}
+	}
+	db, err := bbolt.Open(c.Snapshot, 0o600, &bbolt.Options{ReadOnly: true, Timeout: lockTimeout})
+	if err != nil {
+		return v, fmt.Errorf("open snapshot %s: %w", c.Snapshot, err)
+	}
+	vf := &verifier{cfg: c, ctx: ctx, tell: tell, undocumented: map[string]string{}}
+	err = errors.Join(vf.database(db), db.Close())
+	if err != nil {
+		return vf.v, fmt.Errorf("verify %s: %w", c.Snapshot, err)
+	}
+	return vf.v, nil
+}
+
+// verifier is one run of Verify.
+type verifier struct {
+	cfg  VerifyConfig
+	ctx  context.Context // of the one call of Verify
+	tell func(Finding)
+	v    Verification
+
+	holds        map[string]bool
+	undocumented map[string]string // rows whose certificate is not there, though the journal has its hash
+}
+
+func (vf *verifier) found(object, format string, args ...any) {
+	vf.v.Findings++
+	vf.tell(Finding{object, fmt.Sprintf(format, args...)})
+}
+
+// errDamaged is wrapped when a page of the database cannot be followed.
+var errDamaged = errors.New("the database is damaged: what follows could not be read")
+
+// database reads all of it in one transaction: nobody writes to a snapshot. Pages that
+// point anywhere make bbolt panic, or fault.
+func (vf *verifier) database(db *bbolt.DB) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%w: %v", errDamaged, p)
+		}
+	}()
+	return db.View(func(tx *bbolt.Tx) error {
+		if err := vf.buckets(tx); err != nil {
+			return err
+		}
+		for _, step := range []func(*bbolt.Tx) error{vf.journal, vf.legalHolds, vf.certificates, vf.rows, vf.indexes, vf.files} {
+			if err := step(tx); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func (vf *verifier) buckets(tx *bbolt.Tx) error {
+	info, err := os.Stat(vf.cfg.Snapshot)
+	if err != nil {
+		return err
+	}
+	if info.Size() < tx.Size() {
+		return fmt.Errorf("%w: the file has %d bytes and says that it has %d", errDamaged, info.Size(), tx.Size())
+	}
+	meta := tx.Bucket(metaBucket)
+	if meta == nil {
+		return errors.New("it is no database of bewaard")
+	}
+	if found := string(meta.Get(schemaKey)); found != schema {
+		return fmt.Errorf("schema %q, this bewaard reads %q", found, schema)
+	}
+	for _, name := range [][]byte{rowsBucket, countsBucket, journalBucket, certificatesBucket, holdsBucket, heldBucket} {
+		if tx.Bucket(name) == nil {
+			return fmt.Errorf("it has no bucket %s", name)
+		}
+	}
+	for _, x := range indexes {
+		if tx.Bucket(x.bucket) == nil {
+			return fmt.Errorf("it has no bucket %s", x.bucket)
+		}
+	}
+	return nil
+}
+
+// step is called now and then on the way through something long.
+func (vf *verifier) step(what string, done int) error {
+	if done%10_000 == 0 {
+		vf.cfg.Progress(what, done)
+		return context.Cause(vf.ctx)
+	}
+	return nil
+}
+
+// journal checks the chain, and what it says of keys and certificates.
+func (vf *verifier) journal(tx *bbolt.Tx) error {
+	chain := journal.NewChain(vf.cfg.Heads...)
+	wanted := map[journal.Hash]bool{}
+	for _, hash := range vf.cfg.Hashes {
+		wanted[hash] = true
+	}
+	vf.v.Keys = vf.cfg.Keys
+	err := tx.Bucket(journalBucket).ForEach(func(key, line []byte) error {
+		e, defects := chain.Add(keyNumber(key), line)
+		for _, d := range defects {
+			vf.found(fmt.Sprintf("journal entry %d", d.Number), "%s", d.What)
+		}
+		delete(wanted, chain.Head().Hash)
+		vf.entry(tx, &e)
+		vf.v.Entries++
+		return vf.step("journal", vf.v.Entries)
+	})
+	for _, d := range chain.End() {
+		vf.found(fmt.Sprintf("journal entry %d", d.Number), "%s", d.What)
+	}
+	for hash := range wanted {
+		vf.found("journal", "no entry has the hash %s, which was told before: it was rolled back, or written anew", hash)
+	}
+	if vf.v.Head = chain.Head(); vf.v.Entries == 0 {
+		vf.found("journal", "it is empty: a store has an entry from its first start on")
+	}
+	return err
+}
+
+// entry looks at what an entry says.
+func (vf *verifier) entry(tx *bbolt.Tx, e *journal.Entry) {
+	if !e.At.IsZero() {
+		vf.v.At = e.At
+	}
+	switch e.Action {
+	case journal.NodeKey:
+		vf.nodeKey(e)
+	case journal.Destroy:
+		hash, _ := strings.CutPrefix(e.Reason, "certificate ")
+		signed := tx.Bucket(certificatesBucket).Get([]byte(e.Object))
+		if signed == nil {
+			vf.undocumented[e.Object] = hash // until an entry says that it was removed
+		} else if got := certificate.Hash(signed); got != hash {
+			vf.found("certificate of "+e.Object, "it has the hash %s, and entry %d of the journal says %s: it was replaced", got, e.Number, hash)
+		}
+	case journal.Remove:
+		delete(vf.undocumented, e.Object)
+	}
+}
+
+// nodeKey takes a key from the journal where nobody brought any, or holds it against those.
+func (vf *verifier) nodeKey(e *journal.Entry) {
+	key, err := certificate.ParseKey(e.Object)
+	if err != nil {
+		vf.found(fmt.Sprintf("journal entry %d", e.Number), "the node's key: %v", err)
+		return
+	}
+	if len(vf.cfg.Keys) == 0 {
+		vf.v.Keys = append(vf.v.Keys, key)
+		return
+	}
+	if !slices.ContainsFunc(vf.cfg.Keys, key.Is) {
+		vf.found(fmt.Sprintf("journal entry %d", e.Number), "the node signs with key %s from %s on, which is none of those given: ask who changed it, and why", key, e.At.Format(time.RFC3339))
+	}
+}
+
+func (vf *verifier) legalHolds(tx *bbolt.Tx) error {
+	vf.holds = map[string]bool{}
+	return tx.Bucket(holdsBucket).ForEach(func(id, value []byte) error {
+		h, err := decodeHold(id, value)
+		switch {
+		case err != nil:
+			vf.found(fmt.Sprintf("legal hold %q", id), "it cannot be read: %v", err)
+		case !h.Until.IsZero() && h.Until.Add(overdueGrace).Before(vf.v.At):
+			vf.found("legal hold "+h.ID, "it should have ended on %s and keeps %d rows", h.Until.Format(time.RFC3339), h.Rows)
+		}
+		vf.holds[string(id)] = true
+		return nil
+	})
+}
+
+func (vf *verifier) certificates(tx *bbolt.Tx) error {
+	for id := range vf.undocumented {
+		vf.found("certificate of "+id, "the journal says that it was made, and it is not there")
+	}
+	return tx.Bucket(certificatesBucket).ForEach(func(id, signed []byte) error {
+		vf.certificate(tx, string(id), signed)
+		vf.v.Certificates++
+		return vf.step("certificates", vf.v.Certificates)
+	})
+}
+
+func (vf *verifier) certificate(tx *bbolt.Tx, id string, signed []byte) {
+	object := "certificate of " + id
+	c, err := certificate.Verify(signed, vf.v.Keys...)
+	if err != nil {
+		vf.found(object, "it proves nothing: %v", err)
+		if c.Recording == "" {
+			return
+		}
+	}
+	if c.Recording != id {
+		vf.found(object, "it is that of %s", c.Recording)
+		return
+	}
+	if c.Destroyed.Before(c.Expired) {
+		vf.found(object, "destroyed on %s, before it expired on %s", c.Destroyed.Format(time.RFC3339), c.Expired.Format(time.RFC3339))
+	}
+	line := tx.Bucket(journalBucket).Get(numberKey(c.Entry))
+	if e, err := journal.Decode(line); err != nil || journal.HashOf(line).String() != c.EntryHash || e.Object != id || e.Action != journal.Expire && e.Action != journal.Delete {
+		vf.found(object, "entry %d of the journal does not say that its files were to be deleted, with the hash %s", c.Entry, c.EntryHash)
+	}
+	row, err := get(tx, id)
+	switch {
+	case errors.Is(err, ErrNotFound):
+		vf.found(object, "there is no row of it")
+	case err == nil && row.State != StateDestroyed:
+		vf.found(object, "it says that the recording is gone, and the row says that it is %s", row.State)
+	case err == nil && !c.Destroyed.Equal(row.Destroyed):
+		vf.found(object, "destroyed on %s, and the row says %s", c.Destroyed.Format(time.RFC3339), row.Destroyed.Format(time.RFC3339))
+	}
+}
+
+func (vf *verifier) rows(tx *bbolt.Tx) error {
+	counts := map[State]int64{}
+	err := tx.Bucket(rowsBucket).ForEach(func(id, value []byte) error {
+		vf.v.Rows++
+		row, err := decodeRow(id, value)
+		if err != nil {
+			vf.found(fmt.Sprintf("row %q", id), "it cannot be read, and so will not be destroyed: %v", err)
+		} else {
+			counts[row.State]++
+			counts[heldCount] += countHeld(&row)
+			vf.row(tx, &row)
+		}
+		return vf.step("rows", vf.v.Rows)
+	})
+	for _, state := range append(States(), heldCount) {
+		if said := readCount(tx, state); said != counts[state] {
+			vf.found("rows", "%d are %s, and the database counts %d", counts[state], state, said)
+		}
+	}
+	return err
+}
+
+func (vf *verifier) row(tx *bbolt.Tx, row *Row) {
+	object := "row " + row.ID
+	if row.due(vf.v.At.Add(-overdueGrace)) {
+		vf.found(object, "overdue: it is %s, and expired on %s, %v before", row.State, row.Expires.Format(time.RFC3339), vf.v.At.Sub(row.Expires).Round(time.Minute))
+	}
+	if row.State == StateDestroyed {
+		switch deadline := vf.v.At.Add(-overdueGrace); {
+		case row.personal() && !row.named():
+			vf.found(object, "it is destroyed, and still says who called")
+		case row.named() && row.RowExpires.Before(deadline):
+			vf.found(object, "overdue: it says who called, and should not have since %s", row.RowExpires.Format(time.RFC3339))
+		case !row.named() && !row.CertificateExpires.IsZero() && row.CertificateExpires.Before(deadline):
+			vf.found(object, "overdue: what is left of it should have been removed on %s", row.CertificateExpires.Format(time.RFC3339))
+		}
+		if row.captured() && row.Entry != 0 && tx.Bucket(certificatesBucket).Get([]byte(row.ID)) == nil {
+			vf.found(object, "it is destroyed, and has no certificate")
+		}
+	}
+	for _, id := range row.Holds {
+		if !vf.holds[id] {
+			vf.found(object, "it is under legal hold %s, which there is not: it would never be destroyed", id)
+		} else if !inBucket(tx.Bucket(heldBucket), heldKey(id, row.ID)) {
+			vf.found(object, "it is under legal hold %s, which does not know: it would never be destroyed", id)
+		}
+	}
+	for _, x := range indexes {
+		for _, key := range x.keys(row) {
+			if !inBucket(tx.Bucket(x.bucket), key) {
+				vf.found(object, "the index %s does not have it: it would not be found, nor destroyed in time", x.bucket)
+			}
+		}
+	}
+}
+
+// inBucket reports whether a bucket has a key, with or without a value.
+func inBucket(bucket *bbolt.Bucket, key []byte) bool {
+	found, _ := bucket.Cursor().Seek(key)
+	return string(found) == string(key)
+}
+
+// indexes looks for keys that no row has.
+func (vf *verifier) indexes(tx *bbolt.Tx) error {
+	done := 0
+	for _, x := range indexes {
+		for key := range x.between(tx, nil, nil) {
+			if len(key) < x.sought+instantBytes {
+				vf.found("index "+string(x.bucket), "a key of %d bytes", len(key))
+				continue
+			}
+			at := key[x.sought:]
+			row, err := get(tx, keyID(at))
+			if errors.Is(err, ErrNotFound) || err == nil && !has(x.keys(&row), key) {
+				vf.found("index "+string(x.bucket), "it has %s at %s, and the row is not like that", keyID(at), keyInstant(at).Format(time.RFC3339))
+			}
+			done++
+			if err := vf.step("indexes", done); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// files holds the files against the rows, both ways.
+func (vf *verifier) files(tx *bbolt.Tx) error {
+	if vf.cfg.Blobs == "" {
+		return nil
+	}
+	root, err := os.OpenRoot(vf.cfg.Blobs)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	if _, err := root.Stat(recordingsDirectory); err != nil {
+		return fmt.Errorf("%s is no directory of recordings: %w", vf.cfg.Blobs, err)
+	}
+	for _, directory := range []string{recordingsDirectory, spoolDirectory} {
+		err := fs.WalkDir(root.FS(), directory, func(name string, entry fs.DirEntry, err error) error {
+			if errors.Is(err, fs.ErrNotExist) {
+				return nil // a copy without spools, or a file that went meanwhile
+			}
+			if err != nil {
+				vf.found("file "+name, "it cannot be looked at: %v", err)
+				return fs.SkipDir
+			}
+			if entry.IsDir() {
+				return nil
+			}
+			vf.v.Files++
+			vf.file(tx, name)
+			return vf.step("files", vf.v.Files)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return vf.recordings(tx, root)
+}
+
+// file looks for the row of a file.
+func (vf *verifier) file(tx *bbolt.Tx, name string) {
+	id := ownerOf(name)
+	row, err := get(tx, id)
+	object := "file " + name
+	switch {
+	case errors.Is(err, ErrNotFound):
+		if vf.later(id) {
+			vf.v.Later++
+			return
+		}
+		vf.found(object, "no row knows it: nothing says for what it is kept, or until when")
+	case err != nil: // told with the row
+	case row.State == StateDestroyed:
+		vf.found(object, "its row says that it was destroyed on %s", row.Destroyed.Format(time.RFC3339))
+	case row.State == StateNotRecorded:
+		vf.found(object, "its row says that the call was not recorded")
+	case row.State == StateKept && strings.HasPrefix(name, recordingsDirectory+"/") && !strings.HasSuffix(name, partSuffix) &&
+		!slices.ContainsFunc(row.Files, func(f File) bool { return f.Path == name }):
+		vf.found(object, "its row does not know it")
+	}
+}
+
+// later reports whether an id was made after the snapshot: a file beside it that the
+// snapshot cannot know.
+func (vf *verifier) later(id string) bool {
+	parsed, err := uuid.Parse(id)
+	if err != nil || parsed.Version() != 7 {
+		return false
+	}
+	seconds, nanoseconds := parsed.Time().UnixTime()
+	return time.Unix(seconds, nanoseconds).After(vf.v.At)
+}
+
+// recordings looks for the files of rows, and reads them.
+func (vf *verifier) recordings(tx *bbolt.Tx, root *os.Root) error {
+	done := 0
+	return tx.Bucket(rowsBucket).ForEach(func(id, value []byte) error {
+		row, err := decodeRow(id, value)
+		if err != nil || row.State != StateKept {
+			return nil
+		}
+		for _, f := range row.Files {
+			err := hashFile(root, &f)
+			switch {
+			case errors.Is(err, fs.ErrNotExist) && row.due(time.Now()):
+				vf.v.Later++ // it expired between the snapshot and now
+			case errors.Is(err, fs.ErrNotExist):
+				vf.found("row "+row.ID, "it is kept until %s, and its file %s is not there", row.Expires.Format(time.RFC3339), f.Path)
+			case err != nil:
+				vf.found("file "+f.Path, "%v", err)
+			}
+			done++
+			if done%100 == 0 { // reading takes longer than looking
+				vf.cfg.Progress("recordings", done)
+			}
+		}
+		return context.Cause(vf.ctx)
+	})
+}
+
+// hashFile reads a file and holds it against what its row says.
+func hashFile(root *os.Root, f *File) error {
+	if !belowRecordings(f.Path) {
+		return errors.New("it is not below " + recordingsDirectory)
+	}
+	file, err := root.Open(f.Path)
+	if err != nil {
+		return err
+	}
+	defer file.Close() // it was only read
+	sum := sha256.New()
+	n, err := io.Copy(sum, file)
+	if err != nil {
+		return err
+	}
+	if n != f.Bytes {
+		return fmt.Errorf("it has %d bytes, its row says %d: it was changed, or not written to its end", n, f.Bytes)
+	}
+	if got := hex.EncodeToString(sum.Sum(nil)); got != f.SHA256 {
+		return fmt.Errorf("its SHA-256 is %s, its row says %s: it was changed", got, f.SHA256)
+	}
+	return nil
+}

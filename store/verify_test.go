@@ -1,0 +1,299 @@
+package store
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.etcd.io/bbolt"
+
+	"github.com/bewaard/bewaard/store/certificate"
+	"github.com/bewaard/bewaard/store/journal"
+)
+
+// audited is a store with some of everything, and what an auditor has of it.
+type audited struct {
+	*Store
+	snapshot              string
+	destroyed, held, kept Row
+	hold                  LegalHold
+	earlier               journal.Head
+}
+
+// newAudited makes one; between is done to the database before its snapshot is made.
+func newAudited(t *testing.T, between func(*audited)) *audited {
+	t.Helper()
+	a := &audited{Store: open(t, t.TempDir()), snapshot: filepath.Join(t.TempDir(), "audit.db")}
+	hashed := func(row Row) Row {
+		sum := sha256.Sum256([]byte("sound"))
+		return update(t, a.Store, row.ID, func(r *Row) { r.Files[0].SHA256 = hex.EncodeToString(sum[:]) })
+	}
+	a.destroyed = hashed(keep(t, a.Store, time.Now().Add(-time.Second)))
+	a.held = hashed(keep(t, a.Store, time.Now().Add(time.Hour)))
+	a.kept = hashed(keep(t, a.Store, time.Now().Add(day)))
+	unrecorded(t, a.Store, time.Now().Add(-time.Second))
+	a.hold = hold(t, a.Store, Held{IDs: []string{a.held.ID}}, time.Time{})
+	sweep(t, NewSweeper(a.Store, SweepConfig{}))
+	var err error
+	if a.earlier, err = a.Head(); err != nil {
+		t.Fatal(err)
+	}
+	if between != nil {
+		between(a)
+	}
+	a.take(t)
+	return a
+}
+
+// take makes the snapshot.
+func (a *audited) take(t testing.TB) {
+	t.Helper()
+	file, err := os.Create(a.snapshot)
+	if err == nil {
+		err = a.Snapshot(anna, func(journal.Head, int64) io.Writer { return file })
+	}
+	if err := errors.Join(err, file.Close()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// change does something to the database behind the store's back.
+func (a *audited) change(t testing.TB, f func(tx *bbolt.Tx) error) {
+	t.Helper()
+	if err := a.db.Update(f); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// audit returns what verifying the snapshot finds.
+func (a *audited) audit(t testing.TB, change ...func(*VerifyConfig)) (found []string, v Verification) {
+	t.Helper()
+	c := VerifyConfig{Snapshot: a.snapshot, Blobs: a.Directory(), Keys: []certificate.Key{a.PublicKey()}, Heads: []journal.Head{a.earlier}}
+	for _, f := range change {
+		f(&c)
+	}
+	v, err := Verify(t.Context(), c, func(f Finding) { found = append(found, f.String()) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v.Findings != len(found) {
+		t.Errorf("got %d findings told, %d counted", len(found), v.Findings)
+	}
+	return found, v
+}
+
+// A store that nobody touched has no findings, whatever an auditor brings.
+func TestVerify(t *testing.T) {
+	a := newAudited(t, nil)
+	for name, change := range map[string]func(*VerifyConfig){
+		"all":       func(*VerifyConfig) {},
+		"no key":    func(c *VerifyConfig) { c.Keys = nil },
+		"no blobs":  func(c *VerifyConfig) { c.Blobs = "" },
+		"by a hash": func(c *VerifyConfig) { c.Heads, c.Hashes = nil, []journal.Hash{a.earlier.Hash} },
+	} {
+		found, v := a.audit(t, change)
+		if found != nil {
+			t.Errorf("%s: got %q, want no findings", name, found)
+		}
+		if v.Rows != 4 || v.Certificates != 1 || v.Entries < 7 || name != "no blobs" && v.Files != 2 {
+			t.Errorf("%s: got %+v", name, v)
+		}
+	}
+}
+
+// Each thing that is not as it should be is found, and said for what it is.
+func TestVerifyFinds(t *testing.T) {
+	for name, c := range map[string]struct {
+		between func(t *testing.T, a *audited)    // done to the store before the snapshot
+		with    func(a *audited, c *VerifyConfig) // what the auditor brings
+		want    []string
+	}{
+		"entry changed": {between: func(t *testing.T, a *audited) {
+			a.change(t, func(tx *bbolt.Tx) error {
+				line := bytes.Replace(tx.Bucket(journalBucket).Get(numberKey(2)), []byte("anna"), []byte("bert"), 1)
+				return tx.Bucket(journalBucket).Put(numberKey(2), line)
+			})
+		}, want: []string{"journal entry 3: it names"}},
+		"entry removed": {between: func(t *testing.T, a *audited) {
+			a.change(t, func(tx *bbolt.Tx) error { return tx.Bucket(journalBucket).Delete(numberKey(2)) })
+		}, want: []string{"journal entry 3: entries 2 to 2 are missing"}},
+		"rolled back": {with: func(a *audited, c *VerifyConfig) { c.Heads = []journal.Head{{Number: 1000}} },
+			want: []string{"journal entry 1000: it was told before and is not there"}},
+		"written anew": {with: func(a *audited, c *VerifyConfig) { c.Hashes = []journal.Hash{{1}} }, want: []string{"journal: no entry has the hash 01"}},
+		"other key": {with: func(a *audited, c *VerifyConfig) { c.Keys = []certificate.Key{{PublicKey: make([]byte, 32)}} },
+			want: []string{"journal entry 1: the node signs with key", "certificate of DESTROYED: it proves nothing"}},
+		"certificate gone": {between: func(t *testing.T, a *audited) {
+			a.change(t, func(tx *bbolt.Tx) error { return tx.Bucket(certificatesBucket).Delete([]byte(a.destroyed.ID)) })
+		}, want: []string{"certificate of DESTROYED: the journal says that it was made, and it is not there", "row DESTROYED: it is destroyed, and has no certificate"}},
+		"certificate of another": {between: func(t *testing.T, a *audited) {
+			a.change(t, func(tx *bbolt.Tx) error {
+				return tx.Bucket(certificatesBucket).Put([]byte(a.kept.ID), tx.Bucket(certificatesBucket).Get([]byte(a.destroyed.ID)))
+			})
+		}, want: []string{"certificate of KEPT: it is that of DESTROYED"}},
+		"certificate forged": {between: func(t *testing.T, a *audited) {
+			a.change(t, func(tx *bbolt.Tx) error {
+				signed := bytes.Replace(tx.Bucket(certificatesBucket).Get([]byte(a.destroyed.ID)), []byte(`"quality"`), []byte(`"qualitx"`), 1)
+				return tx.Bucket(certificatesBucket).Put([]byte(a.destroyed.ID), signed)
+			})
+		}, want: []string{"certificate of DESTROYED: it has the hash", "certificate of DESTROYED: it proves nothing"}},
+		"destroyed and named": {between: func(t *testing.T, a *audited) {
+			a.change(t, func(tx *bbolt.Tx) error {
+				return a.rewrite(tx, a.destroyed.ID, func(r *Row) { r.part = &sealedPart{Epoch: "2026-11-28"} })
+			})
+		}, want: []string{"row DESTROYED: it is destroyed, and still says who called"}},
+		"brought back": {between: func(t *testing.T, a *audited) {
+			a.change(t, func(tx *bbolt.Tx) error {
+				return a.rewrite(tx, a.destroyed.ID, func(r *Row) { r.State, r.Destroyed, r.Expires = StateKept, time.Time{}, time.Now().Add(day) })
+			})
+		}, want: []string{"certificate of DESTROYED: it says that the recording is gone, and the row says that it is kept", "row DESTROYED: it is kept until"}},
+		"not in the index": {between: func(t *testing.T, a *audited) {
+			a.change(t, func(tx *bbolt.Tx) error { return tx.Bucket(byExpiry.bucket).Delete(byExpiry.keys(&a.kept)[0]) })
+		}, want: []string{"row KEPT: the index by_expiry does not have it"}},
+		"index of nothing": {between: func(t *testing.T, a *audited) {
+			a.change(t, func(tx *bbolt.Tx) error { return tx.Bucket(byExpiry.bucket).Put(indexKey(time.Now(), NewID()), nil) })
+		}, want: []string{"index by_expiry: it has"}},
+		"row gone": {between: func(t *testing.T, a *audited) {
+			a.change(t, func(tx *bbolt.Tx) error { return tx.Bucket(rowsBucket).Delete([]byte(a.kept.ID)) })
+		}, want: []string{"rows: 1 are kept, and the database counts 2", "index by_expiry: it has KEPT", "index by_began: it has KEPT",
+			"index by_number: it has KEPT", "index by_number: it has KEPT", "index by_purpose: it has KEPT", "index by_state: it has KEPT", "index by_epoch: it has KEPT", "no row knows it"}},
+		"unreadable row": {between: func(t *testing.T, a *audited) {
+			a.change(t, func(tx *bbolt.Tx) error { return tx.Bucket(rowsBucket).Put([]byte(a.kept.ID), []byte("{")) })
+		}, want: []string{`row "KEPT": it cannot be read`, "rows: 1 are kept"}},
+		"hold gone": {between: func(t *testing.T, a *audited) {
+			a.change(t, func(tx *bbolt.Tx) error { return tx.Bucket(holdsBucket).Delete([]byte(a.hold.ID)) })
+		}, want: []string{"row HELD: it is under legal hold HOLD, which there is not"}},
+		"file changed": {between: func(t *testing.T, a *audited) { write(t, a.Store, a.kept.Files[0].Path, "SOUND") },
+			want: []string{"its SHA-256 is"}},
+		"file cut": {between: func(t *testing.T, a *audited) { write(t, a.Store, a.kept.Files[0].Path, "sou") },
+			want: []string{"it has 3 bytes, its row says 5"}},
+		"file gone": {between: func(t *testing.T, a *audited) { os.Remove(filepath.Join(a.Directory(), a.kept.Files[0].Path)) },
+			want: []string{"row KEPT: it is kept until"}},
+		"file of a destroyed row": {between: func(t *testing.T, a *audited) { write(t, a.Store, a.destroyed.Files[0].Path, "sound") },
+			want: []string{"its row says that it was destroyed on"}},
+		"spool of a destroyed row": {between: func(t *testing.T, a *audited) { write(t, a.Store, "spool/"+a.destroyed.ID+".spool", "packets") },
+			want: []string{"its row says that it was destroyed on"}},
+		"file of nobody": {between: func(t *testing.T, a *audited) { write(t, a.Store, "recordings/stray.wav", "sound") }, want: []string{"file recordings/stray.wav: no row knows it"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := newAudited(t, func(a *audited) {
+				if c.between != nil {
+					c.between(t, a)
+				}
+			})
+			found, _ := a.audit(t, func(v *VerifyConfig) {
+				if c.with != nil {
+					c.with(a, v)
+				}
+			})
+			names := strings.NewReplacer(a.destroyed.ID, "DESTROYED", a.kept.ID, "KEPT", a.held.ID, "HELD", a.hold.ID, "HOLD")
+			for i := range found {
+				found[i] = names.Replace(found[i])
+			}
+			if len(found) != len(c.want) {
+				t.Fatalf("got %s, want %d findings", strings.Join(found, "\n"), len(c.want))
+			}
+			for i, want := range c.want {
+				if !strings.Contains(found[i], want) {
+					t.Errorf("got %q, want %q in it", found[i], want)
+				}
+			}
+		})
+	}
+}
+
+// rewrite puts a row as no way of the store's leads to it, counts and indexes included.
+func (a *audited) rewrite(tx *bbolt.Tx, id string, change func(*Row)) error {
+	old, err := get(tx, id)
+	if err != nil {
+		return err
+	}
+	row := old.Clone()
+	change(&row)
+	row.inUTC()
+	return put(tx, &old, &row)
+}
+
+// What is overdue by more than a sweep takes is found; what is held is not overdue.
+func TestVerifyOverdue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAudited(t, func(a *audited) { time.Sleep(2 * day) })
+		found, _ := a.audit(t)
+		if len(found) != 1 || !strings.Contains(found[0], a.kept.ID+": overdue: it is kept, and expired on") {
+			t.Errorf("got %q, want that %s is overdue", found, a.kept.ID)
+		}
+	})
+}
+
+// A snapshot that was cut, or of which a page was overwritten, is an error or has
+// findings, or is one of which nothing was lost; it never takes the auditor's program down.
+func TestVerifyDamaged(t *testing.T) {
+	a := newAudited(t, nil)
+	whole, err := os.ReadFile(a.snapshot)
+	if err != nil {
+		t.Fatal(err)
+	}
+	try := func(content []byte) error {
+		name := filepath.Join(t.TempDir(), "damaged.db")
+		if err := os.WriteFile(name, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		findings := 0
+		_, err := Verify(t.Context(), VerifyConfig{Snapshot: name}, func(Finding) { findings++ })
+		if err == nil && findings > 0 {
+			err = fmt.Errorf("%d findings", findings)
+		}
+		return err
+	}
+	page := os.Getpagesize()
+	for length := 0; length < len(whole); length += page {
+		if err := try(whole[:length]); err == nil {
+			t.Errorf("got no error for the first %d of %d bytes", length, len(whole))
+		}
+	}
+	damaged := 0
+	for at := 2 * page; at < len(whole); at += page {
+		content := bytes.Clone(whole)
+		copy(content[at:], bytes.Repeat([]byte{0xff}, page))
+		if try(content) != nil {
+			damaged++
+		}
+	}
+	if damaged < 2 { // the rows and the journal at least; small buckets share a page
+		t.Errorf("got %d pages whose loss is noticed, want more", damaged)
+	}
+}
+
+// A snapshot that is made while calls come and go is whole.
+func TestSnapshotUnderLoad(t *testing.T) {
+	a := newAudited(t, nil)
+	done := make(chan struct{})
+	var writing sync.WaitGroup
+	writing.Go(func() { // ends with done
+		for {
+			select {
+			case <-done:
+				return
+			default:
+				unrecorded(t, a.Store, time.Now().Add(time.Hour))
+			}
+		}
+	})
+	for range 5 {
+		a.take(t)
+		if found, _ := a.audit(t, func(c *VerifyConfig) { c.Blobs = "" }); found != nil {
+			t.Errorf("got %q, want no findings", found)
+		}
+	}
+	close(done)
+	writing.Wait()
+}
