@@ -89,8 +89,11 @@ func (r fakeRecording) Event(e spool.Event) {
 		time.AfterFunc(100*time.Millisecond, func() { e.Written <- nil })
 	}
 }
-func (r fakeRecording) Close(string) error   { r.note("close spool"); return nil }
-func (r fakeRecording) Discard(string) error { r.note("discard spool"); return nil }
+func (r fakeRecording) Close(string) error { r.note("close spool"); return nil }
+func (r fakeRecording) Discard(row store.Row, by string) error {
+	r.note("discard spool, row %s %s", row.State, row.Reason)
+	return nil
+}
 
 // Open is Media.
 func (j *journal) Open(at [2]media.Where) (Session, error) {

@@ -410,7 +410,7 @@ func TestObjection(t *testing.T) {
 		b.key(rtp.Caller, "9")
 		b.did()
 		b.key(rtp.Caller, "**9")
-		b.did("capture false", "stop recording", "play 12 frames to caller", "discard spool")
+		b.did("capture false", "stop recording", "play 12 frames to caller", "discard spool, row not_recorded objected")
 		b.key(rtp.Caller, "*9") // once
 		b.key(rtp.Callee, "*1")
 		b.did()
@@ -523,7 +523,7 @@ func TestBeep(t *testing.T) {
 		b.did("capture false", "stop of the caller", "play 12 frames to callee")
 		b.key(rtp.Caller, "*9")
 		time.Sleep(20 * time.Second) // of the bubble's
-		b.did("capture false", "stop recording", "play 12 frames to caller", "discard spool")
+		b.did("capture false", "stop recording", "play 12 frames to caller", "discard spool, row not_recorded objected")
 		b.ends(toPBX, answer)
 	})
 }

@@ -29,8 +29,9 @@ type Recording interface {
 	Stop()
 	// Close writes what is left and ends the spool. It waits for the disk.
 	Close(reason string) error
-	// Discard ends the spool and destroys it. It waits for the disk, too.
-	Discard(reason string) error
+	// Discard has the row become that one, which says that there is no recording, journals for
+	// whom, ends the spool and destroys it. It waits for the disk, too.
+	Discard(row store.Row, by string) error
 }
 
 // capture begins the recording: if and only if the far party was told, or the rule

@@ -132,9 +132,12 @@ func (c *Call) press(leg rtp.Leg, key byte) {
 	}
 }
 
+// objected is a row's reason.
+const objected = "objected"
+
 // object takes that the far party does not want to be recorded: what there is of it goes.
 func (c *Call) object() {
-	c.discard("objected", "far")
+	c.discard(objected, "far")
 	c.manager.metrics.steered.WithLabelValues("objected").Inc()
 	far := c.far()
 	told := ""
@@ -253,8 +256,7 @@ func (c *Call) halt() {
 	}
 }
 
-// discard ends the recording and destroys what there is of it at once. The row says so
-// before anything is destroyed: should the daemon die in between, nothing is made of it.
+// discard ends the recording and destroys what there is of it at once.
 func (c *Call) discard(reason, by string) {
 	recording := c.recording
 	c.silent = reason
@@ -265,8 +267,9 @@ func (c *Call) discard(reason, by string) {
 	}
 	c.recording, c.row.Recording = nil, nil
 	c.row.Reason, c.row.Expires = reason, c.decision.KeepRow.After(c.media.Now().UTC())
-	c.update(store.StateNotRecorded)
-	c.write("discard", func() error { return recording.Discard(reason) })
+	c.row.State = store.StateNotRecorded
+	row := c.row.Clone()
+	c.write("discard", func() error { return recording.Discard(row, by) })
 }
 
 // mark notes on the row what was done to the recording.
