@@ -101,7 +101,12 @@ func (c *Client) Recording(ctx context.Context, id, format, reason string) (file
 	if format != "" {
 		path += "/" + format
 	}
-	res, err := c.ask(ctx, http.MethodGet, path+"?"+because(reason), nil)
+	return c.download(ctx, path+"?"+because(reason))
+}
+
+// download returns a file that is answered, to be read and closed, and its name.
+func (c *Client) download(ctx context.Context, path string) (file io.ReadCloser, name string, err error) {
+	res, err := c.ask(ctx, http.MethodGet, path, nil)
 	if err != nil {
 		return nil, "", err
 	}

@@ -118,7 +118,7 @@ func (s *Store) spooled(id string) ([]File, error) {
 		if err != nil {
 			return nil, err
 		}
-		sum, n, err := hashOf(f)
+		sum, n, err := sumOf(f)
 		if err := errors.Join(err, f.Close()); err != nil {
 			return nil, fmt.Errorf("read %s: %w", name, err)
 		}
@@ -127,7 +127,7 @@ func (s *Store) spooled(id string) ([]File, error) {
 	return files, nil
 }
 
-func hashOf(f *os.File) (sum string, n int64, err error) {
+func sumOf(f *os.File) (sum string, n int64, err error) {
 	h := sha256.New()
 	n, err = io.Copy(h, f)
 	return hex.EncodeToString(h.Sum(nil)), n, err

@@ -19,6 +19,7 @@
 //	spool/<id>.spool                  packets as they came, until finalized
 //	keys/node.key, node.pub           what certificates are signed and checked with
 //	journal-head.txt                  the journal's head, a line a day
+//	prompts/<sha256>.wav, .json       every announcement that was ever in use, for ever
 //
 // bbolt does not blank the pages it frees: what a row said before it was destroyed
 // can be read from the file's free pages until they are used again.

@@ -100,6 +100,7 @@ func (t *teller) announcement(a *store.Announcement) {
 	t.line("announced", "%s (%s) to the %s, %s: %d of %d packets in %s%s%s", a.Prompt, a.Language, a.Leg, whole,
 		a.Packets, a.Total, a.Codec, spell(a.FirstAt, a.LastAt), times(", ", a.Interruptions, "interruption"))
 	t.line("", "%q, SHA-256 %s", a.Text, a.SHA256)
+	t.line("", "to hear it: bewaard prompts export %.12s", a.SHA256)
 	if !a.Complete {
 		t.line("", "proof: none, it was cut short")
 		return
