@@ -40,7 +40,7 @@ func TestPromptsAreKept(t *testing.T) {
 		keep(promptOf("recorded", "nl", "Dit telefoongesprek", dutch), dutch)
 		keep(promptOf("recorded", "nl", "Dit telefoongesprek", dutch), dutch)
 		sweeper := NewSweeper(s, SweepConfig{})
-		if err := sweeper.ConfirmClock(); err != nil {
+		if err := sweeper.ConfirmClock(Act{"uid 0", "test"}); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := sweeper.Sweep(t.Context()); err != nil {
