@@ -143,6 +143,16 @@ func (s *fakeSession) Silences() <-chan rtp.Leg      { return nil }
 func (s *fakeSession) Clock(rtp.Leg, int)            {}
 func (s *fakeSession) Clocks(rtp.Leg, map[uint8]int) {}
 
+func (s *fakeSession) Listen(leg rtp.Leg, on bool) {
+	if on {
+		s.note("listen to %v", leg)
+	}
+}
+func (s *fakeSession) Beep(leg rtp.Leg, f media.Frames) error {
+	s.note("beep %d frames to %v", len(f.Payloads), leg)
+	return nil
+}
+
 func (s *fakeSession) Events(leg rtp.Leg, types []uint8) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -299,7 +299,10 @@ func (k *Keeper) done(name string, result finalize.Result, failed error) {
 // keep makes a row say what was recorded.
 func keep(r *store.Row, result finalize.Result) error {
 	r.State = store.StateKept
-	recording := store.Recording{Began: result.Began, Ended: result.Ended, ExpectedSeconds: result.Ended.Sub(result.Began).Seconds(), Torn: result.Torn}
+	recording := store.Recording{Began: result.Began, Ended: result.Ended, ExpectedSeconds: (result.Ended.Sub(result.Began) - result.Cut).Seconds(), CutSeconds: result.Cut.Seconds(), Torn: result.Torn}
+	if result.Notice != nil {
+		recording.NoticeSeconds = result.Notice.Length.Seconds()
+	}
 	for _, leg := range result.Legs {
 		recording.CapturedSeconds += leg.Seconds
 		recording.Lost += leg.Lost

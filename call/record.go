@@ -53,7 +53,7 @@ func (c *Call) capture() *End {
 	c.started = c.media.Now()
 	c.manager.tally.count(c.rules.Near(c.facts()), c.began)
 	c.tap = media.NewTap(c.tapRoom())
-	c.recording = c.manager.parts.Recorder.Record(grant, spool.Header{Began: c.started, Legs: c.spoolLegs()}, c.tap)
+	c.recording = c.manager.parts.Recorder.Record(grant, spool.Header{Began: c.started, Legs: c.spoolLegs(), Notice: c.notice()}, c.tap)
 	c.capturing = true
 	c.media.Capture(c.tap)
 	if c.decision.Beep != nil {
@@ -63,7 +63,34 @@ func (c *Call) capture() *End {
 	c.row.Answered, c.row.Recording = c.bridged, &store.Recording{Began: c.started.UTC()}
 	retentionOf(&c.decision).expire(&c.row, c.started.UTC()) // at the earliest: the time counts from the call's end
 	c.update(store.StateRecording)
+	c.sayRecord()
+	if c.wary {
+		c.pause("far", nil)
+	}
 	return nil
+}
+
+// notice is the announcement as the recording begins with it, where the rule has it so.
+func (c *Call) notice() *spool.Notice {
+	a := c.decision.Announce
+	if a == nil || !a.Notice {
+		return nil
+	}
+	voice, hz := c.rules.prompts[a.Prompt][a.Language], 8000
+	for _, p := range c.parties {
+		if codec := p.firstRecordable(); codec.Name == "G722" || codec.ClockHz > hz {
+			hz = 16000
+		}
+	}
+	frames, ok := voice.Frames("L16", hz)
+	if !ok {
+		return nil
+	}
+	leg := c.far()
+	if c.told[leg] == nil {
+		leg = leg.Other()
+	}
+	return &spool.Notice{Prompt: voice.ID, SHA256: voice.SHA256, Leg: leg, Both: a.To == policy.Both, Hz: hz, L16: frames.Payloads}
 }
 
 // toldSince is when the last of those who have to be told had been; zero where one was not,

@@ -157,8 +157,10 @@ type Recording struct {
 	Ended           time.Time `json:"ended,omitzero"`
 	ExpectedSeconds float64   `json:"expected_seconds"`
 	CapturedSeconds float64   `json:"captured_seconds"`
-	Lost            uint64    `json:"lost"`    // packets the network never brought
-	Dropped         uint64    `json:"dropped"` // packets we threw away
+	Lost            uint64    `json:"lost"`                     // packets the network never brought
+	Dropped         uint64    `json:"dropped"`                  // packets we threw away
+	NoticeSeconds   float64   `json:"notice_seconds,omitempty"` // of the announcement that the files begin with, before Began
+	CutSeconds      float64   `json:"cut_seconds,omitempty"`    // of pauses that are not in the files
 	Torn            bool      `json:"torn,omitempty"`
 }
 
