@@ -105,7 +105,12 @@ func (c *Client) Recording(ctx context.Context, id, format, reason string, seale
 	if sealed {
 		query += "&sealed=true"
 	}
-	res, err := c.ask(ctx, http.MethodGet, path+"?"+query, nil)
+	return c.download(ctx, path+"?"+query)
+}
+
+// download returns a file that is answered, to be read and closed, and its name.
+func (c *Client) download(ctx context.Context, path string) (file io.ReadCloser, name string, err error) {
+	res, err := c.ask(ctx, http.MethodGet, path, nil)
 	if err != nil {
 		return nil, "", err
 	}

@@ -223,7 +223,7 @@ func noFile(row *store.Row, format string) error {
 func (s *Server) fail(w http.ResponseWriter, err error) {
 	status := http.StatusInternalServerError
 	switch {
-	case errors.Is(err, store.ErrNotFound), errors.Is(err, store.ErrNoCertificate), errors.Is(err, store.ErrNoHold):
+	case errors.Is(err, store.ErrNotFound), errors.Is(err, store.ErrNoCertificate), errors.Is(err, store.ErrNoHold), errors.Is(err, store.ErrPrompt):
 		status = http.StatusNotFound
 	case errors.Is(err, errNoPurpose), errors.Is(err, store.ErrAct), errors.Is(err, errBadHold):
 		status = http.StatusBadRequest

@@ -48,7 +48,7 @@ func (s *Server) steer(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	err := s.parts.Steer(r.Context(), r.PathValue("id"), what, "operator", tag)
+	err := s.parts.Steer(r.Context(), r.PathValue("id"), what, act(r).Actor, tag)
 	var refused *Refused
 	switch {
 	case errors.As(err, &refused):

@@ -71,6 +71,7 @@ type Call struct {
 	recording Recording
 	started   time.Time // of the capture
 	capturing bool      // what the parties say is recorded at the moment
+	wary      bool      // the far party wants the recording to pause
 	retelling bool      // who came into the call is told, and not recorded meanwhile
 	steering  steering
 	gone      [2]bool // who fell silent

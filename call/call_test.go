@@ -270,7 +270,7 @@ func (b brokenRecorder) Failed() <-chan struct{}                                
 func (b brokenRecorder) Stop()                                                  {}
 func (b brokenRecorder) Event(spool.Event)                                      {}
 func (b brokenRecorder) Close(string) error                                     { return errors.New("no space left on device") }
-func (b brokenRecorder) Discard(string) error                                   { return nil }
+func (b brokenRecorder) Discard(store.Row, string) error                        { return nil }
 
 // A disk that fails costs the recording, not the call, unless the purpose insists.
 func TestDiskFails(t *testing.T) {

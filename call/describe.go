@@ -63,6 +63,9 @@ func (c *Call) describeTo(p *party, leg rtp.Leg, d, offer *sdp.Description) []by
 				if p.muxes(c.main) {
 					m.SetMux()
 				}
+				if p.leg != nil && p.leg.RecordAware() {
+					m.SetRecord(c.recordState())
+				}
 			}
 		}
 		return d.Bytes()
@@ -169,6 +172,7 @@ func (c *Call) take(leg rtp.Leg, d *sdp.Description, how said) *End {
 		}
 	}
 	c.noteCodecs(p, leg)
+	c.heed(leg, d.RecordPref(m))
 	return nil
 }
 
@@ -178,7 +182,9 @@ func (c *Call) noteCodecs(p *party, leg rtp.Leg) {
 	if p != c.parties[leg] {
 		return
 	}
-	c.media.Events(leg, p.keys(c.main))
+	keys := p.keys(c.main)
+	c.media.Events(leg, keys)
+	c.media.Listen(leg, c.trunkOf(p).InbandKeys && len(keys) == 0)
 	c.media.Clocks(leg, clocksOf(p.carries()))
 	if c.recording == nil {
 		return

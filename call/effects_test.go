@@ -89,8 +89,11 @@ func (r fakeRecording) Event(e spool.Event) {
 		time.AfterFunc(100*time.Millisecond, func() { e.Written <- nil })
 	}
 }
-func (r fakeRecording) Close(string) error   { r.note("close spool"); return nil }
-func (r fakeRecording) Discard(string) error { r.note("discard spool"); return nil }
+func (r fakeRecording) Close(string) error { r.note("close spool"); return nil }
+func (r fakeRecording) Discard(row store.Row, by string) error {
+	r.note("discard spool, row %s %s", row.State, row.Reason)
+	return nil
+}
 
 // Open is Media.
 func (j *journal) Open(at [2]media.Where) (Session, error) {
@@ -139,6 +142,16 @@ func (s *fakeSession) Broken() <-chan media.Broken   { return s.broken }
 func (s *fakeSession) Silences() <-chan rtp.Leg      { return nil }
 func (s *fakeSession) Clock(rtp.Leg, int)            {}
 func (s *fakeSession) Clocks(rtp.Leg, map[uint8]int) {}
+
+func (s *fakeSession) Listen(leg rtp.Leg, on bool) {
+	if on {
+		s.note("listen to %v", leg)
+	}
+}
+func (s *fakeSession) Beep(leg rtp.Leg, f media.Frames) error {
+	s.note("beep %d frames to %v", len(f.Payloads), leg)
+	return nil
+}
 
 func (s *fakeSession) Events(leg rtp.Leg, types []uint8) {
 	s.mu.Lock()

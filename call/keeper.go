@@ -264,16 +264,22 @@ func (s *spooling) Close(reason string) error {
 	return s.file.Close(reason)
 }
 
-// Discard ends a spool and removes it. The row says by then that there is no recording.
-func (s *spooling) Discard(reason string) error {
-	closed := s.Close(reason)
-	if s.file == nil {
-		return closed
+// Discard has the row and the journal say that the recording goes before anything of it does:
+// should the daemon die in between, nothing is made of it, and the next start ends this.
+func (s *spooling) Discard(row store.Row, by string) error {
+	k := s.keeper
+	act := store.Act{Actor: by, Reason: "asked for while the call was up"}
+	if row.Reason == objected {
+		act = store.Act{Actor: store.Daemon, Reason: "a party of the call objected, by key"}
 	}
-	if err := s.keeper.store.RemoveSpool(s.file.ID()); err != nil {
+	if err := k.store.Discard(row, act); err != nil {
+		return errors.Join(err, s.Close(row.Reason))
+	}
+	closed := s.Close(row.Reason) // what it has no more room for goes with it
+	if err := k.store.FinishDiscard(row.ID); err != nil {
 		return errors.Join(closed, err)
 	}
-	s.keeper.log.Info("recording discarded", "call_id", s.file.ID(), "reason", reason)
+	k.log.Info("recording discarded", "call_id", row.ID, "reason", row.Reason)
 	return nil
 }
 
@@ -354,7 +360,10 @@ func (k *Keeper) done(name string, result finalize.Result, failed error) {
 // keep makes a row say what was recorded.
 func keep(r *store.Row, result finalize.Result, epoch seal.Epoch) error {
 	r.State = store.StateKept
-	recording := store.Recording{Began: result.Began, Ended: result.Ended, ExpectedSeconds: result.Ended.Sub(result.Began).Seconds(), Torn: result.Torn}
+	recording := store.Recording{Began: result.Began, Ended: result.Ended, ExpectedSeconds: (result.Ended.Sub(result.Began) - result.Cut).Seconds(), CutSeconds: result.Cut.Seconds(), Torn: result.Torn}
+	if result.Notice != nil {
+		recording.NoticeSeconds = result.Notice.Length.Seconds()
+	}
 	for _, leg := range result.Legs {
 		recording.CapturedSeconds += leg.Seconds
 		recording.Lost += leg.Lost

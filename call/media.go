@@ -25,6 +25,8 @@ type Session interface {
 	Connect(rtp.Leg, media.Remote) error
 	Relay(from rtp.Leg, on bool)
 	Play(rtp.Leg, media.Frames) (Playback, error)
+	Beep(leg rtp.Leg, tone media.Frames) error
+	Listen(leg rtp.Leg, on bool)
 	Capture(*media.Tap)
 	Keys() <-chan media.Key
 	Broken() <-chan media.Broken

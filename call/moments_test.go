@@ -410,12 +410,12 @@ func TestObjection(t *testing.T) {
 		b.key(rtp.Caller, "9")
 		b.did()
 		b.key(rtp.Caller, "**9")
-		b.did("capture false", "stop recording", "play 12 frames to caller", "discard spool")
+		b.did("capture false", "stop recording", "beep 20 frames to caller", "discard spool, row not_recorded objected")
 		b.key(rtp.Caller, "*9") // once
 		b.key(rtp.Callee, "*1")
 		b.did()
 		over()
-		b.did("interrupt", "close media")
+		b.did("close media")
 		if r := b.last; r.State != store.StateNotRecorded || r.Reason != "objected" || r.Outcome != "answered" || r.Recording != nil || kinds(r.Events) != "objected by far" {
 			t.Errorf("got row %s %q %q, recording %v, events %s", r.State, r.Reason, r.Outcome, r.Recording, kinds(r.Events))
 		}
@@ -430,20 +430,20 @@ func TestPause(t *testing.T) {
 		b.key(rtp.Callee, "*1")
 		b.did("capture false", "stop of the caller")
 		time.Sleep(200 * time.Millisecond) // of the bubble's: the writer takes 100 ms
-		b.did("play 12 frames to callee")
+		b.did("beep 20 frames to callee")
 		b.key(rtp.Callee, "*1") // twice changes nothing
-		b.did("interrupt", "play 12 frames to callee")
+		b.did("beep 20 frames to callee")
 		time.Sleep(time.Second) // of the bubble's
 		b.key(rtp.Callee, "*2")
 		b.did("capture true", "start of the caller")
 		time.Sleep(time.Second) // of the bubble's
-		b.did("play 16 frames to callee")
+		b.did("beep 15 frames to callee")
 		b.key(rtp.Callee, "*2")
-		b.did("play 16 frames to callee")
+		b.did("beep 15 frames to callee")
 		b.key(rtp.Callee, "*1")
 		b.did("capture false", "stop of the caller")
 		time.Sleep(time.Minute + time.Second) // of the bubble's: the limit
-		b.did("interrupt", "play 12 frames to callee", "capture true", "start of the caller", "play 16 frames to callee")
+		b.did("beep 20 frames to callee", "capture true", "start of the caller", "beep 15 frames to callee")
 		over()
 		if got, want := kinds(b.last.Events), "paused by near, pause_ignored by near, resumed by near, resume_ignored by near, paused by near, resumed by limit"; got != want {
 			t.Errorf("got events %s, want %s", got, want)
@@ -515,15 +515,15 @@ func TestBeep(t *testing.T) {
 		invite := b.inbound()
 		toPBX := b.pbx.Expect("INVITE ")
 		answer, _ := b.connect(invite, toPBX)
-		b.did(append([]string{"connect callee to 10.0.0.5:6000"}, append(recorded, "play 10 frames to caller")...)...)
+		b.did(append([]string{"connect callee to 10.0.0.5:6000"}, append(recorded, "beep 10 frames to caller")...)...)
 		time.Sleep(21 * time.Second) // of the bubble's
-		b.did("play 10 frames to caller", "play 10 frames to caller")
+		b.did("beep 10 frames to caller", "beep 10 frames to caller")
 		b.key(rtp.Callee, "*1")
 		time.Sleep(20 * time.Second) // of the bubble's
-		b.did("capture false", "stop of the caller", "play 12 frames to callee")
+		b.did("capture false", "stop of the caller", "beep 20 frames to callee")
 		b.key(rtp.Caller, "*9")
 		time.Sleep(20 * time.Second) // of the bubble's
-		b.did("capture false", "stop recording", "play 12 frames to caller", "discard spool")
+		b.did("capture false", "stop recording", "beep 20 frames to caller", "discard spool, row not_recorded objected")
 		b.ends(toPBX, answer)
 	})
 }

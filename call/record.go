@@ -29,8 +29,9 @@ type Recording interface {
 	Stop()
 	// Close writes what is left and ends the spool. It waits for the disk.
 	Close(reason string) error
-	// Discard ends the spool and destroys it. It waits for the disk, too.
-	Discard(reason string) error
+	// Discard has the row become that one, which says that there is no recording, journals for
+	// whom, ends the spool and destroys it. It waits for the disk, too.
+	Discard(row store.Row, by string) error
 }
 
 // capture begins the recording: if and only if the far party was told, or the rule
@@ -52,7 +53,7 @@ func (c *Call) capture() *End {
 	c.started = c.media.Now()
 	c.manager.tally.count(c.rules.Near(c.facts()), c.began)
 	c.tap = media.NewTap(c.tapRoom())
-	c.recording = c.manager.parts.Recorder.Record(grant, spool.Header{Began: c.started, Legs: c.spoolLegs()}, c.tap)
+	c.recording = c.manager.parts.Recorder.Record(grant, spool.Header{Began: c.started, Legs: c.spoolLegs(), Notice: c.notice()}, c.tap)
 	c.capturing = true
 	c.media.Capture(c.tap)
 	if c.decision.Beep != nil {
@@ -62,7 +63,34 @@ func (c *Call) capture() *End {
 	c.row.Answered, c.row.Recording = c.bridged, &store.Recording{Began: c.started.UTC()}
 	retentionOf(&c.decision).expire(&c.row, c.started.UTC()) // at the earliest: the time counts from the call's end
 	c.update(store.StateRecording)
+	c.sayRecord()
+	if c.wary {
+		c.pause("far", nil)
+	}
 	return nil
+}
+
+// notice is the announcement as the recording begins with it, where the rule has it so.
+func (c *Call) notice() *spool.Notice {
+	a := c.decision.Announce
+	if a == nil || !a.Notice {
+		return nil
+	}
+	voice, hz := c.rules.prompts[a.Prompt][a.Language], 8000
+	for _, p := range c.parties {
+		if codec := p.firstRecordable(); codec.Name == "G722" || codec.ClockHz > hz {
+			hz = 16000
+		}
+	}
+	frames, ok := voice.Frames("L16", hz)
+	if !ok {
+		return nil
+	}
+	leg := c.far()
+	if c.told[leg] == nil {
+		leg = leg.Other()
+	}
+	return &spool.Notice{Prompt: voice.ID, SHA256: voice.SHA256, Leg: leg, Both: a.To == policy.Both, Hz: hz, L16: frames.Payloads}
 }
 
 // toldSince is when the last of those who have to be told had been; zero where one was not,

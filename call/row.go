@@ -98,7 +98,7 @@ func (c *Call) update(state store.State) {
 }
 
 func (c *Call) put(row store.Row) error {
-	_, err := c.manager.parts.Rows.Update(row.ID, func(r *store.Row) error { *r = row; return nil })
+	_, err := c.manager.parts.Rows.Update(row.ID, func(r *store.Row) error { r.Become(row); return nil })
 	return err
 }
 

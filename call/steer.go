@@ -23,6 +23,7 @@ import (
 // steering is what has been done to a call's recording so far.
 type steering struct {
 	pressed [2]pressed // by each leg's party
+	run     run        // of the far party's
 	paused  bool
 	limit   *time.Timer // until a pause ends by itself; nil while there is none
 	orders  []order     // that the writer has not confirmed yet, in their order
@@ -37,6 +38,41 @@ type pressed struct {
 
 // slowest is how long after one key the next one may come and belong to it.
 const slowest = 3 * time.Second
+
+// run is keys that follow one another, such as a card's number.
+type run struct {
+	keys        int
+	first, last time.Time
+}
+
+// secret is how many keys in a row are taken for something that nobody is to hear again.
+const secret = 6
+
+// add takes a key, and reports whether the run is one that is not to stay.
+func (r *run) add(at time.Time) bool {
+	if at.Sub(r.last) > slowest {
+		*r = run{first: at}
+	}
+	r.keys, r.last = r.keys+1, at
+	return r.keys >= secret
+}
+
+// margin is how long before and after such a run nothing is kept either.
+const margin = time.Second
+
+// hide takes out of the recording what was said while the far party pressed a number.
+func (c *Call) hide() {
+	if !c.capturing || c.decision.Keys.Pause == "" && !slices.Contains(c.decision.Control, policy.ControlPause) {
+		return
+	}
+	r := &c.steering.run
+	if r.add(c.media.Now()) {
+		if r.keys == secret {
+			c.mark("excised", "far")
+		}
+		c.recording.Event(spool.Event{Kind: spool.Excised, From: r.first.Add(-margin), To: r.last.Add(margin), Both: true})
+	}
+}
 
 // add takes a key, and reports whether it ends a run of these.
 func (p *pressed) add(key byte, at time.Time) {
@@ -116,6 +152,7 @@ func (c *Call) press(leg rtp.Leg, key byte) {
 	p, k := &c.steering.pressed[leg], c.decision.Keys
 	p.add(key, c.media.Now())
 	if c.side(leg) == policy.Far {
+		c.hide()
 		if p.take(k.Object) {
 			c.object()
 		}
@@ -128,13 +165,16 @@ func (c *Call) press(leg rtp.Leg, key byte) {
 		c.pause("near", nil)
 	case p.take(k.Resume): // there is no pause: he hears so
 		c.mark("resume_ignored", "near")
-		c.tone(leg, c.manager.tones.resumed)
+		c.chirp(leg, c.manager.tones.resumed)
 	}
 }
 
+// objected is a row's reason.
+const objected = "objected"
+
 // object takes that the far party does not want to be recorded: what there is of it goes.
 func (c *Call) object() {
-	c.discard("objected", "far")
+	c.discard(objected, "far")
 	c.manager.metrics.steered.WithLabelValues("objected").Inc()
 	far := c.far()
 	told := ""
@@ -144,7 +184,7 @@ func (c *Call) object() {
 	k := c.decision.Keys
 	voice := c.rules.prompts[k.Confirm][c.rules.ConfirmLanguage(k.Confirm, told)]
 	if voice.Prompt == nil {
-		c.tone(far, c.manager.tones.paused)
+		c.chirp(far, c.manager.tones.paused)
 		return
 	}
 	c.tone(far, voice.Prompt)
@@ -156,7 +196,7 @@ func (c *Call) pause(by string, answer chan<- error) {
 		c.mark("pause_ignored", by)
 		respond(answer, errPaused)
 		if answer == nil {
-			c.tone(c.far().Other(), c.manager.tones.paused)
+			c.chirp(c.far().Other(), c.manager.tones.paused)
 		}
 		return
 	}
@@ -205,6 +245,7 @@ func (c *Call) follow(written chan error) {
 		return
 	}
 	c.capturing = wanted
+	defer c.sayRecord()
 	e := spool.Event{Kind: spool.CaptureStarted, Written: written}
 	if wanted {
 		c.media.Capture(c.tap)
@@ -225,7 +266,7 @@ func (c *Call) obeyed(err error) {
 	}
 	respond(o.answer, err)
 	if err == nil {
-		c.tone(c.far().Other(), o.tone)
+		c.chirp(c.far().Other(), o.tone)
 	}
 }
 
@@ -246,6 +287,9 @@ func (c *Call) conclude(reason, by string) {
 
 // halt ends a recording's time, if there is one.
 func (c *Call) halt() {
+	if c.capturing {
+		defer c.sayRecord()
+	}
 	c.capturing, c.retelling = false, false
 	c.media.Capture(nil)
 	if c.recording != nil {
@@ -253,8 +297,7 @@ func (c *Call) halt() {
 	}
 }
 
-// discard ends the recording and destroys what there is of it at once. The row says so
-// before anything is destroyed: should the daemon die in between, nothing is made of it.
+// discard ends the recording and destroys what there is of it at once.
 func (c *Call) discard(reason, by string) {
 	recording := c.recording
 	c.silent = reason
@@ -265,8 +308,9 @@ func (c *Call) discard(reason, by string) {
 	}
 	c.recording, c.row.Recording = nil, nil
 	c.row.Reason, c.row.Expires = reason, c.decision.KeepRow.After(c.media.Now().UTC())
-	c.update(store.StateNotRecorded)
-	c.write("discard", func() error { return recording.Discard(reason) })
+	c.row.State = store.StateNotRecorded
+	row := c.row.Clone()
+	c.write("discard", func() error { return recording.Discard(row, by) })
 }
 
 // mark notes on the row what was done to the recording.
@@ -280,8 +324,8 @@ func (c *Call) beep() {
 		return
 	}
 	for _, leg := range []rtp.Leg{rtp.Caller, rtp.Callee} {
-		if c.decision.Beep.To.Has(c.side(leg)) && c.playing[leg] == nil {
-			c.tone(leg, c.manager.tones.beep)
+		if c.decision.Beep.To.Has(c.side(leg)) {
+			c.chirp(leg, c.manager.tones.beep)
 		}
 	}
 }
@@ -387,6 +431,20 @@ func (c *Call) tag(name, text string) error {
 	return nil
 }
 
+// narrow has the call recorded for one of its rule's purposes alone, the PBX's choice.
+func (c *Call) narrow(purpose string) error {
+	d := &c.decision
+	for _, term := range d.Terms {
+		if term.Purpose == purpose {
+			d.Terms = policy.Terms{term}
+			d.Purpose, d.Basis, d.Retention = term.Purpose, term.Basis, term.Retention
+			c.decided()
+			return nil
+		}
+	}
+	return fmt.Errorf("%q is no purpose of the rule's", purpose)
+}
+
 // ours is how headers begin that are between the PBX and us: they go no further.
 const ours = "X-Bewaard-"
 
@@ -407,6 +465,10 @@ func (c *Call) instruct(leg rtp.Leg, headers []sip.Header) {
 			if control = policy.ControlOff; c.silent == "" && slices.Contains(c.decision.Control, control) {
 				c.cease()
 				c.silent = "off"
+				continue
+			}
+		case control == policy.ControlPurpose && slices.Contains(c.decision.Control, control):
+			if err = c.narrow(strings.TrimSpace(h.Value)); err == nil {
 				continue
 			}
 		case control == policy.ControlTag && slices.Contains(c.decision.Control, control):

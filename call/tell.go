@@ -326,20 +326,3 @@ func (c *Call) quiet(leg rtp.Leg) media.Played {
 	p.Stop()
 	return p.Result()
 }
-
-// tone plays a tone to a leg, unless it is told something.
-func (c *Call) tone(leg rtp.Leg, t *prompt.Prompt) {
-	if c.telling[leg] != nil || !c.parties[leg].listens {
-		return
-	}
-	codec := c.parties[leg].firstRecordable()
-	frames, ok := t.Frames(codec.Name, codec.ClockHz)
-	if !ok {
-		return
-	}
-	tone := framesOf(codec, frames)
-	tone.Tone = true
-	if err := c.play(leg, tone); err != nil {
-		c.log.Debug("tone not played", "call_id", c.id, "leg", leg, "error", err)
-	}
-}

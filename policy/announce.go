@@ -74,6 +74,9 @@ type Announce struct {
 	// Meanwhile is what the near party, if it is not told itself, hears after the answer:
 	// silence or ringing. Default: silence.
 	Meanwhile Meanwhile `yaml:"meanwhile" json:"meanwhile,omitempty"`
+	// Notice has the recording begin with the prompt, as it was made, not as it was heard.
+	// Default: false.
+	Notice bool `yaml:"notice" json:"notice,omitempty"`
 	// Transfers has a far party who comes into the call later told too, and recorded from
 	// then on. Default: false, the recording ends.
 	Transfers bool `yaml:"transfers" json:"transfers,omitempty"`

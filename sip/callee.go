@@ -211,7 +211,7 @@ func (l *Leg) handleResponse(res *stack.Response) (again *stack.Request) {
 	if res.To() == nil { // of no dialog: RFC 3261 §8.1.1.2
 		return nil
 	}
-	l.ids.learn(res)
+	l.learn(res)
 	switch {
 	case res.StatusCode < 200:
 		l.handleProvisional(res)

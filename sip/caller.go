@@ -25,7 +25,7 @@ func (ua *UA) newCallerLeg(req *stack.Request, tx *stack.ServerTx, source netip.
 	l.dialog.set(req.Contact(), req.GetHeaders("Record-Route"), header(req, "Allow"))
 	l.reliable.accept(req)
 	l.session.accept(req, ua.cfg)
-	l.ids.learn(req)
+	l.learn(req)
 	return l
 }
 

@@ -63,8 +63,8 @@ func hasToken(list, token string) bool {
 	return false
 }
 
-// extensions are the option tags that we know (RFC 3262, RFC 4028, RFC 3891).
-var extensions = []string{"100rel", "timer", "replaces"}
+// extensions are the option tags that we know (RFC 3262, RFC 4028, RFC 3891, RFC 7866).
+var extensions = []string{"100rel", "timer", "replaces", recordAware}
 
 // unsupportedOf returns what a request requires and we do not know, for Unsupported, or "".
 func unsupportedOf(req *stack.Request) string {

@@ -37,6 +37,7 @@ type Leg struct {
 	order    order
 	partner  atomic.Pointer[Leg]
 	ids      sessionID
+	aware    atomic.Bool // see RecordAware
 
 	mu       sync.Mutex
 	peer     Peer
@@ -208,7 +209,7 @@ func (l *Leg) dispatch(req *stack.Request, tx *stack.ServerTx) {
 	fresh := req.IsAck() || d.inOrder(req.CSeq().SeqNo)
 	gone := l.state == over || l.state == cancelling
 	l.mu.Unlock()
-	l.ids.learn(req)
+	l.learn(req)
 	switch {
 	case req.IsAck():
 		l.acked(req)

@@ -21,7 +21,7 @@ import (
 const allowed = "INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE, INFO, REFER, NOTIFY, MESSAGE"
 
 // supported is our Supported header (RFC 3261 §20.37).
-const supported = "100rel, timer, replaces"
+const supported = "100rel, timer, replaces, record-aware"
 
 // UA is the user agent: its sockets, its transactions and its legs.
 type UA struct {

@@ -265,6 +265,10 @@ func (r *reconciler) complete(row *Row) bool {
 
 // outlived removes a file of a call that says that it has none, and journals that before.
 func (r *reconciler) outlived(name string, row *Row) error {
+	if row.State == StateNotRecorded && row.Entry != 0 && row.Discarded.IsZero() && !r.running { // a crash came in between
+		r.report.Outlived = append(r.report.Outlived, name)
+		return r.store.FinishDiscard(row.ID)
+	}
 	if err := r.store.Note(journal.Delete, row.ID, Act{Daemon, fmt.Sprintf("a file was found, though the call is %s", row.State)}); err != nil {
 		return err
 	}

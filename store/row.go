@@ -65,6 +65,7 @@ type Row struct {
 	Holds []string `json:"holds,omitempty"` // ids of the legal holds that it is under
 
 	Entry     uint64    `json:"entry,omitempty"`    // the journal's, that its files were about to be deleted
+	Discarded time.Time `json:"discarded,omitzero"` // when what was captured was gone, before the row's own time
 	Destroyed time.Time `json:"destroyed,omitzero"` // when the files were gone, and the personal fields but for RowExpires
 	Cleared   time.Time `json:"cleared,omitzero"`   // when the personal fields were gone, if later
 
@@ -138,6 +139,15 @@ type Announcement struct {
 	Exempt string `json:"exempt,omitempty"` // the written reason why nobody was told
 }
 
+// Become makes a row what its call says of it, but for what the store has noted there since.
+func (r *Row) Become(by Row) {
+	by.Holds, by.Tries, by.Entry, by.Discarded = r.Holds, r.Tries, r.Entry, r.Discarded
+	if by.CertificateExpires.IsZero() {
+		by.CertificateExpires = r.CertificateExpires
+	}
+	*r = by
+}
+
 // Tell adds what a party was told: as the row's own announcement, or as a further one, in
 // place of what the same leg was told before it was interrupted.
 func (r *Row) Tell(a *Announcement, own bool) {
@@ -179,8 +189,10 @@ type Recording struct {
 	Ended           time.Time `json:"ended,omitzero"`
 	ExpectedSeconds float64   `json:"expected_seconds"`
 	CapturedSeconds float64   `json:"captured_seconds"`
-	Lost            uint64    `json:"lost"`    // packets the network never brought
-	Dropped         uint64    `json:"dropped"` // packets we threw away
+	Lost            uint64    `json:"lost"`                     // packets the network never brought
+	Dropped         uint64    `json:"dropped"`                  // packets we threw away
+	NoticeSeconds   float64   `json:"notice_seconds,omitempty"` // of the announcement that the files begin with, before Began
+	CutSeconds      float64   `json:"cut_seconds,omitempty"`    // of pauses that are not in the files
 	Torn            bool      `json:"torn,omitempty"`
 }
 
@@ -295,7 +307,7 @@ func (r *Row) owns(name string) bool {
 
 // instants returns every instant of the row.
 func (r *Row) instants() []*time.Time {
-	instants := []*time.Time{&r.Began, &r.Answered, &r.Ended, &r.Expires, &r.RowExpires, &r.CertificateExpires, &r.Destroyed, &r.Cleared}
+	instants := []*time.Time{&r.Began, &r.Answered, &r.Ended, &r.Expires, &r.RowExpires, &r.CertificateExpires, &r.Discarded, &r.Destroyed, &r.Cleared}
 	for _, a := range r.Told() {
 		instants = append(instants, &a.FirstAt, &a.LastAt, &a.OptedIn)
 	}

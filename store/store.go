@@ -20,6 +20,7 @@
 //	keys/                                 what all of it is sealed with: package seal
 //	keys/node.key, node.pub               what certificates are signed and checked with
 //	journal-head.txt                      the journal's head, a line a day
+//	prompts/<sha256>.wav, .json           every announcement that was ever in use, for ever
 //
 // bbolt does not blank the pages it frees: what a row said before it was destroyed stands in
 // the file's free pages until they are used again. So what tells who called is never in the

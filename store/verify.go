@@ -263,13 +263,14 @@ func (vf *verifier) certificate(tx *bbolt.Tx, id string, signed []byte) {
 		vf.found(object, "destroyed on %s, before it expired on %s", c.Destroyed.Format(time.RFC3339), c.Expired.Format(time.RFC3339))
 	}
 	line := tx.Bucket(journalBucket).Get(numberKey(c.Entry))
-	if e, err := journal.Decode(line); err != nil || journal.HashOf(line).String() != c.EntryHash || e.Object != id || e.Action != journal.Expire && e.Action != journal.Delete {
+	if e, err := journal.Decode(line); err != nil || journal.HashOf(line).String() != c.EntryHash || e.Object != id || !allowed(e.Action) {
 		vf.found(object, "entry %d of the journal does not say that its files were to be deleted, with the hash %s", c.Entry, c.EntryHash)
 	}
 	row, err := get(tx, id)
 	switch {
 	case errors.Is(err, ErrNotFound):
 		vf.found(object, "there is no row of it")
+	case err == nil && row.says(&c):
 	case err == nil && row.State != StateDestroyed:
 		vf.found(object, "it says that the recording is gone, and the row says that it is %s", row.State)
 	case err == nil && !c.Destroyed.Equal(row.Destroyed):
@@ -313,7 +314,7 @@ func (vf *verifier) row(tx *bbolt.Tx, row *Row) {
 		case !row.named() && !row.CertificateExpires.IsZero() && row.CertificateExpires.Before(deadline):
 			vf.found(object, "overdue: what is left of it should have been removed on %s", row.CertificateExpires.Format(time.RFC3339))
 		}
-		if row.captured() && row.Entry != 0 && tx.Bucket(certificatesBucket).Get([]byte(row.ID)) == nil {
+		if (row.captured() || !row.Discarded.IsZero()) && row.Entry != 0 && tx.Bucket(certificatesBucket).Get([]byte(row.ID)) == nil {
 			vf.found(object, "it is destroyed, and has no certificate")
 		}
 	}

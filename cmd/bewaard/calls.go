@@ -126,7 +126,7 @@ func (c *recordingsExport) Validate() error {
 	return oneOf("--format", c.Format, []string{"opus", "wav", "wav-alaw", "wav-ulaw"})
 }
 
-func (c *recordingsExport) Run(ctx context.Context) (err error) {
+func (c *recordingsExport) Run(ctx context.Context) error {
 	client, err := c.client()
 	if err != nil {
 		return err
@@ -136,11 +136,16 @@ func (c *recordingsExport) Run(ctx context.Context) (err error) {
 		return err
 	}
 	defer file.Close()
-	if c.To == "-" {
+	return export(file, c.To, name)
+}
+
+// export copies a file to where it is wanted, or to a new one of its own name.
+func export(file io.Reader, to, name string) error {
+	if to == "-" {
 		_, err := io.Copy(os.Stdout, file)
 		return err
 	}
-	to := cmp.Or(c.To, name)
+	to = cmp.Or(to, name)
 	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err

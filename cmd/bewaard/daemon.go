@@ -61,6 +61,9 @@ func start(ctx context.Context, cfg *config.Config, prompts call.Prompts, log *s
 	if mode, exposed := cfg.Store.Exposed(); exposed {
 		log.Warn("store directory is open to others: chmod 700", "directory", d.store.Directory(), "mode", fmt.Sprintf("%04o", mode))
 	}
+	if err := keepPrompts(d.store, cfg, prompts); err != nil {
+		return d, err
+	}
 	for _, warning := range cfg.Warnings(time.Now()) {
 		log.Warn("configuration is hardly meant so", "at", warning)
 	}

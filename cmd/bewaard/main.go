@@ -27,6 +27,7 @@ type commands struct {
 	Policy     policyTree     `cmd:"" help:"Ask what the rules would do."`
 	Calls      calls          `cmd:"" help:"List calls, the newest first."`
 	Recordings recordings     `cmd:"" help:"List, show and export recordings."`
+	Prompts    promptsTree    `cmd:"" help:"Show and export announcements, those of years ago, too."`
 	Sweep      sweep          `cmd:"" help:"Destroy what has expired now, or tell what would go."`
 	LegalHold  legalHold      `cmd:"" help:"Keep calls from being destroyed, and let them go again."`
 	Journal    journalCommand `cmd:"" help:"List who did what to recordings, and why."`

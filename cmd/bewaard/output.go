@@ -124,12 +124,7 @@ func announcement(r *store.Row) store.Announcement {
 func writeRows(w io.Writer, format string, rows []store.Row) error {
 	switch format {
 	case "json":
-		e := json.NewEncoder(w)
-		e.SetIndent("", "  ")
-		if rows == nil {
-			rows = []store.Row{}
-		}
-		return e.Encode(rows)
+		return writeJSON(w, rows)
 	case "csv":
 		c := csv.NewWriter(w)
 		c.Write(cells(csvColumns, nil))
@@ -151,6 +146,16 @@ func writeRows(w io.Writer, format string, rows []store.Row) error {
 		line(cells(tableColumns, &rows[i]))
 	}
 	return t.Flush()
+}
+
+// writeJSON writes a list as JSON, an empty one as that.
+func writeJSON[T any](w io.Writer, list []T) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	if list == nil {
+		list = []T{}
+	}
+	return e.Encode(list)
 }
 
 // cells returns a row's cells, or the names of the columns.

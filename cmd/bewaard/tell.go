@@ -105,6 +105,7 @@ func (t *teller) announcement(a *store.Announcement) {
 	t.line("announced", "%s (%s) to the %s, %s: %d of %d packets in %s%s%s", a.Prompt, a.Language, a.Leg, whole,
 		a.Packets, a.Total, a.Codec, spell(a.FirstAt, a.LastAt), times(", ", a.Interruptions, "interruption"))
 	t.line("", "%q, SHA-256 %s", a.Text, a.SHA256)
+	t.line("", "to hear it: bewaard prompts export %.12s", a.SHA256)
 	if !a.Complete {
 		t.line("", "proof: none, it was cut short")
 		return
@@ -169,6 +170,12 @@ func (t *teller) recording(r *store.Row) {
 	share := min(100*c.CapturedSeconds/(2*c.ExpectedSeconds), 100)
 	t.line("recording", "%s s from %s, of which packets fill %.0f %%, both channels counted; %d packets lost, %d dropped",
 		seconds(c.ExpectedSeconds), instant(c.Began), share, c.Lost, c.Dropped)
+	if c.NoticeSeconds > 0 {
+		t.line("", "the files begin with the announcement, as it was made: %s s", seconds(c.NoticeSeconds))
+	}
+	if c.CutSeconds > 0 {
+		t.line("", "%s s of pauses are cut out", seconds(c.CutSeconds))
+	}
 	if c.Torn {
 		t.line("", "the daemon died during the call: up to a second is missing at its end")
 	}
@@ -248,6 +255,7 @@ var deeds = map[string]string{
 	"resume_ignored": "asked to resume, though not paused",
 	"objected":       "the far party objected: what was captured was destroyed",
 	"stopped":        "ended; what there was is kept",
+	"excised":        "a number that the far party pressed is taken out",
 	"discarded":      "ended, and what was captured was destroyed",
 }
 

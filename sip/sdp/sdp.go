@@ -213,8 +213,9 @@ func connection(v string) (netip.Addr, error) {
 func Same(a, b *Description) bool { return bytes.Equal(a.Bytes(), b.Bytes()) }
 
 // Equivalent reports whether two descriptions of one session mean the same: apart from the
-// version, from directions that one says and the other leaves to the default, and from how
-// the packets are protected: that differs between an offer and an answer.
+// version, from directions that one says and the other leaves to the default, from how
+// the packets are protected, which differs between an offer and an answer, and from what is
+// said of a recording, which is between us and each peer.
 func Equivalent(a, b *Description) bool {
 	return bytes.Equal(a.canonical(), b.canonical())
 }
@@ -224,9 +225,9 @@ func (d *Description) canonical() []byte {
 	for _, m := range c.Media {
 		m.SetDirection(d.Direction(m))
 		m.unprotect()
-		m.lines = remove(m.lines, protection)
+		m.lines = remove(m.lines, func(line string) bool { return protection(line) || aboutRecording(line) })
 	}
-	c.lines = remove(c.lines, func(line string) bool { _, is := direction(line); return is || line[0] == 'o' })
+	c.lines = remove(c.lines, func(line string) bool { _, is := direction(line); return is || line[0] == 'o' || aboutRecording(line) })
 	return c.Bytes()
 }
 

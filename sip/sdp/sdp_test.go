@@ -218,6 +218,7 @@ func FuzzParse(f *testing.F) {
 	f.Add(asterisk)
 	f.Add([]byte("v=0\no=alice x y IN IP4 h.example\nc=IN IP4 192.0.2.1\nm=audio 4000/2 RTP/AVP 0 101\na=rtpmap:101 telephone-event/8000/1\na=rtcp:4001 IN IP6 ::1\n"))
 	f.Add([]byte("v=0\r\nm=image 4000 udptl t38\r\nm=audio 0 RTP/AVP\r\na=inactive\r\n"))
+	f.Add([]byte("v=0\na=record:on\na=recordpref:OFF\nc=IN IP4 192.0.2.1\nm=audio 4000 RTP/AVP 0\na=recordpref:pause\na=recordpref:nopreference\n"))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		d, err := Parse(body)
 		if err != nil {
@@ -238,11 +239,23 @@ func FuzzParse(f *testing.F) {
 		d.Direction(m)
 		d.Fingerprints(m)
 		d.Setup(m, ActPass)
+		switch pref := d.RecordPref(m); pref {
+		case "", PrefOn, PrefOff, PrefPause, PrefNone:
+		default:
+			t.Fatalf("got %q, which nobody can want", pref)
+		}
 		streams := len(d.Media)
 		if answer, err := Answer(d, recordable); err == nil && len(answer.Media) != streams {
 			t.Fatalf("got %d streams in the answer, want %d", len(answer.Media), streams)
 		}
 		d.Locate(Origin{1, 1, netip.IPv4Unspecified()}, ports(d, m, 20000))
+		if said := d.Record(m); said != "" {
+			t.Fatalf("got %q of a recording behind us", said)
+		}
+		m.SetRecord(RecordPaused)
+		if said := d.Record(m); said != RecordPaused {
+			t.Fatalf("got %q of our recording, want %q", said, RecordPaused)
+		}
 		located, err := Parse(d.Bytes())
 		if err != nil {
 			t.Fatalf("got error %v for our own: %q", err, d.Bytes())

@@ -112,6 +112,9 @@ type Config struct {
 	// Silence says what becomes of a call whose party on the trunk should send audio and has
 	// sent none for media.silence: note it in the row, or hangup. Default: note.
 	Silence string `yaml:"silence"`
+	// InbandKeys has keys of parties on the trunk who send no telephone-events (RFC 4733) heard
+	// in their audio, where that is G.711. Default: false.
+	InbandKeys bool `yaml:"inband_keys"`
 	// Trusted says whether the trunk is in our trust domain (RFC 3325): only then it gets,
 	// and is believed, who really calls. Default: true.
 	Trusted *bool `yaml:"trusted"`

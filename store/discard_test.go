@@ -1,0 +1,102 @@
+package store
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/bewaard/bewaard/store/certificate"
+	"github.com/bewaard/bewaard/store/journal"
+)
+
+// objecting is a call that is recorded, with a spool, whose far party has objected.
+func objecting(t *testing.T, s *Store) Row {
+	t.Helper()
+	row := begin(t, s)
+	row = update(t, s, row.ID, func(r *Row) { granted(r); r.State, r.Recording = StateRecording, &Recording{Began: r.Began} })
+	write(t, s, spoolDirectory+"/"+row.ID+".spool", "what was captured")
+	row.Reason, row.Expires = "objected", row.Began.AddDate(0, 0, 90)
+	return row
+}
+
+// What was captured of a call is destroyed at once: journalled before, certified after, and
+// an auditor finds nothing to say of it.
+func TestDiscard(t *testing.T) {
+	a := newAudited(t, func(a *audited) {
+		row := objecting(t, a.Store)
+		if err := a.FinishDiscard(row.ID); !errors.Is(err, ErrNotDiscarded) {
+			t.Fatalf("got %v before anybody objected, want %v", err, ErrNotDiscarded)
+		}
+		if err := a.Discard(row, Act{Daemon, "a party objected"}); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 { // once more changes nothing
+			if err := a.FinishDiscard(row.ID); err != nil {
+				t.Fatal(err)
+			}
+		}
+		got := mustGet(t, a.Store, row.ID)
+		if got.State != StateNotRecorded || got.Reason != "objected" || got.Recording != nil || got.Discarded.IsZero() || got.Caller == "" {
+			t.Errorf("got row %+v", got)
+		}
+		signed, err := a.Certificate(row.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := certificate.Verify(signed, a.PublicKey())
+		if err != nil || len(c.Files) != 1 || c.Files[0].Bytes != int64(len("what was captured")) || !c.Destroyed.Equal(got.Discarded) {
+			t.Errorf("got certificate %+v (%v)", c, err)
+		}
+		entries, _, err := a.Journal(t.Context(), JournalQuery{Object: row.ID})
+		if err != nil || len(entries) != 2 || entries[0].Action != journal.Objection || entries[1].Action != journal.Destroy {
+			t.Errorf("got journal %+v (%v), want the objection and then the certificate", entries, err)
+		}
+		// The call's own words later do not take that back.
+		row.State, row.Recording, row.Outcome = StateNotRecorded, nil, "answered"
+		after := update(t, a.Store, row.ID, func(r *Row) { r.Become(row) })
+		if after.Entry == 0 || after.Discarded.IsZero() || after.Outcome != "answered" {
+			t.Errorf("got row %+v after the call's end", after)
+		}
+	})
+	if found, v := a.audit(t); found != nil || v.Certificates != 2 {
+		t.Errorf("got findings %q and %d certificates, want none and 2", found, v.Certificates)
+	}
+}
+
+// A crash between the objection and the destruction: the next start ends it, and makes no
+// recording.
+func TestDiscardAfterCrash(t *testing.T) {
+	directory := t.TempDir()
+	s := open(t, directory)
+	row := objecting(t, s)
+	if err := s.Discard(row, Act{"uid 1000", "asked for"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s, err := Open(Config{Directory: directory}, nil, slog.New(slog.NewTextHandler(io.Discard, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if unfinished, err := s.Unfinished(); err != nil || len(unfinished) > 0 {
+		t.Errorf("got %v (%v) to be finished, want nothing", unfinished, err)
+	}
+	if _, err := s.Reconcile(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(directory, spoolDirectory, row.ID+".spool")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("got %v, want the spool gone", err)
+	}
+	if got := mustGet(t, s, row.ID); got.Discarded.IsZero() {
+		t.Errorf("got row %+v, want it to say so", got)
+	}
+	if _, err := s.Certificate(row.ID); err != nil {
+		t.Error(err)
+	}
+}
