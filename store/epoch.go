@@ -9,6 +9,7 @@ import (
 
 	"go.etcd.io/bbolt"
 
+	"github.com/bewaard/bewaard/store/journal"
 	"github.com/bewaard/bewaard/store/seal"
 )
 
@@ -36,6 +37,9 @@ func (s *Store) destroyEpochs(ctx context.Context, now time.Time) error {
 func (s *Store) destroyEpoch(e seal.Epoch, now time.Time) error {
 	needed, err := s.needed(e, now)
 	if err != nil || needed {
+		return err
+	}
+	if err := s.Note(journal.EpochKey, string(e), Act{Daemon, "it is over, and nothing that may stay is sealed to it: its key is destroyed"}); err != nil {
 		return err
 	}
 	if err := s.keys.Destroy(e); err != nil {

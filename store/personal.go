@@ -19,7 +19,7 @@ func rowKeyKey(e seal.Epoch, id string) []byte { return []byte(string(e) + id) }
 
 // epoch is the one on which the personal fields expire: with the recording, or later. A row
 // that says nothing of that yet is given the day on which the call began; whatever has one
-// that is not due keeps an epoch alive.
+// that is not due keeps an epoch alive. Where files were sealed to a later one it goes along.
 func (r *Row) epoch() seal.Epoch {
 	expires := r.Expires
 	if r.RowExpires.After(expires) {
@@ -28,7 +28,11 @@ func (r *Row) epoch() seal.Epoch {
 	if expires.IsZero() {
 		expires = r.Began
 	}
-	return seal.EpochOf(expires)
+	epoch := seal.EpochOf(expires)
+	for _, f := range r.Files {
+		epoch = max(epoch, f.Epoch)
+	}
+	return epoch
 }
 
 // seal seals the row's personal part, so that it can be put. A row that was not opened keeps

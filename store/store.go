@@ -129,9 +129,6 @@ type Store struct {
 	nodeKey   ed25519.PrivateKey // signs deletion certificates
 	holds     HoldConfig
 
-	// reseal makes that a row's files can be opened until then, whatever they were sealed to.
-	reseal func(row *Row, until time.Time) error
-
 	log     *slog.Logger
 	metrics *metrics
 }
@@ -143,7 +140,7 @@ func Open(c Config, registry prometheus.Registerer, log *slog.Logger) (*Store, e
 	if err != nil {
 		return nil, fmt.Errorf("open store %s: %w", c.Directory, err)
 	}
-	s := &Store{directory: directory, holds: c.LegalHold, log: log, reseal: func(*Row, time.Time) error { return nil }}
+	s := &Store{directory: directory, holds: c.LegalHold, log: log}
 	if s.blobs, err = openBlobs(directory); err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
