@@ -28,6 +28,9 @@ type RecordingConfig struct {
 	Formats []string `yaml:"formats"`
 	// Opus is how files of that format are encoded.
 	Opus finalize.OpusConfig `yaml:"opus"`
+	// OpusPassthrough has calls that are Opus on the wire kept as their packets, where these
+	// fit a file, instead of being encoded again. Default: false.
+	OpusPassthrough bool `yaml:"opus_passthrough"`
 	// Workers is how many recordings are finalized at once. Default: 1.
 	Workers int `yaml:"workers"`
 	// Tries is how often a spool is tried before it is set aside. Default: 3.
@@ -245,7 +248,8 @@ func (k *Keeper) job(name string) (finalize.Job, error) {
 	if err != nil {
 		return finalize.Job{}, err
 	}
-	return finalize.Job{Spool: name, Out: k.out, Name: path.Join(day, id), Formats: k.cfg.Formats, Opus: k.cfg.Opus, Expires: row.Expires, Try: row.Tries}, nil
+	return finalize.Job{Spool: name, Out: k.out, Name: path.Join(day, id), Formats: k.cfg.Formats, Opus: k.cfg.Opus,
+		Passthrough: k.cfg.OpusPassthrough, Expires: row.Expires, Try: row.Tries}, nil
 }
 
 // retry logs a try that failed: the pool's.
@@ -279,9 +283,12 @@ func (k *Keeper) done(name string, result finalize.Result, failed error) {
 	for _, skipped := range result.Skipped {
 		k.log.Warn("format left out", "call_id", id, "error", skipped)
 	}
+	if result.Encoded != "" {
+		k.log.Debug("packets not kept as they came", "call_id", id, "reason", result.Encoded)
+	}
 	for leg, l := range result.Legs {
 		k.log.Debug("leg finalized", "call_id", id, "leg", rtp.Leg(leg), "packets", l.Packets, "lost", l.Lost, "late", l.Late, "streams", l.Streams,
-			"moves", l.Moves, "slipped_seconds", l.Slipped, "skew_ppm", l.SkewPPM,
+			"moves", l.Moves, "snapped", l.Snapped, "slipped_seconds", l.Slipped, "skew_ppm", l.SkewPPM,
 			"reports", l.Reports, "reports_ignored", l.Ignored, "aligned", l.Aligned, "reported_ppm", l.ReportedPPM)
 	}
 	k.metrics.recordings.WithLabelValues(row.Purpose, string(row.State)).Inc()
