@@ -12,6 +12,7 @@ import (
 
 	"github.com/bewaard/bewaard/media/oggopus"
 	"github.com/bewaard/bewaard/media/opus"
+	"github.com/bewaard/bewaard/media/players"
 	"github.com/bewaard/bewaard/media/rtp"
 	"github.com/bewaard/bewaard/media/spool"
 )
@@ -128,16 +129,15 @@ func TestPassthrough(t *testing.T) {
 // wantPlayable fails unless players take a file, and hear each party on its side.
 func wantPlayable(t *testing.T, path string) {
 	t.Helper()
-	if tool, _ := exec.LookPath("opusinfo"); tool != "" {
-		if said, err := exec.Command(tool, path).CombinedOutput(); err != nil || bytes.Contains(said, []byte("WARNING")) {
+	if players.Have(t, "opusinfo") {
+		if said, err := exec.Command("opusinfo", path).CombinedOutput(); err != nil || bytes.Contains(said, []byte("WARNING")) {
 			t.Errorf("opusinfo: %v\n%s", err, said)
 		}
 	}
-	tool, _ := exec.LookPath("ffmpeg")
-	if tool == "" {
+	if !players.Have(t, "ffmpeg") {
 		return
 	}
-	cmd := exec.Command(tool, "-v", "error", "-i", path, "-f", "s16le", "-ar", "8000", "-ac", "2", "-")
+	cmd := exec.Command("ffmpeg", "-v", "error", "-i", path, "-f", "s16le", "-ar", "8000", "-ac", "2", "-")
 	var said bytes.Buffer
 	cmd.Stderr = &said
 	raw, err := cmd.Output()
