@@ -271,3 +271,70 @@ func TestPassthroughOfDamagedPackets(t *testing.T) {
 		t.Errorf("got %d packets in %d places: %+v, %s", len(packets[0]), places, result.Legs[0], result.Encoded)
 	}
 }
+
+// Whatever packets of Opus the parties send: those that are said to fit a file get into one
+// of the capture's length. Input is packets, each behind
+//
+//	| leg, SSRC | arrival (10 ms after the last, signed) | timestamp (10 ms after the last, signed) | length |
+func FuzzPassage(f *testing.F) {
+	if !opus.Available {
+		f.Skip("built without cgo, hence without Opus")
+	}
+	one := append([]byte{0, 2, 2, 5}, tagged(1)...)
+	f.Add(append(one, one...))
+	f.Add(bytes.Repeat(append(one, 1, 0, 2, 3, 0xfb, 2, 0), 9))
+	f.Add(append(one, append([]byte{2, 127, 100, 5}, tagged(2)...)...))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		c := &capture{codecs: []rtp.Codec{opusCodec}}
+		h := c.header()
+		var (
+			batches []spool.Batch
+			at      time.Duration
+			stamps  [2]uint32
+			s       surveyor
+		)
+		for leg, l := range h.Legs {
+			s.codings[leg] = newCodings()
+			s.codings[leg].change(-1<<63, l.Codecs)
+		}
+		for n := uint16(0); len(b) >= 4; n++ {
+			leg, size := rtp.Leg(b[0]&1), min(int(b[3]), len(b)-4)
+			at += time.Duration(int8(b[1])) * 10 * ms
+			stamps[leg] += uint32(int32(int8(b[2])) * 480)
+			raw := packetOf(111, false, n, stamps[leg], uint32(b[0]>>1), b[4:4+size])
+			batches = append(batches, spool.Batch{Leg: leg, Packets: rtp.AppendCaptured(nil, began.Add(at).UnixNano(), raw)})
+			b = b[4+size:]
+		}
+		for _, batch := range batches {
+			s.batch(batch, h)
+		}
+		if s.why != "" || s.samples == 0 {
+			return
+		}
+		var file bytes.Buffer
+		p := newPassage(&file, s.samples, h, Job{})
+		rec := newRecording(h, newStereo(opusClockHz, []output{newEditor(edits{}, []output{p})}))
+		for _, track := range rec.tracks {
+			track.passage, track.decodes = p, false
+		}
+		for _, batch := range batches {
+			if err := rec.batch(batch); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, track := range rec.tracks {
+			track.close()
+		}
+		length := samplesAt(rec.last, opusClockHz)
+		if err := rec.stereo.close(length); err != nil {
+			t.Fatalf("%d packets of %d samples: %v", len(batches), s.samples, err)
+		}
+		r, err := oggopus.NewReader(&file)
+		for err == nil {
+			_, _, err = r.Next()
+		}
+		if err != io.EOF || r.Total48k() != length {
+			t.Errorf("got %d samples, want %d: %v", r.Total48k(), length, err)
+		}
+	})
+}
