@@ -283,8 +283,8 @@ func (k *Keeper) done(name string, result finalize.Result, failed error) {
 	for _, skipped := range result.Skipped {
 		k.log.Warn("format left out", "call_id", id, "error", skipped)
 	}
-	if result.Encoded != "" {
-		k.log.Debug("packets not kept as they came", "call_id", id, "reason", result.Encoded)
+	if result.Passed || result.Encoded != "" {
+		k.log.Debug("opus passthrough", "call_id", id, "passed", result.Passed, "reason", result.Encoded)
 	}
 	for leg, l := range result.Legs {
 		k.log.Debug("leg finalized", "call_id", id, "leg", rtp.Leg(leg), "packets", l.Packets, "lost", l.Lost, "late", l.Late, "streams", l.Streams,
