@@ -21,7 +21,6 @@ import (
 	"github.com/bewaard/bewaard/config"
 	"github.com/bewaard/bewaard/media"
 	"github.com/bewaard/bewaard/media/spool"
-	"github.com/bewaard/bewaard/policy"
 	"github.com/bewaard/bewaard/store"
 )
 
@@ -38,17 +37,13 @@ type daemon struct {
 	closers  []func(context.Context) error
 }
 
-func start(ctx context.Context, cfg *config.Config, prompts call.Prompts, log *slog.Logger) (d *daemon, err error) {
+func start(ctx context.Context, cfg *loaded, log *slog.Logger) (d *daemon, err error) {
 	d = &daemon{log: log}
 	defer func() {
 		if err != nil {
 			err = config.Join(err, d.close(ctx))
 		}
 	}()
-	rules, err := policy.Compile(cfg.Policy)
-	if err != nil {
-		return d, err
-	}
 	if err := cfg.Try(ctx); err != nil { // before there is a store
 		return d, err
 	}
@@ -61,10 +56,10 @@ func start(ctx context.Context, cfg *config.Config, prompts call.Prompts, log *s
 	if mode, exposed := cfg.Store.Exposed(); exposed {
 		log.Warn("store directory is open to others: chmod 700", "directory", d.store.Directory(), "mode", fmt.Sprintf("%04o", mode))
 	}
-	if err := keepPrompts(d.store, cfg, prompts); err != nil {
+	if err := keepPrompts(d.store, cfg.Config, cfg.prompts); err != nil {
 		return d, err
 	}
-	for _, warning := range cfg.Warnings(time.Now()) {
+	for _, warning := range cfg.Warnings(cfg.proof, time.Now()) {
 		log.Warn("configuration is hardly meant so", "at", warning)
 	}
 	if err := d.reconcile(ctx); err != nil {
@@ -83,12 +78,12 @@ func start(ctx context.Context, cfg *config.Config, prompts call.Prompts, log *s
 	d.share()
 	sweeper := d.sweep(cfg.Store)
 	d.calls = call.New(call.Config{Trunks: cfg.Trunks, SIP: cfg.SIP}, call.Parts{
-		Policy: rules, Prompts: prompts, Media: call.Engine(d.engine), Recorder: d.keeper, Rows: d.store,
+		Policy: cfg.rules, Prompts: cfg.prompts, Media: call.Engine(d.engine), Recorder: d.keeper, Rows: d.store,
 		Metrics: metrics, Log: log, Registry: registry,
 	})
 	d.api, err = api.New(cfg.HTTP, api.Parts{
 		Store: d.store, Sweeper: sweeper, Gatherer: registry, Ready: d.ready,
-		Number: rules.Sought, Steer: d.steer, Purposes: slices.Sorted(maps.Keys(cfg.Policy.Purposes)), Log: log,
+		Number: cfg.rules.Sought, Steer: d.steer, Purposes: slices.Sorted(maps.Keys(cfg.Policy.Purposes)), Log: log,
 	})
 	if err != nil {
 		return d, err
@@ -99,7 +94,7 @@ func start(ctx context.Context, cfg *config.Config, prompts call.Prompts, log *s
 		return d, err
 	}
 	d.closeLater(d.calls.Close)
-	log.Info("serving", "sip", fmt.Sprint(d.calls.Addrs()), "http", d.api.Addr().String(), "store", d.store.Directory(), "policy", rules.Version())
+	log.Info("serving", "sip", fmt.Sprint(d.calls.Addrs()), "http", d.api.Addr().String(), "store", d.store.Directory(), "policy", cfg.rules.Version())
 	return d, nil
 }
 

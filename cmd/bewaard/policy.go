@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"os"
 	"slices"
@@ -160,4 +161,19 @@ func numbers(d policy.Decision) string {
 		return ""
 	}
 	return fmt.Sprintf(", its numbers for %s", d.Numbers)
+}
+
+// tellPaths writes of every rule, and every pair of trunks, a call that comes to it and what may
+// become of that.
+func tellPaths(w io.Writer, paths []policy.Path) {
+	for _, p := range paths {
+		fmt.Fprintf(w, "rule %q: %s\n", p.Rule, policy.Sample(p.Facts))
+		for _, o := range p.Outcomes {
+			if o.Case == "" {
+				fmt.Fprintf(w, "  %s\n", o.Then)
+			} else {
+				fmt.Fprintf(w, "  if %s: %s\n", o.Case, o.Then)
+			}
+		}
+	}
 }

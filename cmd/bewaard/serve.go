@@ -18,14 +18,14 @@ type serve struct {
 }
 
 func (s *serve) Run(ctx context.Context) error {
-	cfg, prompts, err := load(s.Config)
+	cfg, err := load(s.Config, time.Now())
 	if err != nil {
 		return err
 	}
 	log := cfg.Log.Logger(os.Stderr)
 	slog.SetDefault(log)
 	defer hangups(log)()
-	d, err := start(ctx, cfg, prompts, log)
+	d, err := start(ctx, cfg, log)
 	if err != nil {
 		return err
 	}
@@ -60,19 +60,24 @@ func hangups(log *slog.Logger) (stop func()) {
 
 // check reads a configuration as serve would.
 type check struct {
-	Config string `short:"c" required:"" type:"path" placeholder:"FILE" help:"The configuration to check."`
+	Config  string `short:"c" required:"" type:"path" placeholder:"FILE" help:"The configuration to check."`
+	Verbose bool   `short:"v" help:"Show of every rule a call that comes to it, and what may become of that."`
 }
 
 func (c *check) Run() error {
-	cfg, _, err := load(c.Config)
+	now := time.Now()
+	cfg, err := load(c.Config, now)
 	if err != nil {
 		return err
 	}
 	if mode, exposed := cfg.Store.Exposed(); exposed {
 		fmt.Fprintln(os.Stderr, cfg.Fault("store.directory", fmt.Sprintf("warning: store directory is open to others (%04o): chmod 700", mode)))
 	}
-	for _, warning := range cfg.Warnings(time.Now()) {
+	for _, warning := range cfg.Warnings(cfg.proof, now) {
 		fmt.Fprintln(os.Stderr, warning)
+	}
+	if c.Verbose {
+		tellPaths(os.Stdout, cfg.proof.Paths)
 	}
 	fmt.Printf("%s: good: %d trunks, %d purposes, %d rules\n", c.Config, len(cfg.Trunks), len(cfg.Policy.Purposes), len(cfg.Policy.Rules))
 	return nil
