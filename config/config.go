@@ -20,6 +20,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -316,6 +317,30 @@ func (c *Config) Prove(rules *policy.Policy, now time.Time) (policy.Proof, error
 		return proof, faults
 	}
 	return proof, nil
+}
+
+// Fixed names the sections that another configuration has otherwise and that are read at the
+// start only: all but those of the policy.
+func (c *Config) Fixed(other *Config) []string {
+	changed := []string{}
+	mine, others := reflect.ValueOf(c).Elem(), reflect.ValueOf(other).Elem()
+	for i := range mine.NumField() {
+		key, options, _ := strings.Cut(mine.Type().Field(i).Tag.Get("yaml"), ",")
+		if key == "" || options == "inline" {
+			continue
+		}
+		if !reflect.DeepEqual(mine.Field(i).Interface(), others.Field(i).Interface()) {
+			changed = append(changed, key)
+		}
+	}
+	return changed
+}
+
+// With returns the configuration with another one's policy.
+func (c *Config) With(other *Config) *Config {
+	both := *c
+	both.Policy, both.at = other.Policy, other.at
+	return &both
 }
 
 // Fault makes a fault of something that was found wrong with a key's value after the

@@ -5,11 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"os"
 	"runtime"
 	"runtime/debug"
-	"slices"
 	"sync"
 	"time"
 
@@ -32,6 +30,7 @@ type daemon struct {
 	keeper   *call.Keeper
 	engine   *media.Engine
 	calls    *call.Manager
+	reloader *reloader
 	api      *api.Server
 	sweeping sync.WaitGroup
 	closers  []func(context.Context) error
@@ -81,9 +80,14 @@ func start(ctx context.Context, cfg *loaded, log *slog.Logger) (d *daemon, err e
 		Policy: cfg.rules, Prompts: cfg.prompts, Media: call.Engine(d.engine), Recorder: d.keeper, Rows: d.store,
 		Metrics: metrics, Log: log, Registry: registry,
 	})
+	d.reloader = newReloader(cfg, d.calls, d.store, log, registry)
+	if cfg.rules.Counts() {
+		countRecordings(ctx, d.calls, d.store, cfg.rules, log)
+	}
 	d.api, err = api.New(cfg.HTTP, api.Parts{
 		Store: d.store, Sweeper: sweeper, Gatherer: registry, Ready: d.ready,
-		Number: cfg.rules.Sought, Steer: d.steer, Purposes: slices.Sorted(maps.Keys(cfg.Policy.Purposes)), Log: log,
+		Number: func(text string) (string, error) { return d.calls.Policy().Sought(text) }, Steer: d.steer,
+		Purposes: d.reloader.purposes, Reload: d.reloader.reload, Log: log,
 	})
 	if err != nil {
 		return d, err

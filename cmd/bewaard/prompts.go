@@ -25,6 +25,7 @@ type loaded struct {
 	prompts call.Prompts
 	rules   *policy.Policy
 	proof   policy.Proof
+	file    string // it was read from; empty for none
 }
 
 // load reads a configuration and the files that it names. Every fault comes at once, in the
@@ -38,7 +39,11 @@ func load(file string, now time.Time) (*loaded, error) {
 	if err := config.Join(err, cfg.CheckFiles(), promptFaults); err != nil {
 		return nil, err
 	}
-	return prove(cfg, prompts, now)
+	l, err := prove(cfg, prompts, now)
+	if err == nil {
+		l.file = file
+	}
+	return l, err
 }
 
 // prove makes the rules ready, and looks for calls that they would record and may not.

@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"sync"
 	"syscall"
 	"time"
 )
@@ -24,11 +23,12 @@ func (s *serve) Run(ctx context.Context) error {
 	}
 	log := cfg.Log.Logger(os.Stderr)
 	slog.SetDefault(log)
-	defer hangups(log)()
 	d, err := start(ctx, cfg, log)
 	if err != nil {
 		return err
 	}
+	stopListening := d.reloader.onHangup(ctx)
+	defer stopListening()
 	<-ctx.Done()
 	log.Info("draining", "calls", d.calls.Active(), "at_most", s.Drain.String())
 	drain, cancel := context.WithTimeout(context.Background(), s.Drain)
@@ -38,24 +38,6 @@ func (s *serve) Run(ctx context.Context) error {
 	err = d.close(drain)
 	log.Info("stopped")
 	return err
-}
-
-// hangups keeps SIGHUP, which many daemons are sent to have them read their configuration,
-// from ending the calls, until what it returns is called.
-func hangups(log *slog.Logger) (stop func()) {
-	hangup := make(chan os.Signal, 1)
-	signal.Notify(hangup, syscall.SIGHUP)
-	var listening sync.WaitGroup
-	listening.Go(func() { // ends with stop
-		for range hangup {
-			log.Warn("SIGHUP: nothing is read anew; restart to read the configuration")
-		}
-	})
-	return func() {
-		signal.Stop(hangup)
-		close(hangup)
-		listening.Wait()
-	}
 }
 
 // check reads a configuration as serve would.
