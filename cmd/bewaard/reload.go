@@ -202,10 +202,16 @@ func countRecordings(ctx context.Context, calls *call.Manager, rows *store.Store
 	calls.Counted(now, counts)
 }
 
-// onHangup reloads at each SIGHUP, until what it returns is called.
-func (r *reloader) onHangup(ctx context.Context) (stop func()) {
+// hangups are the SIGHUPs that come from now on: one that comes before there is a daemon is to
+// end nothing, and is one to reload by as soon as there is.
+func hangups() chan os.Signal {
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP)
+	return hangup
+}
+
+// onHangup reloads at each of them, until what it returns is called.
+func (r *reloader) onHangup(ctx context.Context, hangup chan os.Signal) (stop func()) {
 	var listening sync.WaitGroup
 	listening.Go(func() { // ends with stop
 		for range hangup {

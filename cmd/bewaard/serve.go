@@ -23,11 +23,12 @@ func (s *serve) Run(ctx context.Context) error {
 	}
 	log := cfg.Log.Logger(os.Stderr)
 	slog.SetDefault(log)
+	hangup := hangups()
 	d, err := start(ctx, cfg, log)
 	if err != nil {
 		return err
 	}
-	stopListening := d.reloader.onHangup(ctx)
+	stopListening := d.reloader.onHangup(ctx, hangup)
 	defer stopListening()
 	<-ctx.Done()
 	log.Info("draining", "calls", d.calls.Active(), "at_most", s.Drain.String())
