@@ -225,3 +225,44 @@ func TestProveFindsWhatThereIs(t *testing.T) {
 		}
 	})
 }
+
+func BenchmarkProve(b *testing.B) {
+	for _, rules := range []int{7, 200} {
+		b.Run(fmt.Sprint(rules), func(b *testing.B) {
+			cfg := office()
+			last := cfg.Rules[customers]
+			for i := range rules - len(cfg.Rules) {
+				m := Match{To: []string{fmt.Sprintf("+3120123%04d", i)}, From: []string{fmt.Sprintf("+316%d*", i%100)}}
+				if i%3 == 0 {
+					m.Time = &Window{From: "08:00", To: fmt.Sprintf("%02d:%02d", 12+i%12, i%60), Zone: "Europe/Amsterdam"}
+				}
+				cfg.Rules = append(cfg.Rules[:len(cfg.Rules)-1], Rule{Name: fmt.Sprint(i), Match: m}, last)
+			}
+			p, err := Compile(cfg)
+			if err != nil {
+				b.Fatal(err)
+			}
+			for b.Loop() {
+				if proof := p.Prove(officeTrunks, time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)); len(proof.Faults) > 0 {
+					b.Fatal(proof.Faults)
+				}
+			}
+		})
+	}
+	b.Run("a list of 10000", func(b *testing.B) {
+		cfg := office()
+		var numbers []string
+		for i := range 10_000 {
+			numbers = append(numbers, fmt.Sprintf("+3120%07d", 2000000+i*7))
+		}
+		cfg.Lists = map[string]List{"many": {Numbers: numbers}}
+		cfg.Rules[0].Match.To = []string{"many"}
+		p, err := Compile(cfg)
+		if err != nil {
+			b.Fatal(err)
+		}
+		for b.Loop() {
+			p.Prove(officeTrunks, time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC))
+		}
+	})
+}
