@@ -79,7 +79,9 @@ type Parts struct {
 	// Number writes a number that is asked for as the rows have it.
 	Number func(string) (string, error)
 	// Purposes are those of the configuration; rows may have others of an earlier one.
-	Purposes []string
+	Purposes func() []string
+	// Reload reads the configuration anew; its error says what is wrong with that.
+	Reload func(context.Context) (Reloaded, error)
 	// Steer does something to the recording of a call that is up, for who asked: one of
 	// Steering. Its error is a Refused where there is a reason not to.
 	Steer func(ctx context.Context, id, what, by string, tag TagText) error
@@ -114,6 +116,7 @@ func New(cfg Config, parts Parts) (*Server, error) {
 	private.HandleFunc("GET /api/v1/prompts", s.listPrompts)
 	private.HandleFunc("GET /api/v1/prompts/{sha256}", s.showPrompt)
 	private.HandleFunc("GET /api/v1/prompts/{sha256}/audio", s.exportPrompt)
+	private.HandleFunc("POST /api/v1/reload", s.reload)
 	private.HandleFunc("GET /api/v1/sweep", s.forecastSweep)
 	private.HandleFunc("POST /api/v1/sweep", s.sweep)
 	private.HandleFunc("POST /api/v1/sweep/confirm", s.confirmClock)

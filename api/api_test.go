@@ -50,7 +50,7 @@ func newDaemon(t *testing.T) *daemon {
 	d := &daemon{T: t, directory: directory}
 	d.server, err = New(Config{Listen: netip.MustParseAddrPort("127.0.0.1:0")}, Parts{
 		Store: s, Sweeper: store.NewSweeper(s, store.SweepConfig{}), Gatherer: prometheus.NewRegistry(),
-		Ready: func() error { return d.ready }, Log: log, Purposes: []string{"orders", "training"},
+		Ready: func() error { return d.ready }, Log: log, Purposes: func() []string { return []string{"orders", "training"} },
 		Number: func(text string) (string, error) {
 			if text == "" {
 				return "", errors.New("no number")

@@ -122,14 +122,14 @@ var errNoPurpose = errors.New("no purpose")
 // purpose reports one that neither the configuration nor any row knows: a misspelt one,
 // for which that there are no rows is no answer.
 func (s *Server) purpose(ctx context.Context, name string) error {
-	if slices.Contains(s.parts.Purposes, name) {
+	if slices.Contains(s.parts.Purposes(), name) {
 		return nil
 	}
 	rows, _, err := s.parts.Store.List(ctx, store.Query{Purpose: name, Limit: 1})
 	if err != nil || len(rows) > 0 {
 		return err
 	}
-	return fmt.Errorf("%w %q in any row, nor in the configuration, which has %s", errNoPurpose, name, strings.Join(s.parts.Purposes, ", "))
+	return fmt.Errorf("%w %q in any row, nor in the configuration, which has %s", errNoPurpose, name, strings.Join(s.parts.Purposes(), ", "))
 }
 
 func (s *Server) showCall(w http.ResponseWriter, r *http.Request) {

@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 
 	"github.com/bewaard/bewaard/cmd/callsim/sim"
+	"github.com/bewaard/bewaard/media/oggopus"
 	"github.com/bewaard/bewaard/media/opus"
 	"github.com/bewaard/bewaard/media/rtp"
 	"github.com/bewaard/bewaard/policy"
@@ -48,6 +49,46 @@ func TestCodecs(t *testing.T) {
 				if got := sim.Share(samples, []float64{farHz, pbxHz}[channel]); got < 0.85 {
 					t.Errorf("got %.2f of channel %d at its party's frequency, want nearly all", got, channel)
 				}
+			}
+		})
+	}
+}
+
+// A call that is Opus on the wire is kept as its packets where that is asked for, and one
+// that is not says why it is encoded.
+func TestOpusPassthrough(t *testing.T) {
+	if !opus.Available {
+		t.Skip("built without cgo, hence without Opus")
+	}
+	for codec, said := range map[string]string{
+		"OPUS": `passed=true reason=""`,
+		"PCMA": `passed=false reason="not both parties began with Opus"`,
+	} {
+		t.Run(codec, func(t *testing.T) {
+			log := &locked{}
+			w := newWorld(t, options{
+				pbx: sim.Config{Codec: codec}, carrier: sim.Config{Codec: codec}, log: log,
+				keep: RecordingConfig{Formats: []string{"opus"}, OpusPassthrough: true},
+			})
+			_, _, row := w.talk(bounded(t), w.carrier, w.pbx, "+31201234567", "+31209876543")
+			if row.State != store.StateKept || len(row.Files) != 1 {
+				t.Fatalf("got row %s %s with files %v, want one", row.State, row.Reason, row.Files)
+			}
+			w.end() // the line comes behind the row
+			if !strings.Contains(log.String(), said) {
+				t.Errorf("got no %s in the log", said)
+			}
+			f, err := w.store.OpenFile(row.Files[0])
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer f.Close()
+			r, err := oggopus.NewReader(f)
+			for err == nil {
+				_, _, err = r.Next()
+			}
+			if got, want := float64(r.Total48k())/48000, row.Recording.ExpectedSeconds; err != io.EOF || got < want-0.01 || got > want+0.01 {
+				t.Errorf("got %.3f s, %v, want %.3f", got, err, want)
 			}
 		})
 	}

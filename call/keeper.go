@@ -31,6 +31,9 @@ type RecordingConfig struct {
 	Formats []string `yaml:"formats"`
 	// Opus is how files of that format are encoded.
 	Opus finalize.OpusConfig `yaml:"opus"`
+	// OpusPassthrough has calls that are Opus on the wire kept as their packets, where these
+	// fit a file, instead of being encoded again. Default: false.
+	OpusPassthrough bool `yaml:"opus_passthrough"`
 	// Workers is how many recordings are finalized at once. Default: 1.
 	Workers int `yaml:"workers"`
 	// Tries is how often a spool is tried before it is set aside. Default: 3.
@@ -304,7 +307,8 @@ func (k *Keeper) job(name string) (finalize.Job, error) {
 	}
 	epoch := seal.EpochOf(row.Expires)
 	return finalize.Job{
-		Spool: name, Keys: k.store.Keys(), Out: k.out, Name: path.Join(day, id), Formats: k.cfg.Formats, Opus: k.cfg.Opus, Expires: row.Expires, Try: row.Tries,
+		Spool: name, Keys: k.store.Keys(), Out: k.out, Name: path.Join(day, id), Formats: k.cfg.Formats, Opus: k.cfg.Opus,
+		Passthrough: k.cfg.OpusPassthrough, Expires: row.Expires, Try: row.Tries,
 		Seal: func(w io.Writer) (io.WriteCloser, error) { return k.store.Keys().Seal(epoch, w) }, Suffix: seal.Suffix,
 	}, nil
 }
@@ -340,9 +344,12 @@ func (k *Keeper) done(name string, result finalize.Result, failed error) {
 	for _, skipped := range result.Skipped {
 		k.log.Warn("format left out", "call_id", id, "error", skipped)
 	}
+	if result.Passed || result.Encoded != "" {
+		k.log.Debug("opus passthrough", "call_id", id, "passed", result.Passed, "reason", result.Encoded)
+	}
 	for leg, l := range result.Legs {
 		k.log.Debug("leg finalized", "call_id", id, "leg", rtp.Leg(leg), "packets", l.Packets, "lost", l.Lost, "late", l.Late, "streams", l.Streams,
-			"moves", l.Moves, "slipped_seconds", l.Slipped, "skew_ppm", l.SkewPPM,
+			"moves", l.Moves, "snapped", l.Snapped, "slipped_seconds", l.Slipped, "skew_ppm", l.SkewPPM,
 			"reports", l.Reports, "reports_ignored", l.Ignored, "aligned", l.Aligned, "reported_ppm", l.ReportedPPM)
 	}
 	k.metrics.recordings.WithLabelValues(row.Purpose, string(row.State)).Inc()

@@ -12,6 +12,7 @@ import (
 	"github.com/bewaard/bewaard/media/rtp"
 	"github.com/bewaard/bewaard/policy"
 	"github.com/bewaard/bewaard/sip/siptest"
+	"github.com/bewaard/bewaard/sip/trunk"
 	"github.com/bewaard/bewaard/store"
 )
 
@@ -557,6 +558,45 @@ func TestHeadersOfPBX(t *testing.T) {
 			if r := b.last; r.Reason != test.want || (r.State == store.StateFinalizing) != (test.want == "") || len(r.Tags) != test.tags {
 				t.Errorf("got row %s %q, tags %v", r.State, r.Reason, r.Tags)
 			}
+		})
+	}
+}
+
+// A far party who comes in by a transfer is told too, where the rule has it so, and is not
+// recorded before he has heard it out.
+func TestNewFarPartyIsTold(t *testing.T) {
+	for name, test := range map[string]struct {
+		key  string
+		want []string
+	}{
+		"hears it out": {"", []string{"capture true", "start of the caller"}},
+		"refuses":      {"9", []string{"interrupt", "capture false", "stop recording"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubbleOf(t, func(c *policy.Config) {
+				a := *c.Rules[1].Announce
+				a.Transfers = true
+				c.Rules[1].Announce = &a
+			}, func(_, carrier *trunk.Config) { carrier.Refer = trunk.Terminate }, func(b *bubble) {
+				invite, _, _, ok := b.connected()
+				far := calling(b.carrier, invite, ok)
+				far.send("REFER", "Refer-To: <sip:+31612340000@203.0.113.3>\r\nRefer-Sub: false\r\n", "")
+				b.carrier.Expect("SIP/2.0 202")
+				out := b.carrier.Expect("INVITE sip:+31612340000")
+				synctest.Wait()
+				b.did()
+				reply(b.carrier, out, "third", "200 OK", "", strings.Replace(offered, "4000", elsewhere, 1))
+				b.carrier.Expect("ACK ")
+				b.carrier.Reply(b.carrier.Expect("BYE "), "200 OK", "")
+				b.did("capture false", "stop of the caller", "codecs of the caller", "connect caller to 203.0.113.3:"+elsewhere, "codecs of the caller", "play 25 frames to caller")
+				time.Sleep(100 * time.Millisecond) // of the bubble's
+				b.key(rtp.Caller, test.key)
+				time.Sleep(time.Second) // of the bubble's
+				b.did(test.want...)
+				if test.key == "" && (b.last.State != store.StateRecording || len(b.last.Joined) != 1) {
+					t.Errorf("got row %+v", b.last)
+				}
+			})
 		})
 	}
 }

@@ -31,6 +31,23 @@ func (c *Call) sayRecord() {
 	c.settle()
 }
 
+// saysRecord is what a description says of the recording, "" for nothing.
+func (c *Call) saysRecord(d *sdp.Description) sdp.Record {
+	if c.main >= len(d.Media) {
+		return ""
+	}
+	return d.Record(d.Media[c.main])
+}
+
+// prefers reports whether a new offer of a party's differs from what it said last only in what
+// it wants of its recording.
+func (c *Call) prefers(p *party, offer *sdp.Description) bool {
+	if p.described == nil || c.main >= len(offer.Media) || c.main >= len(p.described.Media) || offer.Media[c.main].Profile() != sdp.Plain {
+		return false
+	}
+	return sdp.Equivalent(offer, p.described) && offer.RecordPref(offer.Media[c.main]) != p.described.RecordPref(p.described.Media[c.main])
+}
+
 // heed does what a party wants of its recording, as far as it is the far one's to say: not
 // to be recorded is an objection.
 func (c *Call) heed(leg rtp.Leg, pref sdp.RecordPref) {

@@ -52,6 +52,12 @@ func (c *Call) passReoffer(leg rtp.Leg, e sip.Event) {
 		c.answerReoffer(leg, from.ours)
 		return
 	}
+	if c.prefers(from, offer) { // that is between it and us
+		from.described = offer
+		c.answerReoffer(leg, from.ours)
+		c.heed(leg, offer.RecordPref(offer.Media[c.main]))
+		return
+	}
 	if err := c.acceptable(leg, offer); err != nil {
 		from.leg.RejectReoffer(488, "Not Acceptable Here", warning(err))
 		return
@@ -228,7 +234,7 @@ func (c *Call) propose(leg rtp.Leg) bool {
 	}
 	stood, was, version := p.ours, p.offered, p.version
 	body := c.describe(leg, passed, nil)
-	if known, err := sdp.Parse(stood); err == nil && sdp.Equivalent(passed, known) {
+	if known, err := sdp.Parse(stood); err == nil && sdp.Equivalent(passed, known) && c.saysRecord(passed) == c.saysRecord(known) {
 		p.ours, p.version = stood, version
 		return false
 	}

@@ -119,10 +119,14 @@ type options struct {
 	recorder Recorder                // in place of the keeper
 	rows     func(*store.Store) Rows // in place of the store
 	promptMS int
+	keep     RecordingConfig // default: WAV
 }
 
 func newWorld(t *testing.T, o options) *world {
 	t.Helper()
+	if o.keep.Formats == nil {
+		o.keep.Formats = []string{"wav"}
+	}
 	w := &world{T: t, dir: t.TempDir()}
 	phone := func(cfg sim.Config, hz float64) *sim.Phone {
 		cfg.Listen = netip.MustParseAddrPort("127.0.0.1:0")
@@ -146,7 +150,7 @@ func newWorld(t *testing.T, o options) *world {
 		t.Fatal(err)
 	}
 	metrics := NewMetrics(nil)
-	if w.keeper, err = NewKeeper(RecordingConfig{Formats: []string{"wav"}}, w.store, metrics, log, nil); err != nil {
+	if w.keeper, err = NewKeeper(o.keep, w.store, metrics, log, nil); err != nil {
 		t.Fatal(err)
 	}
 	engine, err := media.New(o.media, nil)

@@ -20,6 +20,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -289,11 +290,11 @@ func (c *Config) unreached() (faults []policy.Fault) {
 	return faults
 }
 
-// Warnings are what is allowed and hardly meant: what the policy has to say at that time, and
-// each trunk's keys that can be read on their way.
-func (c *Config) Warnings(now time.Time) Faults {
+// Warnings are what is allowed and hardly meant: what the policy has to say at that time, what
+// came out beside its proof, and each trunk's keys that can be read on their way.
+func (c *Config) Warnings(proof policy.Proof, now time.Time) Faults {
 	var warnings Faults
-	for _, w := range c.Policy.Warnings(now) {
+	for _, w := range append(c.Policy.Warnings(now), proof.Warnings...) {
 		warnings = append(warnings, c.Fault(w.Path, "warning: "+w.Message))
 	}
 	for name, t := range c.Trunks {
@@ -304,6 +305,51 @@ func (c *Config) Warnings(now time.Time) Faults {
 	}
 	warnings.sort()
 	return warnings
+}
+
+// Prove holds every way that calls may take through the rules against what is promised of all
+// of them: see policy.Prove. Its error is Faults.
+func (c *Config) Prove(rules *policy.Policy, now time.Time) (policy.Proof, error) {
+	var trunks []policy.Trunk
+	for _, name := range slices.Sorted(maps.Keys(c.Trunks)) {
+		t := c.Trunks[name]
+		route, _ := trunk.Route(c.Trunks, name)
+		trunks = append(trunks, policy.Trunk{Name: name, Side: string(t.Side), Route: route, EarlyMedia: t.CarriesEarlyMedia(), Trusted: t.Trusts()})
+	}
+	proof := rules.Prove(trunks, now)
+	var faults Faults
+	for _, fault := range proof.Faults {
+		faults = append(faults, c.Fault(fault.Path, fault.Message))
+	}
+	if faults != nil {
+		faults.sort()
+		return proof, faults
+	}
+	return proof, nil
+}
+
+// Fixed names the sections that another configuration has otherwise and that are read at the
+// start only: all but those of the policy.
+func (c *Config) Fixed(other *Config) []string {
+	changed := []string{}
+	mine, others := reflect.ValueOf(c).Elem(), reflect.ValueOf(other).Elem()
+	for i := range mine.NumField() {
+		key, options, _ := strings.Cut(mine.Type().Field(i).Tag.Get("yaml"), ",")
+		if key == "" || options == "inline" {
+			continue
+		}
+		if !reflect.DeepEqual(mine.Field(i).Interface(), others.Field(i).Interface()) {
+			changed = append(changed, key)
+		}
+	}
+	return changed
+}
+
+// With returns the configuration with another one's policy.
+func (c *Config) With(other *Config) *Config {
+	both := *c
+	both.Policy, both.at = other.Policy, other.at
+	return &both
 }
 
 // Fault makes a fault of something that was found wrong with a key's value after the

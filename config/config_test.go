@@ -358,3 +358,63 @@ func TestJoin(t *testing.T) {
 		t.Errorf("got %v of nothing, want nil", err)
 	}
 }
+
+// A list is its numbers, alone or beside those of a file; a pack alone is for always.
+func TestShorthands(t *testing.T) {
+	c, err := Load("example.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := c.Policy.Lists["lawyers"].Numbers, []string{"+31201234590", "+3120765*"}; !cmp.Equal(got, want) {
+		t.Errorf("got lawyers %q, want %q", got, want)
+	}
+	doctors := c.Policy.Lists["doctors"]
+	if want := []policy.Entry{{Line: 2, Text: "+31201234592"}, {Line: 3, Text: "+31201234593"}}; !cmp.Equal(doctors.Read, want) || doctors.File != filepath.Join("lists", "doctors.txt") {
+		t.Errorf("got doctors %v from %s, want %v", doctors.Read, doctors.File, want)
+	}
+	for text, want := range map[string]*policy.Packs{
+		"packs: nl\n":        {Always: []string{"nl"}},
+		"packs: [nl, pci]\n": {Always: []string{"nl", "pci"}},
+		"packs: {always: nl, by_country: {DE: de}}\n": {Always: []string{"nl"}, ByCountry: map[string]string{"DE": "de"}},
+	} {
+		c, err := Parse("bewaard.yaml", []byte(complete(text)))
+		if err != nil || !cmp.Equal(c.Policy.Packs, want) {
+			t.Errorf("%s: got %+v, %v, want %+v", text, c.Policy.Packs, err, want)
+		}
+	}
+	for text, want := range map[string]string{
+		"packs: {always: nl, by_contry: {}}\n": "bewaard.yaml:1:21: packs.by_contry: unknown key; did you mean by_country?",
+		"lists: {a: {}}\n":                     "bewaard.yaml:1:9: lists.a: is empty: numbers, or the file that has them",
+		"lists: {a: []}\n":                     "bewaard.yaml:1:9: lists.a: is empty: numbers, or the file that has them",
+		"lists: {a: [b]}\n":                    `bewaard.yaml:1:13: lists.a[0]: pattern "b": neither a number such as +31201234567, the beginning of one such as +31*, nor anonymous`,
+		"never_record: {}\n":                   "bewaard.yaml:1:1: never_record: got a mapping, want a list",
+		"review_grace: 90\n":                   `bewaard.yaml:1:1: review_grace: period "90": not an ISO 8601 period such as P14D, P6M or P1Y6M`,
+	} {
+		if _, err := Parse("bewaard.yaml", []byte(complete(text))); err == nil || err.Error() != want {
+			t.Errorf("%s: got %v, want %s", text, err, want)
+		}
+	}
+}
+
+// What is read at the start only is told by its section; the policy is not.
+func TestFixed(t *testing.T) {
+	parse := func(text string) *Config {
+		c, err := Parse("bewaard.yaml", []byte(complete(text)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	before := parse("")
+	after := parse("rules: [{name: all, record: none}]\nlog: {level: debug}\nmedia: {ports: 30000-39999}\ntrunks:\n  pbx: {side: internal, peers: [sip:10.0.0.6]}\n  carrier: {side: external, peers: [sip:10.0.0.1]}\n")
+	if got, want := before.Fixed(after), []string{"trunks", "media", "log"}; !cmp.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if got := before.Fixed(parse("rules: [{name: all, record: none}]\n")); len(got) > 0 {
+		t.Errorf("got %q, want nothing: the policy alone changed", got)
+	}
+	both := before.With(after)
+	if got := both.Fixed(before); len(got) > 0 || len(both.Policy.Rules) != 1 {
+		t.Errorf("got %q and %d rules, want the old sections and the new policy", got, len(both.Policy.Rules))
+	}
+}

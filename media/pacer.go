@@ -6,8 +6,13 @@ import (
 	"time"
 )
 
-// coalesce is how long a frame may wait so that one wake-up serves many.
+// coalesce is how long a frame may wait so that one wake-up serves many. They are at whole
+// multiples of it: so each frame of a playback waits as long as the one before, and their
+// distances stay even.
 const coalesce = time.Millisecond
+
+// maxSleep is how long a playback that was just added may wait for its first frame.
+const maxSleep = 5 * time.Millisecond
 
 // pacer sends the frames of all playbacks, each on its own absolute schedule. Its
 // goroutine lives from New to Close.
@@ -41,11 +46,12 @@ func (p *pacer) close() {
 	p.done.Wait()
 }
 
-// run sends what is due and sleeps until the next is.
+// run sends what is due and sleeps until the next is: while nothing plays, until something
+// does, else so that what is added meanwhile does not wait long.
 func (p *pacer) run() {
+	onTime()
 	var due schedule
-	timer := time.NewTimer(time.Hour)
-	defer timer.Stop()
+	began := time.Now()
 	for {
 		p.mu.Lock()
 		for _, b := range p.added {
@@ -53,33 +59,45 @@ func (p *pacer) run() {
 		}
 		p.added = p.added[:0]
 		p.mu.Unlock()
-		now := time.Now()
-		for len(due) > 0 && !due[0].next.After(now) {
-			if due[0].send(now) {
-				heap.Fix(&due, 0)
-			} else {
-				heap.Pop(&due)
+		due.send(time.Now())
+		if len(due) == 0 {
+			select {
+			case <-p.wake:
+			case <-p.stop:
+				return
 			}
+			continue
 		}
-		wait := time.Hour
-		if len(due) > 0 {
-			wait = max(time.Until(due[0].next), coalesce)
-		}
-		timer.Reset(wait)
 		select {
-		case <-p.wake:
-		case <-timer.C:
 		case <-p.stop:
 			for _, b := range due {
 				b.Stop()
 			}
 			return
+		default:
 		}
+		sleep(max(min(time.Until(due.wake(began)), maxSleep), 0))
 	}
 }
 
 // schedule is a heap of playbacks, the next one due first.
 type schedule []*Playback
+
+// send sends what is due.
+func (s *schedule) send(now time.Time) {
+	for len(*s) > 0 && !(*s)[0].next.After(now) {
+		if (*s)[0].send(now) {
+			heap.Fix(s, 0)
+		} else {
+			heap.Pop(s)
+		}
+	}
+}
+
+// wake returns when the next is to be sent, by a clock that goes in steps of coalesce.
+func (s schedule) wake(began time.Time) time.Time {
+	return s[0].next.Add((coalesce - s[0].next.Sub(began)%coalesce) % coalesce)
+}
 
 func (s schedule) Len() int           { return len(s) }
 func (s schedule) Less(i, j int) bool { return s[i].next.Before(s[j].next) }

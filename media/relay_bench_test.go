@@ -49,12 +49,15 @@ const (
 	benchPerSecond = 50 // packets of a stream
 )
 
-// relayUntilEOF is the process that relays: "engine pairs record|-".
+// relayUntilEOF is the process that relays: "engine pairs record|-", or plays: "… play".
 func relayUntilEOF(what string) error {
 	fields := strings.Fields(what)
 	pairs, err := strconv.Atoi(fields[1])
 	if err != nil {
 		return err
+	}
+	if fields[2] == "play" {
+		return playUntilEOF(fields[0], pairs)
 	}
 	engine, err := New(Config{Engine: fields[0], Loops: benchLoops(), Address: netip.MustParseAddr(benchRelay), Ports: Ports{benchPort, uint16(benchPort + 4*pairs + 1)}}, nil)
 	if err != nil {

@@ -297,7 +297,7 @@ func (c Config) validateMatch(f faults, m Match, numbers numbering) {
 	c.validatePatterns(f.at("from"), m.From, numbers)
 	c.validatePatterns(f.at("to"), m.To, numbers)
 	for i, country := range m.Country {
-		if country != Elsewhere && !isCountry(country) {
+		if country != Elsewhere && !IsCountry(country) {
 			f.at("country").index(i).add("%.40q is neither a country in two capitals (ISO 3166-1), such as NL, nor %s", country, Elsewhere)
 		}
 	}

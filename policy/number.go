@@ -87,13 +87,14 @@ func (n numbering) countryOf(number string) string {
 		return Elsewhere
 	}
 	region := phonenumbers.GetRegionCodeForNumber(parsed)
-	if region == "" || !isCountry(region) {
+	if region == "" || !IsCountry(region) {
 		return Elsewhere
 	}
 	return region
 }
 
-func isCountry(code string) bool { return len(code) == 2 && phonenumbers.GetSupportedRegions()[code] }
+// IsCountry reports whether that is a country in two capitals, as ISO 3166-1 has them.
+func IsCountry(code string) bool { return len(code) == 2 && phonenumbers.GetSupportedRegions()[code] }
 
 // whole reports whether digits with a plus before them are not too few for a number.
 func (n numbering) whole(dialled string) bool {

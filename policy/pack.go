@@ -148,7 +148,7 @@ func (p Packs) validate(f faults) {
 	f.at("always").packs(p.Always)
 	for _, country := range slices.Sorted(maps.Keys(p.ByCountry)) {
 		at := f.at("by_country").at(country)
-		if !isCountry(country) {
+		if !IsCountry(country) {
 			at.add("is not a country in two capitals (ISO 3166-1), such as NL")
 		}
 		at.pack(p.ByCountry[country])

@@ -4,12 +4,14 @@
 //	   │
 //	Compile ─▶ Policy ◀── Facts (direction, trunks, numbers, time)
 //	             │
-//	             ├─ emergency number? ─▶ hands off
-//	             ├─ first rule that matches, if any
+//	             ├─ emergency number? ─▶ hands off; one that is never recorded? ─▶ not recorded
+//	             ├─ first rule that matches, if any; what packs demand of it for that country
 //	             └─▶ Decision: record? purpose, basis, retention, announcement, or why not
 //
-// It is pure: it has no clock, opens nothing, and knows nothing of SIP, media, rows
-// or files. Time comes with the facts. It is the one package that knows how telephone
+// Prove says of a Policy what holds of all calls that there may be.
+//
+// The package is pure: it has no clock, opens nothing, and knows nothing of SIP, media,
+// rows or files. Time comes with the facts. It is the one package that knows how telephone
 // numbers are written, and the door to nyaruka/phonenumbers.
 package policy
 

@@ -5,11 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"os"
 	"runtime"
 	"runtime/debug"
-	"slices"
 	"sync"
 	"time"
 
@@ -21,7 +19,6 @@ import (
 	"github.com/bewaard/bewaard/config"
 	"github.com/bewaard/bewaard/media"
 	"github.com/bewaard/bewaard/media/spool"
-	"github.com/bewaard/bewaard/policy"
 	"github.com/bewaard/bewaard/store"
 )
 
@@ -33,22 +30,19 @@ type daemon struct {
 	keeper   *call.Keeper
 	engine   *media.Engine
 	calls    *call.Manager
+	reloader *reloader
 	api      *api.Server
 	sweeping sync.WaitGroup
 	closers  []func(context.Context) error
 }
 
-func start(ctx context.Context, cfg *config.Config, prompts call.Prompts, log *slog.Logger) (d *daemon, err error) {
+func start(ctx context.Context, cfg *loaded, log *slog.Logger) (d *daemon, err error) {
 	d = &daemon{log: log}
 	defer func() {
 		if err != nil {
 			err = config.Join(err, d.close(ctx))
 		}
 	}()
-	rules, err := policy.Compile(cfg.Policy)
-	if err != nil {
-		return d, err
-	}
 	if err := cfg.Try(ctx); err != nil { // before there is a store
 		return d, err
 	}
@@ -61,10 +55,10 @@ func start(ctx context.Context, cfg *config.Config, prompts call.Prompts, log *s
 	if mode, exposed := cfg.Store.Exposed(); exposed {
 		log.Warn("store directory is open to others: chmod 700", "directory", d.store.Directory(), "mode", fmt.Sprintf("%04o", mode))
 	}
-	if err := keepPrompts(d.store, cfg, prompts); err != nil {
+	if err := keepPrompts(d.store, cfg.Config, cfg.prompts); err != nil {
 		return d, err
 	}
-	for _, warning := range cfg.Warnings(time.Now()) {
+	for _, warning := range cfg.Warnings(cfg.proof, time.Now()) {
 		log.Warn("configuration is hardly meant so", "at", warning)
 	}
 	if err := d.reconcile(ctx); err != nil {
@@ -83,12 +77,17 @@ func start(ctx context.Context, cfg *config.Config, prompts call.Prompts, log *s
 	d.share()
 	sweeper := d.sweep(cfg.Store)
 	d.calls = call.New(call.Config{Trunks: cfg.Trunks, SIP: cfg.SIP}, call.Parts{
-		Policy: rules, Prompts: prompts, Media: call.Engine(d.engine), Recorder: d.keeper, Rows: d.store,
+		Policy: cfg.rules, Prompts: cfg.prompts, Media: call.Engine(d.engine), Recorder: d.keeper, Rows: d.store,
 		Metrics: metrics, Log: log, Registry: registry,
 	})
+	d.reloader = newReloader(cfg, d.calls, d.store, log, registry)
+	if cfg.rules.Counts() {
+		countRecordings(ctx, d.calls, d.store, cfg.rules, log)
+	}
 	d.api, err = api.New(cfg.HTTP, api.Parts{
 		Store: d.store, Sweeper: sweeper, Gatherer: registry, Ready: d.ready,
-		Number: rules.Sought, Steer: d.steer, Purposes: slices.Sorted(maps.Keys(cfg.Policy.Purposes)), Log: log,
+		Number: func(text string) (string, error) { return d.calls.Policy().Sought(text) }, Steer: d.steer,
+		Purposes: d.reloader.purposes, Reload: d.reloader.reload, Log: log,
 	})
 	if err != nil {
 		return d, err
@@ -99,7 +98,7 @@ func start(ctx context.Context, cfg *config.Config, prompts call.Prompts, log *s
 		return d, err
 	}
 	d.closeLater(d.calls.Close)
-	log.Info("serving", "sip", fmt.Sprint(d.calls.Addrs()), "http", d.api.Addr().String(), "store", d.store.Directory(), "policy", rules.Version())
+	log.Info("serving", "sip", fmt.Sprint(d.calls.Addrs()), "http", d.api.Addr().String(), "store", d.store.Directory(), "policy", cfg.rules.Version())
 	return d, nil
 }
 

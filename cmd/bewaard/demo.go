@@ -103,7 +103,11 @@ func (d *demo) set(ctx context.Context) (s *stage, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.daemon, err = start(ctx, cfg, prompts, cfg.Log.Logger(os.Stderr)); err != nil {
+	l, err := prove(cfg, prompts, time.Now())
+	if err != nil {
+		return nil, err
+	}
+	if s.daemon, err = start(ctx, l, cfg.Log.Logger(os.Stderr)); err != nil {
 		return nil, err
 	}
 	us := s.daemon.calls.Addrs()[0].Addr

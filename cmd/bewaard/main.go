@@ -28,6 +28,7 @@ type commands struct {
 	Calls      calls          `cmd:"" help:"List calls, the newest first."`
 	Recordings recordings     `cmd:"" help:"List, show and export recordings."`
 	Prompts    promptsTree    `cmd:"" help:"Show and export announcements, those of years ago, too."`
+	Reload     reload         `cmd:"" help:"Have the daemon read its configuration anew, for calls that begin from then on."`
 	Sweep      sweep          `cmd:"" help:"Destroy what has expired now, or tell what would go."`
 	LegalHold  legalHold      `cmd:"" help:"Keep calls from being destroyed, and let them go again."`
 	Journal    journalCommand `cmd:"" help:"List who did what to recordings, and why."`

@@ -4,9 +4,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -18,6 +20,7 @@ import (
 // policyTree is what can be asked of the rules.
 type policyTree struct {
 	Explain explain `cmd:"" help:"Say what would become of a call, rule by rule."`
+	Replay  replay  `cmd:"" help:"Say which calls of the past a configuration would decide otherwise."`
 }
 
 // explain decides about a call that nobody made.
@@ -29,7 +32,24 @@ type explain struct {
 	Trunk     string `help:"The trunk that the call comes from. Default: the only one of its side."`
 	At        moment `placeholder:"TIME" help:"When the call comes, such as 2026-11-24T09:00:00+01:00. Default: now."`
 	Forwarded bool   `help:"Another number was called first."`
-	Output    string `short:"o" enum:"text,json" default:"text" help:"text or json."`
+
+	Header   []headerFlag `placeholder:"NAME:VALUE" sep:"none" help:"A header of the INVITE; as often as there are."`
+	Country  string       `help:"Of the far party (ISO 3166-1, or unknown). Default: by his number."`
+	ID       string       `help:"The call's id, which samples go by. Default: one that is in them."`
+	Recorded int          `help:"How many recordings there are of our number this month, for ceilings."`
+	Output   string       `short:"o" enum:"text,json" default:"text" help:"text or json."`
+}
+
+// headerFlag is a header on the command line.
+type headerFlag struct{ name, value string }
+
+// UnmarshalText reads NAME:VALUE.
+func (h *headerFlag) UnmarshalText(text []byte) error {
+	name, value, ok := strings.Cut(string(text), ":")
+	if h.name, h.value = strings.ToLower(strings.TrimSpace(name)), strings.TrimSpace(value); !ok || h.name == "" {
+		return fmt.Errorf("got %.40q, want NAME:VALUE such as X-Customer:gold", text)
+	}
+	return nil
 }
 
 // moment is an instant on the command line.
@@ -62,8 +82,20 @@ func (e *explain) Run() error {
 		return err
 	}
 	steps, decision := rules.Explain(facts)
+	sampled := ""
+	if decision.Reason == policy.SampledOut && e.ID == "" {
+		for n := 1; decision.Reason == policy.SampledOut; n++ {
+			facts.ID = strconv.Itoa(n)
+			steps, decision = rules.Explain(facts)
+		}
+		for _, r := range cfg.Policy.Rules {
+			if r.Name == decision.Rule {
+				sampled = fmt.Sprintf("of the rule's calls %v are recorded; whether one is, --id tells\n", r.Record.Sample)
+			}
+		}
+	}
 	late := ""
-	if a := decision.Announce; a != nil && a.When == policy.Early && !cfg.Trunks[facts.FromTrunk].CarriesEarlyMedia() {
+	if a := decision.Announce; a != nil && (a.When == policy.Early || a.When == policy.Ringing) && !cfg.Trunks[facts.FromTrunk].CarriesEarlyMedia() {
 		late = fmt.Sprintf(" (%s carries no early media)", facts.FromTrunk)
 		told := *a
 		told.When = policy.Answered // the call puts it off
@@ -80,7 +112,7 @@ func (e *explain) Run() error {
 	for _, s := range steps {
 		fmt.Printf("rule %-20q %s\n", s.Rule, s.Why)
 	}
-	fmt.Println(verdict(decision, late))
+	fmt.Println(sampled + verdict(decision, late))
 	return nil
 }
 
@@ -128,7 +160,18 @@ func (e *explain) facts(cfg *config.Config) (policy.Facts, error) {
 	if e.At.IsZero() {
 		e.At.Time = time.Now()
 	}
+	if e.Country != "" && e.Country != policy.Elsewhere && !policy.IsCountry(e.Country) {
+		return policy.Facts{}, fmt.Errorf("--country: %.40q is neither a country in two capitals (ISO 3166-1), such as NL, nor %s", e.Country, policy.Elsewhere)
+	}
+	headers := map[string][]string{}
+	for _, h := range e.Header {
+		if !origin.Trusts() {
+			return policy.Facts{}, fmt.Errorf("--header: %s is not trusted: its headers choose no rule", from)
+		}
+		headers[h.name] = append(headers[h.name], h.value)
+	}
 	return policy.Facts{
+		ID: e.ID, Country: e.Country, Headers: headers, RecordedThisMonth: e.Recorded,
 		Direction: policy.Direction(e.Direction), FromTrunk: from, ToTrunk: to, FromSide: string(side), ToSide: string(cfg.Trunks[to].Side),
 		Caller: e.From, Callee: e.To, Time: e.At.Time, Forwarded: e.Forwarded, Claimed: e.Forwarded && !origin.Trusts(),
 	}, nil
@@ -143,11 +186,27 @@ func verdict(d policy.Decision, late string) string {
 	if !d.Record {
 		return fmt.Sprintf("not recorded: %s; its row is kept for %s", whys[d.Reason], d.KeepRow)
 	}
-	s := fmt.Sprintf("recorded for %s on the basis of %s, kept for %s after the call%s; if it cannot be: %s\n", d.Purpose, d.Basis, d.Retention, numbers(d), d.OnFailure)
+	s := ""
+	for _, t := range d.Terms {
+		s += fmt.Sprintf("recorded for %s on the basis of %s, kept for %s after the call", t.Purpose, t.Basis, t.Retention)
+		if len(d.Terms) > 1 {
+			s += "\n"
+		}
+	}
+	if len(d.Terms) > 1 {
+		s += "until the last of them is over"
+	}
+	s += numbers(d) + fmt.Sprintf("; if it cannot be: %s\n", d.OnFailure)
 	if d.Announce == nil {
 		return s + "not announced: " + d.Exempt
 	}
 	s += fmt.Sprintf("announced: %s in %s, %s%s", d.Announce.Prompt, d.Announce.Language, d.Announce.When, late)
+	if d.Announce.To != policy.Far {
+		s += fmt.Sprintf(", to %s", d.Announce.To)
+	}
+	if d.Announce.OptIn != "" {
+		s += fmt.Sprintf("; key %s agrees", d.Announce.OptIn)
+	}
 	if d.Announce.OptOut != "" {
 		s += fmt.Sprintf("; key %s refuses", d.Announce.OptOut)
 	}
@@ -160,4 +219,19 @@ func numbers(d policy.Decision) string {
 		return ""
 	}
 	return fmt.Sprintf(", its numbers for %s", d.Numbers)
+}
+
+// tellPaths writes of every rule, and every pair of trunks, a call that comes to it and what may
+// become of that.
+func tellPaths(w io.Writer, paths []policy.Path) {
+	for _, p := range paths {
+		fmt.Fprintf(w, "rule %q: %s\n", p.Rule, policy.Sample(p.Facts))
+		for _, o := range p.Outcomes {
+			if o.Case == "" {
+				fmt.Fprintf(w, "  %s\n", o.Then)
+			} else {
+				fmt.Fprintf(w, "  if %s: %s\n", o.Case, o.Then)
+			}
+		}
+	}
 }

@@ -9,26 +9,54 @@ import (
 	"os"
 	"slices"
 	"text/tabwriter"
+	"time"
 
 	"github.com/bewaard/bewaard/call"
 	"github.com/bewaard/bewaard/config"
 	"github.com/bewaard/bewaard/media/prompt"
+	"github.com/bewaard/bewaard/policy"
 	"github.com/bewaard/bewaard/prompts"
 	"github.com/bewaard/bewaard/store"
 )
 
+// loaded is a configuration with all that hangs on it.
+type loaded struct {
+	*config.Config
+	prompts call.Prompts
+	rules   *policy.Policy
+	proof   policy.Proof
+	file    string // it was read from; empty for none
+}
+
 // load reads a configuration and the files that it names. Every fault comes at once, in the
 // order of its lines.
-func load(file string) (*config.Config, call.Prompts, error) {
+func load(file string, now time.Time) (*loaded, error) {
 	cfg, err := config.Load(file)
 	if cfg == nil {
-		return nil, nil, err
+		return nil, err
 	}
 	prompts, promptFaults := loadPrompts(cfg)
 	if err := config.Join(err, cfg.CheckFiles(), promptFaults); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	return cfg, prompts, nil
+	l, err := prove(cfg, prompts, now)
+	if err == nil {
+		l.file = file
+	}
+	return l, err
+}
+
+// prove makes the rules ready, and looks for calls that they would record and may not.
+func prove(cfg *config.Config, prompts call.Prompts, now time.Time) (*loaded, error) {
+	l := &loaded{Config: cfg, prompts: prompts}
+	var err error
+	if l.rules, err = policy.Compile(cfg.Policy); err != nil {
+		return nil, err
+	}
+	if l.proof, err = cfg.Prove(l.rules, now); err != nil {
+		return nil, err
+	}
+	return l, nil
 }
 
 // maxPromptBytes is more than a minute at 48 kHz.

@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"sync"
 	"syscall"
 	"time"
 
@@ -20,17 +19,19 @@ type serve struct {
 }
 
 func (s *serve) Run(ctx context.Context) error {
-	cfg, prompts, err := load(s.Config)
+	cfg, err := load(s.Config, time.Now())
 	if err != nil {
 		return err
 	}
 	log := cfg.Log.Logger(os.Stderr)
 	slog.SetDefault(log)
-	defer hangups(log)()
-	d, err := start(ctx, cfg, prompts, log)
+	hangup := hangups()
+	d, err := start(ctx, cfg, log)
 	if err != nil {
 		return err
 	}
+	stopListening := d.reloader.onHangup(ctx, hangup)
+	defer stopListening()
 	<-ctx.Done()
 	log.Info("draining", "calls", d.calls.Active(), "at_most", s.Drain.String())
 	drain, cancel := context.WithTimeout(context.Background(), s.Drain)
@@ -42,39 +43,26 @@ func (s *serve) Run(ctx context.Context) error {
 	return err
 }
 
-// hangups keeps SIGHUP, which many daemons are sent to have them read their configuration,
-// from ending the calls, until what it returns is called.
-func hangups(log *slog.Logger) (stop func()) {
-	hangup := make(chan os.Signal, 1)
-	signal.Notify(hangup, syscall.SIGHUP)
-	var listening sync.WaitGroup
-	listening.Go(func() { // ends with stop
-		for range hangup {
-			log.Warn("SIGHUP: nothing is read anew; restart to read the configuration")
-		}
-	})
-	return func() {
-		signal.Stop(hangup)
-		close(hangup)
-		listening.Wait()
-	}
-}
-
 // check reads a configuration as serve would.
 type check struct {
-	Config string `short:"c" required:"" type:"path" placeholder:"FILE" help:"The configuration to check."`
+	Config  string `short:"c" required:"" type:"path" placeholder:"FILE" help:"The configuration to check."`
+	Verbose bool   `short:"v" help:"Show of every rule a call that comes to it, and what may become of that."`
 }
 
 func (c *check) Run() error {
-	cfg, _, err := load(c.Config)
+	now := time.Now()
+	cfg, err := load(c.Config, now)
 	if err != nil {
 		return err
 	}
 	if mode, exposed := cfg.Store.Exposed(); exposed {
 		fmt.Fprintln(os.Stderr, cfg.Fault("store.directory", fmt.Sprintf("warning: store directory is open to others (%04o): chmod 700", mode)))
 	}
-	for _, warning := range cfg.Warnings(time.Now()) {
+	for _, warning := range cfg.Warnings(cfg.proof, now) {
 		fmt.Fprintln(os.Stderr, warning)
+	}
+	if c.Verbose {
+		tellPaths(os.Stdout, cfg.proof.Paths)
 	}
 	fmt.Printf("%s: good: %d trunks, %d purposes, %d rules\n", c.Config, len(cfg.Trunks), len(cfg.Policy.Purposes), len(cfg.Policy.Rules))
 	if cfg.Keys.Own() {

@@ -91,6 +91,16 @@ func (f *files) create(name, format string, job Job, h spool.Header, hz, frames 
 	return err
 }
 
+// passage returns the file that keeps packets as they came, nil for none.
+func (f *files) passage() *passage {
+	for _, file := range f.open {
+		if p, ok := file.output.(*passage); ok {
+			return p
+		}
+	}
+	return nil
+}
+
 // outputs returns where the recording's frames go.
 func (f *files) outputs() []output {
 	var outputs []output

@@ -26,6 +26,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/bewaard/bewaard/media/rtp"
@@ -52,7 +53,12 @@ type Job struct {
 
 	Try int // which try this is, 1 the first, if the one who asks for it keeps count
 
+	// Passthrough has a call that was Opus on the wire kept as its packets, where they fit a
+	// file: see Result.Encoded.
+	Passthrough bool
+
 	progress *progress // nil if nobody wants to know
+	packet   int64     // samples of every packet, if they are kept; 0 for not
 }
 
 // Result is a recording that was made.
@@ -66,6 +72,8 @@ type Result struct {
 	Reason  string        // why the capture ended; empty if torn
 	Files   []File
 	Skipped []error // formats that this build cannot write
+	Passed  bool    // the packets of the Opus file are those of the call
+	Encoded string  // why not, where that was asked for
 	Legs    [2]Leg  // by rtp.Leg
 	Early   uint64  // packets refused for being older than the end of the announcement
 	Paused  uint64  // packets refused while the capture was stopped
@@ -107,6 +115,7 @@ type Leg struct {
 	Invalid    uint64  // not RTP, or not what their codec makes
 	Streams    uint64  // a sender, or a sender that started over
 	Moves      uint64  // corrections of a stream's place in time at once
+	Snapped    uint64  // packets left out, or places left empty, to follow a clock; of packets that are kept
 	Slipped    float64 // seconds by which streams were corrected in speech, little by little
 	SkewPPM    float64 // by how much the sender's clock runs fast, in millionths; 0 if not watched for a minute
 	Seconds    float64 // of audio
@@ -140,6 +149,15 @@ func run(ctx context.Context, job Job, in *spool.Reader) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
+	why := ""
+	if job.Passthrough && slices.Contains(job.Formats, Opus) {
+		if job.packet, why, err = survey(job, hz, edits); err != nil {
+			return Result{}, err
+		}
+		if why != "" {
+			job.packet = 0
+		}
+	}
 	captured := samplesAt(edits.length, hz)
 	files, skipped, err := createFiles(job, in.Header, hz, edits.frames(captured))
 	if err != nil {
@@ -147,11 +165,16 @@ func run(ctx context.Context, job Job, in *spool.Reader) (Result, error) {
 	}
 	rec := newRecording(in.Header, newStereo(hz, []output{newEditor(edits, files.outputs())}))
 	rec.progress, rec.stereo.total = job.progress, captured
+	passed := files.passage()
+	for _, t := range rec.tracks {
+		t.passage, t.decodes = passed, passed == nil || len(files.open) > 1
+	}
 	result, err := rec.render(ctx, in)
 	if err != nil {
 		return Result{}, errors.Join(err, files.discard())
 	}
 	result.Skipped = skipped
+	result.Passed, result.Encoded = passed != nil, why
 	result.Cut = durationOf(edits.left(rec.stereo.start), hz)
 	if n := in.Header.Notice; n != nil {
 		result.Notice = &Notice{Prompt: n.Prompt, SHA256: n.SHA256, Length: durationOf(int64(len(edits.notice)), hz), Whole: edits.whole}
@@ -161,6 +184,11 @@ func run(ctx context.Context, job Job, in *spool.Reader) (Result, error) {
 		return Result{}, errors.Join(err, files.discard())
 	}
 	return result, nil
+}
+
+// durationSince returns how long after its capture began that nanosecond was.
+func durationSince(h spool.Header, ns int64) time.Duration {
+	return time.Unix(0, ns).Sub(h.Began)
 }
 
 func durationOf(frames, hz int64) time.Duration {

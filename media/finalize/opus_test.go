@@ -15,6 +15,7 @@ import (
 
 	"github.com/bewaard/bewaard/media/oggopus"
 	"github.com/bewaard/bewaard/media/opus"
+	"github.com/bewaard/bewaard/media/players"
 	"github.com/bewaard/bewaard/media/rtp"
 	"github.com/bewaard/bewaard/media/spool"
 )
@@ -218,7 +219,7 @@ func TestOpusLengths(t *testing.T) {
 	if !opus.Available {
 		t.Skip("no Opus in this build")
 	}
-	opusinfo, _ := exec.LookPath("opusinfo")
+	opusinfo := players.Have(t, "opusinfo")
 	for _, length := range []time.Duration{0, 1 * ms, 13 * ms, 20 * ms, 994 * ms, time.Second, 1001 * ms, 2 * time.Second} {
 		c := &capture{length: length}
 		c.send(newParty(rtp.Caller, tone(440)), c.length, ideal)
@@ -240,10 +241,10 @@ func TestOpusLengths(t *testing.T) {
 		if got, want := r.Total48k(), int64(length/ms)*48; got != want {
 			t.Errorf("%v: got %d samples at 48 kHz, want %d", length, got, want)
 		}
-		if opusinfo == "" {
+		if !opusinfo {
 			continue
 		}
-		said, err := exec.Command(opusinfo, out.Name()+"/call.opus").CombinedOutput()
+		said, err := exec.Command("opusinfo", out.Name()+"/call.opus").CombinedOutput()
 		if err != nil || strings.Contains(strings.ToLower(string(said)), "warning") {
 			t.Errorf("%v: opusinfo: %v\n%s", length, err, said)
 		}

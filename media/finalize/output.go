@@ -74,7 +74,26 @@ func newOutput(file io.Writer, format string, hz, frames int64, h spool.Header, 
 		w, err := wav.NewSizedWriter(file, e, int(hz), 2, frames)
 		return wavOutput{w}, err
 	}
+	if job.packet > 0 {
+		return newPassage(file, job.packet, h, job), nil
+	}
 	return newOpusOutput(file, hz, h, job)
+}
+
+// opusHeader is what an Ogg-Opus file says of itself.
+func opusHeader(preSkip int, hz int64, h spool.Header, job Job) oggopus.Config {
+	tags := [][2]string{{"RECORDING", h.ID}, {"PURPOSE", h.Terms.Purpose}}
+	if !job.Expires.IsZero() {
+		tags = append(tags, [2]string{"EXPIRES", job.Expires.UTC().Format(time.RFC3339)})
+	}
+	return oggopus.Config{
+		Channels: 2,
+		Apart:    true,
+		PreSkip:  preSkip,
+		InputHz:  int(hz),
+		Serial:   crc32.ChecksumIEEE([]byte(h.ID)), // a re-run makes the same file
+		Tags:     tags,
+	}
 }
 
 // wavOutput writes a recording as WAV.
@@ -118,19 +137,8 @@ func newOpusOutput(file io.Writer, hz int64, h spool.Header, job Job) (*opusOutp
 		o.voices[i] = opusVoice{encoder, make([]int16, 0, samplesAt(opusPacketTime, hz)), make([]byte, opus.MaxPacketBytes)}
 		o.preSkip = int64(encoder.PreSkip())
 	}
-	tags := [][2]string{{"RECORDING", h.ID}, {"PURPOSE", h.Terms.Purpose}}
-	if !job.Expires.IsZero() {
-		tags = append(tags, [2]string{"EXPIRES", job.Expires.UTC().Format(time.RFC3339)})
-	}
 	var err error
-	o.muxer, err = oggopus.NewWriter(file, oggopus.Config{
-		Channels: 2,
-		Apart:    true,
-		PreSkip:  int(o.preSkip),
-		InputHz:  int(hz),
-		Serial:   crc32.ChecksumIEEE([]byte(h.ID)), // a re-run makes the same file
-		Tags:     tags,
-	})
+	o.muxer, err = oggopus.NewWriter(file, opusHeader(int(o.preSkip), hz, h, job))
 	return o, err
 }
 

@@ -39,6 +39,7 @@ type stream struct {
 	ssrc     uint32
 	timeline timeline
 	voice    voice
+	walk     walk // of packets that are kept as they are
 
 	highest  int64             // extended sequence number
 	seen     [1024 / 64]uint64 // which of the last 1024 have come, by their lowest bits

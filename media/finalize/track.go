@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/bewaard/bewaard/media/opus"
 	"github.com/bewaard/bewaard/media/rtp"
 )
 
@@ -30,6 +31,8 @@ const (
 type track struct {
 	channel int
 	stereo  *stereo
+	passage *passage // that keeps the packets as they are; nil for none
+	decodes bool     // the audio goes elsewhere, too
 	codings *codings
 
 	streams []*stream // the one heard last first
@@ -48,7 +51,7 @@ type track struct {
 }
 
 func newTrack(channel int, codecs []rtp.Codec, s *stereo) *track {
-	t := &track{channel: channel, stereo: s, codings: newCodings()}
+	t := &track{channel: channel, stereo: s, codings: newCodings(), decodes: true}
 	t.codings.change(-1<<63, codecs)
 	return t
 }
@@ -155,6 +158,15 @@ func (t *track) placeNext(s *stream) {
 // hear decodes a packet and places its audio, with what stands for those that were
 // lost in front of it.
 func (t *track) hear(s *stream, p packet, lost bool) {
+	if t.passage != nil && (p.coding.ticks(p.payload) != t.passage.samples || !opus.Whole(p.payload)) {
+		t.leg.Invalid++
+		return
+	}
+	if !t.decodes {
+		position, _ := s.timeline.place(p.audio(), len(p.payload) <= speechless)
+		t.pass(s, p, position)
+		return
+	}
 	if s.voice.changes(p.coding) {
 		t.flush(s)
 		s.voice.use(p.coding)
@@ -165,11 +177,26 @@ func (t *track) hear(s *stream, p packet, lost bool) {
 		return
 	}
 	position, slip := s.timeline.place(a, isQuiet(s.voice.pcm))
+	if t.passage != nil {
+		t.pass(s, p, position+s.timeline.samples(p.timestamp)-s.timeline.samples(a.from)) // behind what is made up for others
+	}
 	if !s.voice.continues(position) {
 		t.flush(s)
 	}
 	position, audio := s.voice.speak(position, slip)
 	if placed := t.add(position, audio); placed == 0 && len(audio) > 0 {
+		t.leg.Late++
+	}
+}
+
+// pass has a packet kept as it is.
+func (t *track) pass(s *stream, p packet, position int64) {
+	kept := t.passage.put(t.channel, &s.walk, p.timestamp, position, p.payload)
+	switch {
+	case t.decodes: // what is decoded is counted
+	case kept:
+		t.samples += t.passage.samples
+	case s.walk.snapped == 0:
 		t.leg.Late++
 	}
 }
@@ -191,6 +218,7 @@ func (t *track) add(position int64, audio []int16) (placed int) {
 func (t *track) over(s *stream) {
 	t.flush(s)
 	t.leg.Moves += uint64(s.timeline.moves)
+	t.leg.Snapped += s.walk.snapped
 	t.leg.Slipped += float64(s.timeline.slips) / float64(t.stereo.hz)
 	if ppm, watched := s.timeline.skew.ppm(t.stereo.hz); watched > t.watched {
 		t.leg.SkewPPM, t.watched = ppm, watched

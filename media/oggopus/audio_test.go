@@ -12,6 +12,7 @@ import (
 
 	"github.com/bewaard/bewaard/media/oggopus"
 	"github.com/bewaard/bewaard/media/opus"
+	"github.com/bewaard/bewaard/media/players"
 )
 
 // file encodes interleaved samples into a whole file, as a recording is made.
@@ -177,8 +178,8 @@ func lag(want, got []int16, hz int) int {
 	return at
 }
 
-// players are what plays a file that is handed to them, our own reader and libopus first.
-func players(t *testing.T) map[string]func([]byte) []int16 {
+// decoders are what plays a file that is handed to them, our own reader and libopus first.
+func decoders(t *testing.T) map[string]func([]byte) []int16 {
 	t.Helper()
 	all := map[string]func([]byte) []int16{"libopus": func(file []byte) []int16 { return decoded(t, file) }}
 	for name, arg := range map[string][]string{
@@ -188,8 +189,7 @@ func players(t *testing.T) map[string]func([]byte) []int16 {
 		"ffmpeg with libopus": {"-v", "error", "-c:a", "libopus", "-i", "-", "-f", "s16le", "-"},
 	} {
 		program, _, _ := strings.Cut(name, " ")
-		if _, err := exec.LookPath(program); err != nil {
-			t.Logf("%s is not installed", program)
+		if !players.Have(t, program) {
 			continue
 		}
 		all[name] = func(file []byte) []int16 { return played(t, file, program, arg...) }
@@ -207,7 +207,7 @@ func TestAlignedAndExactlyAsLong(t *testing.T) {
 		for _, extra := range []int{0, 1, hz/50 - 1} { // beyond whole frames
 			samples := chirps(hz, hz/2+extra)
 			recording := file(t, opus.Config{Hz: hz, Channels: 1}, samples)
-			for player, play := range players(t) {
+			for player, play := range decoders(t) {
 				got := play(recording)
 				if want := len(samples) * 48000 / hz; len(got) != want {
 					t.Errorf("%d Hz, %s: got %d samples, want %d", hz, player, len(got), want)
@@ -235,7 +235,7 @@ func TestApartSoundsApart(t *testing.T) {
 			copy(samples[0][:3*hz/2], voice)        // left: the first three quarters
 			copy(samples[1][hz:], chirps(hz, 2*hz)) // right: the second half
 			recording := apart(t, opus.Config{Hz: hz, Channels: 1, DTX: dtx}, samples)
-			for player, play := range players(t) {
+			for player, play := range decoders(t) {
 				if dtx && player == "ffmpeg" {
 					continue // its own decoder makes noise of frames that are left out
 				}

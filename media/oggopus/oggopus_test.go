@@ -16,6 +16,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/bewaard/bewaard/media/opus"
+	"github.com/bewaard/bewaard/media/players"
 )
 
 const frame = 960 // 20 ms
@@ -422,9 +423,7 @@ func clone(all []page) []page {
 
 // Whatever packets are written, opus-tools find the file sound and of the right length.
 func TestOpusinfo(t *testing.T) {
-	if _, err := exec.LookPath("opusinfo"); err != nil {
-		t.Skip("opusinfo is not installed")
-	}
+	players.Need(t, "opusinfo")
 	w, file := open(t, Config{Channels: 2, PreSkip: 312, InputHz: 8000, Serial: 42, Tags: [][2]string{{"PURPOSE", "kwaliteit"}}})
 	for i := range 501 {
 		if err := w.WritePacket(frame, packet(40+i)); err != nil {
@@ -454,9 +453,7 @@ func TestOpusinfo(t *testing.T) {
 
 // ffprobe finds the length and the tags.
 func TestFFprobe(t *testing.T) {
-	if _, err := exec.LookPath("ffprobe"); err != nil {
-		t.Skip("ffprobe is not installed")
-	}
+	players.Need(t, "ffprobe")
 	probe := exec.Command("ffprobe", "-v", "warning", "-show_entries", "format=duration:stream=codec_name,channels,sample_rate,initial_padding:stream_tags", "-of", "flat", "-")
 	probe.Stdin = bytes.NewReader(stream(t, same(100, 80)...))
 	out, err := probe.CombinedOutput()

@@ -228,3 +228,42 @@ func cutPadding(b []byte) (n int, rest []byte, err error) {
 	}
 	return 0, nil, ErrPacket
 }
+
+// Whole reports whether all of a packet's frames are there.
+func Whole(packet []byte) bool {
+	var f frames
+	_, err := f.parse(packet, false)
+	return err == nil
+}
+
+// Frames returns how many frames a packet has, 0 for what is none.
+func Frames(packet []byte) int {
+	n, err := Samples(packet)
+	if err != nil {
+		return 0
+	}
+	return n / frameSamples(packet[0])
+}
+
+// AppendFrames appends a packet of so many frames, all of them that one, with the
+// configuration and channels of a first byte. Frames of no length are those that the sender
+// leaves to the decoder to conceal (RFC 6716 §2.1.9).
+func AppendFrames(dst []byte, toc byte, count int, frame []byte) []byte {
+	f := frames{toc: toc, count: count}
+	for i := range count {
+		f.frame[i] = frame
+	}
+	return f.append(dst, false)
+}
+
+// AppendSilence appends a mono packet that decodes to so many samples of silence at 48 kHz:
+// CELT frames with nothing but the flag that says so (RFC 6716 §4.3). It is for durations
+// that a packet can have.
+func AppendSilence(dst []byte, samples int) []byte {
+	const fullbandCELT, longest = 28, 3 // by table 2 of RFC 6716: 2.5, 5, 10, 20 ms
+	config := byte(longest)
+	for config > 0 && samples%(5*48/2<<config) != 0 {
+		config--
+	}
+	return AppendFrames(dst, (fullbandCELT+config)<<3, samples/(5*48/2<<config), []byte{0xff, 0xfe})
+}

@@ -155,3 +155,40 @@ func plain(packet []byte) error {
 	}
 	return nil
 }
+
+// Silence of every duration that a packet can have is one packet that lasts so long, and
+// frames without a length keep the duration of those they stand for.
+func TestSilence(t *testing.T) {
+	for _, ms := range []float64{2.5, 5, 10, 20, 30, 40, 60, 80, 100, 120} {
+		samples := int(ms * 48)
+		packet := AppendSilence(nil, samples)
+		if got, err := Samples(packet); got != samples || err != nil || Stereo(packet) || !Whole(packet) {
+			t.Errorf("%v ms: got %x of %d samples, %v", ms, packet, got, err)
+		}
+		empty := AppendFrames(nil, packet[0], Frames(packet), nil)
+		if got, err := Samples(empty); got != samples || err != nil || !Whole(empty) {
+			t.Errorf("%v ms: got %x of %d samples, %v", ms, empty, got, err)
+		}
+		delimited, err := AppendDelimited(nil, empty)
+		if back, rest, cut := CutDelimited(nil, delimited); err != nil || cut != nil || len(rest) > 0 || string(back) != string(empty) {
+			t.Errorf("%v ms: got %x back of %x, %v, %v", ms, back, empty, err, cut)
+		}
+		if !Available {
+			continue
+		}
+		d, err := NewDecoder(48000, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		pcm := make([]int16, samples)
+		if n, err := d.Decode(pcm, packet); n != samples || err != nil {
+			t.Errorf("%v ms: got %d samples decoded, %v", ms, n, err)
+		}
+		for _, sample := range pcm {
+			if sample != 0 {
+				t.Errorf("%v ms: got a sample of %d, want silence", ms, sample)
+				break
+			}
+		}
+	}
+}

@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/bewaard/bewaard/media/g711"
+	"github.com/bewaard/bewaard/media/players"
 )
 
 // write returns a file's bytes, the samples written in pieces.
@@ -210,9 +211,7 @@ func (endless) Read(b []byte) (int, error) { clear(b); return len(b), nil }
 
 // ffmpeg finds an RF64 file as long as it is: the file has a hole of 5 GiB.
 func TestFFprobeReadsRF64(t *testing.T) {
-	if _, err := exec.LookPath("ffprobe"); err != nil {
-		t.Skip("ffprobe is not installed")
-	}
+	players.Need(t, "ffprobe")
 	name := filepath.Join(t.TempDir(), "long.wav")
 	f, err := os.Create(name)
 	if err != nil {
@@ -254,8 +253,7 @@ func TestProgramsReadG711(t *testing.T) {
 			"ffmpeg": {"-v", "error", "-c:a", codec, "-i", name, "-f", "s16le", "-"},
 			"sox":    {"-D", name, "-t", "raw", "-e", "signed-integer", "-b", "16", "-"},
 		} {
-			if _, err := exec.LookPath(program); err != nil {
-				t.Logf("%s is not installed", program)
+			if !players.Have(t, program) {
 				continue
 			}
 			out, err := exec.Command(program, arg...).Output()
@@ -415,9 +413,7 @@ func TestTorn(t *testing.T) {
 
 // sox reads what we write, and we read what sox writes.
 func TestSox(t *testing.T) {
-	if _, err := exec.LookPath("sox"); err != nil {
-		t.Skip("sox is not installed")
-	}
+	players.Need(t, "sox")
 	samples := ramp(1600)
 	sox := exec.Command("sox", "-t", "wav", "-", "-t", "wav", "-e", "signed-integer", "-b", "16", filepath.Join(t.TempDir(), "b.wav"))
 	sox.Stdin = bytes.NewReader(write(t, 48000, 2, samples))

@@ -1,0 +1,86 @@
+package main
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/bewaard/bewaard/config"
+	"github.com/bewaard/bewaard/store"
+)
+
+// What another policy would have made of calls is told way by way, the most frequent first,
+// with what rows do not tell.
+func TestEffect(t *testing.T) {
+	cfg, err := config.Parse("bewaard.yaml", []byte(`organisation: {name: Voorbeeld BV, contact: privacy@voorbeeld.example}
+trunks:
+  pbx: {side: internal, peers: [sip:10.0.0.5]}
+  carrier: {side: external, peers: [sip:10.0.0.1]}
+purposes: {quality: {text: {en: Training}, basis: contract, retention: P1M}}
+announcements: {recorded: {text: {en: Recorded.}, files: {en: "embedded:en"}}}
+rules:
+  - {name: gold, match: {header: {X-Customer: gold}}, record: none}
+  - {name: diverted, match: {forwarded: true}, record: none}
+  - {name: in, match: {direction: inbound}, record: {purpose: quality, ceiling: 2}, announce: {prompt: recorded}}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := prove(cfg, nil, time.Date(2026, 11, 28, 0, 0, 0, 0, time.UTC))
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)
+	row := func(id, rule, purpose, retention, reason string) store.Row {
+		at = at.Add(-time.Hour) // the newest first
+		return store.Row{
+			ID: id, Direction: "inbound", CallerTrunk: "carrier", CalleeTrunk: "gone", Personal: store.Personal{Caller: "+31612345678", Callee: "+31205550100"},
+			Began: at, Ended: at.Add(time.Minute), Rule: rule, Purpose: purpose, Retention: retention, Reason: reason,
+		}
+	}
+	gone := row("gone", "in", "quality", "P1M", "")
+	gone.Caller, gone.Callee = "", ""
+	up := row("up", "", "", "", "")
+	up.Ended, up.Direction, up.CallerTrunk, up.CalleeTrunk = time.Time{}, "outbound", "pbx", "carrier"
+	e := effectOn([]store.Row{
+		up, gone,
+		row("f", "in", "quality", "P14D", ""),     // beyond the ceiling, which the two first reach
+		row("e", "in", "quality", "P1M", ""),      // the same
+		row("d", "in", "quality", "P14D", "disk"), // for longer
+		row("c", "", "", "", "no_rule"),           // no longer
+		row("b", "diverted", "", "", "rule"),      // recorded now: the row does not tell that it was forwarded
+		row("a", "diverted", "", "", "forwarded"), // the same as it was but for the reason
+		row("0", "in", "quality", "P14D", "disk"), // for longer
+	}, l)
+	var got strings.Builder
+	if err := e.write(&got); err != nil {
+		t.Fatal(err)
+	}
+	const want = `9 calls: 7 would be decided otherwise; 4 were to be recorded, 2 would be
+1 of them cannot be decided: their numbers are gone
+CALLS  WAS                                              WOULD BE                                     SUCH AS
+2      rule "in": recorded for quality, P14D            rule "in": not recorded (ceiling)            f
+1      no rule: not recorded (no_rule)                  rule "in": not recorded (ceiling)            c
+1      rule "diverted": not recorded (forwarded)        rule "diverted": not recorded (rule)         a
+1      rule "diverted": not recorded (rule)             rule "in": recorded for quality, P1M         b
+1      rule "in": recorded for quality, P14D            rule "in": recorded for quality, P1M         0
+1      rule "in": recorded for quality, P1M             rule "in": not recorded (ceiling)            e
+note: rule "gold" asks for header X-Customer, which rows do not keep: no call is taken to have it
+note: rule "diverted" asks whether calls are forwarded, which rows tell only of those that were not recorded for that
+note: ceilings count what this policy would have recorded since the first of these calls
+`
+	if diff := cmp.Diff(squeeze(want), squeeze(got.String())); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// squeeze takes a table's columns for what they say.
+func squeeze(table string) []string {
+	var lines []string
+	for line := range strings.Lines(table) {
+		lines = append(lines, strings.Join(strings.Fields(line), " "))
+	}
+	return lines
+}
