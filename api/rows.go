@@ -159,7 +159,7 @@ func (s *Server) exportRecording(w http.ResponseWriter, r *http.Request) {
 		}
 		e, err := s.open(f, r.URL.Query().Get("sealed") == "true")
 		if errors.Is(err, seal.ErrSealed) {
-			err = fmt.Errorf("%w: bewaard recordings export --sealed %s gives the age file, and docs/operations.md says how that is opened with keys/epochs/%s.age and age", err, row.ID, f.Epoch)
+			err = fmt.Errorf("%w: bewaard recordings export --sealed --reason TEXT %s gives the age file, and docs/operations.md says how that is opened with keys/epochs/%s.age and age", err, row.ID, f.Epoch)
 		}
 		if err != nil {
 			s.fail(w, err)

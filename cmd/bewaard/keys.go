@@ -41,7 +41,7 @@ Without a section keys in the configuration the daemon makes a master identity i
      bewaard keys check -c FILE
   4. remove /var/lib/bewaard/keys/master.key, and start the daemon.
 
-It then shows neither numbers nor recordings. bewaard recordings export --sealed copies what
+It then shows neither numbers nor recordings. bewaard recordings export --sealed --reason TEXT ID copies what
 is opened on the other machine: docs/operations.md.`
 }
 
