@@ -14,7 +14,7 @@ type Found struct {
 func (f Found) Whole() bool { return f.Of > 0 && f.Missing == 0 }
 
 const (
-	anchorSamples = 1600 // by which a prompt is found
+	anchorSamples = 800 // by which a prompt is found
 	// alike is the least correlation of what is the same sound through G.711, and resampled.
 	alike = 0.9
 	// audible is the mean amplitude of what has sound: about −46 dB of full scale.
