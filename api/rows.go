@@ -201,7 +201,7 @@ func (s *Server) fail(w http.ResponseWriter, err error) {
 		status = http.StatusBadRequest
 	case errors.Is(err, store.ErrFourEyes):
 		status = http.StatusForbidden
-	case errors.Is(err, store.ErrNothingHeld), errors.Is(err, store.ErrCopying):
+	case errors.Is(err, store.ErrNothingHeld), errors.Is(err, store.ErrCopying), errors.Is(err, ErrUnfit):
 		status = http.StatusConflict
 	}
 	s.problem(w, status, err)

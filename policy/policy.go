@@ -309,8 +309,7 @@ func (p *Policy) apply(rule Rule, f *view, d *Decision) {
 	last, _ := terms.Last(f.Time)
 	d.Record, d.Terms, d.OnFailure = true, terms, onFailure
 	d.Purpose, d.Basis, d.Retention = last.Purpose, last.Basis, last.Retention
-	keep := p.cfg.Purposes[last.Purpose].Retention
-	d.Numbers, d.Certificate = keep.Row, keep.certificate()
+	d.Numbers, d.Certificate = last.Numbers, last.Certificate
 	d.Control = rule.Control
 	if rule.Keys != nil {
 		d.Keys = rule.Keys.effective()
@@ -360,7 +359,7 @@ func (p *Policy) terms(rule Rule, at time.Time) (Terms, OnFailure) {
 			onFailure = Refuse
 		}
 		if b := purpose.Balancing; b == nil || at.Before(b.due(p.cfg.reviewGrace())) {
-			terms = append(terms, Term{name, purpose.Basis, purpose.Retention.Audio})
+			terms = append(terms, purpose.term(name))
 		}
 	}
 	return terms, onFailure
