@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -19,6 +20,7 @@ import (
 
 	"github.com/bewaard/bewaard/store"
 	"github.com/bewaard/bewaard/store/journal"
+	"github.com/bewaard/bewaard/store/seal"
 )
 
 // daemon is a server with a store of two rows: an answered call with a recording and a
@@ -76,7 +78,7 @@ func (d *daemon) fill(s *store.Store) {
 	d.Helper()
 	now := time.Now().UTC()
 	begin := func(change func(*store.Row)) store.Row {
-		r := store.Row{ID: store.NewID(), State: store.StateCalling, Began: now, Caller: "+31612345678", Callee: "+31205550100", Expires: now.AddDate(0, 0, 90)}
+		r := store.Row{ID: store.NewID(), State: store.StateCalling, Began: now, Personal: store.Personal{Caller: "+31612345678", Callee: "+31205550100"}, Expires: now.AddDate(0, 0, 90)}
 		change(&r)
 		if err := s.Begin(r); err != nil {
 			d.Fatal(err)
@@ -88,13 +90,23 @@ func (d *daemon) fill(s *store.Store) {
 	if err != nil {
 		d.Fatal(err)
 	}
-	name := directory + "/" + d.kept.ID + ".wav"
-	if err := os.WriteFile(filepath.Join(d.directory, name), []byte("RIFF"), 0o600); err != nil {
+	name := directory + "/" + d.kept.ID + ".wav.age"
+	var sealed bytes.Buffer
+	epoch := seal.EpochOf(d.kept.Expires)
+	w, err := s.Keys().Seal(epoch, &sealed)
+	if err != nil {
+		d.Fatal(err)
+	}
+	io.WriteString(w, "RIFF")
+	if err := w.Close(); err != nil {
+		d.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(d.directory, name), sealed.Bytes(), 0o600); err != nil {
 		d.Fatal(err)
 	}
 	for _, state := range []store.State{store.StateRecording, store.StateFinalizing, store.StateKept} {
 		_, err := s.Update(d.kept.ID, func(r *store.Row) error {
-			r.State, r.Files = state, []store.File{{Path: name, Format: "wav", Bytes: 4}}
+			r.State, r.Files = state, []store.File{{Path: name, Format: "wav", Bytes: int64(sealed.Len()), ContentBytes: 4, Epoch: epoch}}
 			return nil
 		})
 		if err != nil {
@@ -156,11 +168,11 @@ func TestCalls(t *testing.T) {
 	}
 }
 
-// A recording's file is handed out as it is; a format that is not there is said.
+// A recording is handed out opened, or as it lies on the disk; a format that is not there is said.
 func TestRecording(t *testing.T) {
 	d := newDaemon(t)
 	for _, format := range []string{"wav", ""} {
-		file, name, err := d.client.Recording(t.Context(), d.kept.ID, format, "case 17")
+		file, name, err := d.client.Recording(t.Context(), d.kept.ID, format, "case 17", false)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -169,11 +181,19 @@ func TestRecording(t *testing.T) {
 			t.Errorf("format %q: got %q in %s, %v", format, b, name, err)
 		}
 	}
+	file, name, err := d.client.Recording(t.Context(), d.kept.ID, "", "case 17", true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	if b, err := io.ReadAll(file); !strings.HasPrefix(string(b), "age-encryption.org/v1") || name != d.kept.ID+".wav.age" || err != nil {
+		t.Errorf("sealed: got %.30q in %s, %v, want an age file", b, name, err)
+	}
 	for id, want := range map[string]string{
 		d.kept.ID:     "has no opus file; it has wav",
 		d.rejected.ID: "is not_recorded and has no recording",
 	} {
-		if _, _, err := d.client.Recording(t.Context(), id, "opus", "case 17"); err == nil || !strings.HasSuffix(err.Error(), want) {
+		if _, _, err := d.client.Recording(t.Context(), id, "opus", "case 17", false); err == nil || !strings.HasSuffix(err.Error(), want) {
 			t.Errorf("got %v, want %q", err, want)
 		}
 	}
@@ -272,11 +292,11 @@ func FuzzQuery(f *testing.F) {
 func TestExportIsJournalled(t *testing.T) {
 	d := newDaemon(t)
 	for _, reason := range []string{"", "asked for by +31612345678"} {
-		if _, _, err := d.client.Recording(t.Context(), d.kept.ID, "", reason); err == nil || !strings.Contains(err.Error(), "not for the journal") {
+		if _, _, err := d.client.Recording(t.Context(), d.kept.ID, "", reason, false); err == nil || !strings.Contains(err.Error(), "not for the journal") {
 			t.Errorf("reason %q: got error %v, want it refused", reason, err)
 		}
 	}
-	file, _, err := d.client.Recording(t.Context(), d.kept.ID, "", "case 17")
+	file, _, err := d.client.Recording(t.Context(), d.kept.ID, "", "case 17", false)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -94,14 +94,18 @@ func (c *Client) send(ctx context.Context, method, path string, body []byte, v a
 	return json.NewDecoder(res.Body).Decode(v)
 }
 
-// Recording returns the file of that format, or of the one there is where format is "",
-// to be read and closed, and its name.
-func (c *Client) Recording(ctx context.Context, id, format, reason string) (file io.ReadCloser, name string, err error) {
+// Recording returns what was recorded in that format, or in the one there is where format is
+// "", to be read and closed, and its name; sealed, as it lies on the disk.
+func (c *Client) Recording(ctx context.Context, id, format, reason string, sealed bool) (file io.ReadCloser, name string, err error) {
 	path := "recordings/" + url.PathEscape(id)
 	if format != "" {
 		path += "/" + format
 	}
-	return c.download(ctx, path+"?"+because(reason))
+	query := because(reason)
+	if sealed {
+		query += "&sealed=true"
+	}
+	return c.download(ctx, path+"?"+query)
 }
 
 // download returns a file that is answered, to be read and closed, and its name.

@@ -16,6 +16,7 @@ import (
 
 	"github.com/bewaard/bewaard/store"
 	"github.com/bewaard/bewaard/store/journal"
+	"github.com/bewaard/bewaard/store/seal"
 )
 
 // Page is a page of rows, the newest first.
@@ -143,7 +144,8 @@ func (s *Server) showCall(w http.ResponseWriter, r *http.Request) {
 // contentTypes of the formats: RFC 7845 §9, RFC 2361 for want of a registered one.
 var contentTypes = map[string]string{"opus": "audio/ogg", "wav": "audio/wav", "wav-alaw": "audio/wav", "wav-ulaw": "audio/wav"}
 
-// exportRecording sends the file of the format that is asked for, or the first there is.
+// exportRecording sends what was recorded in the format that is asked for, or the first there
+// is; with sealed=true the file as it lies on the disk.
 func (s *Server) exportRecording(w http.ResponseWriter, r *http.Request) {
 	row, err := s.parts.Store.Get(r.PathValue("id"))
 	if err != nil {
@@ -155,26 +157,52 @@ func (s *Server) exportRecording(w http.ResponseWriter, r *http.Request) {
 		if wanted != "" && f.Format != wanted {
 			continue
 		}
-		file, err := s.parts.Store.OpenFile(f)
+		e, err := s.open(f, r.URL.Query().Get("sealed") == "true")
+		if errors.Is(err, seal.ErrSealed) {
+			err = fmt.Errorf("%w: bewaard recordings export --sealed %s gives the age file, and docs/operations.md says how that is opened with keys/epochs/%s.age and age", err, row.ID, f.Epoch)
+		}
 		if err != nil {
 			s.fail(w, err)
 			return
 		}
-		defer file.Close()
+		defer e.content.Close()
 		if err := s.parts.Store.Note(journal.Export, row.ID, act(r)); err != nil {
 			s.fail(w, err)
 			return
 		}
-		s.parts.Log.Info("recording exported", "call_id", row.ID, "format", f.Format)
-		w.Header().Set("Content-Type", contentTypes[f.Format])
-		w.Header().Set("Content-Length", strconv.FormatInt(f.Bytes, 10))
-		w.Header().Set("Content-Disposition", fmt.Sprintf("attachment; filename=%q", path.Base(f.Path)))
-		if _, err := io.Copy(w, file); err != nil {
+		s.parts.Log.Info("recording exported", "call_id", row.ID, "format", f.Format, "sealed", e.kind == sealedType)
+		w.Header().Set("Content-Type", e.kind)
+		w.Header().Set("Content-Length", strconv.FormatInt(e.bytes, 10))
+		w.Header().Set("Content-Disposition", fmt.Sprintf("attachment; filename=%q", e.name))
+		if _, err := io.Copy(w, e.content); err != nil {
 			s.parts.Log.Warn("recording not wholly sent", "call_id", row.ID, "error", err)
 		}
 		return
 	}
 	s.problem(w, http.StatusNotFound, noFile(&row, wanted))
+}
+
+// export is a file on its way out.
+type export struct {
+	content io.ReadCloser
+	bytes   int64
+	name    string
+	kind    string // content type
+}
+
+// sealedType is the content type of an age file, for want of a registered one.
+const sealedType = "application/octet-stream"
+
+func (s *Server) open(f store.File, sealed bool) (export, error) {
+	if sealed {
+		file, err := s.parts.Store.OpenSealed(f)
+		return export{file, f.Bytes, path.Base(f.Path), sealedType}, err
+	}
+	content, err := s.parts.Store.OpenFile(f)
+	if err != nil {
+		return export{}, err
+	}
+	return export{content, content.Size(), strings.TrimSuffix(path.Base(f.Path), seal.Suffix), contentTypes[f.Format]}, nil
 }
 
 // noFile says what a row has instead of a file of that format.
@@ -201,8 +229,10 @@ func (s *Server) fail(w http.ResponseWriter, err error) {
 		status = http.StatusBadRequest
 	case errors.Is(err, store.ErrFourEyes):
 		status = http.StatusForbidden
-	case errors.Is(err, store.ErrNothingHeld), errors.Is(err, store.ErrCopying), errors.Is(err, ErrUnfit):
+	case errors.Is(err, store.ErrNothingHeld), errors.Is(err, store.ErrCopying), errors.Is(err, ErrUnfit), errors.Is(err, seal.ErrSealed):
 		status = http.StatusConflict
+	case errors.Is(err, seal.ErrDestroyed):
+		status = http.StatusGone
 	}
 	s.problem(w, status, err)
 }

@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path"
@@ -19,6 +21,7 @@ import (
 	"github.com/bewaard/bewaard/media/rtp"
 	"github.com/bewaard/bewaard/media/spool"
 	"github.com/bewaard/bewaard/store"
+	"github.com/bewaard/bewaard/store/seal"
 )
 
 // RecordingConfig is the file's recording section.
@@ -74,7 +77,7 @@ func (c RecordingConfig) withDefaults() RecordingConfig {
 // Keeper takes recordings from the tap to their files and rows, and finishes what
 // an earlier run of the daemon left. It is the Recorder.
 //
-//	tap ─ writer ─▶ spool/<id>.spool ─ pool ─▶ recordings/…/<id>.opus ─▶ row kept ─▶ spool removed
+//	tap ─ writer ─▶ spool/<id>.spool ─ pool ─▶ recordings/…/<id>.opus.age ─▶ row kept ─▶ spool removed
 type Keeper struct {
 	// Immutable after NewKeeper.
 	cfg     RecordingConfig
@@ -86,6 +89,7 @@ type Keeper struct {
 	writer  *spool.Writer
 	pool    *finalize.Pool
 	opening sync.WaitGroup
+	retired func() // ends retire
 
 	mu      sync.Mutex
 	writing map[*spool.File]*spooling
@@ -111,6 +115,10 @@ func NewKeeper(cfg RecordingConfig, s *store.Store, metrics *Metrics, log *slog.
 		k.writer.Close()
 		return nil, errors.Join(err, k.spools.Close(), k.out.Close())
 	}
+	ctx, stop := context.WithCancel(context.Background())
+	var retiring sync.WaitGroup
+	retiring.Go(func() { k.retire(ctx) }) // ends at Close
+	k.retired = func() { stop(); retiring.Wait() }
 	return k, nil
 }
 
@@ -120,7 +128,56 @@ func (k *Keeper) Close() error {
 	k.opening.Wait()
 	k.writer.Close()
 	k.pool.Close()
+	k.retired()
 	return errors.Join(k.spools.Close(), k.out.Close())
+}
+
+// retireInterval is the time between two looks for days of which no spool is left.
+const retireInterval = time.Hour
+
+// retire destroys the keys of the days of which no spool is left: what is on the disk of those
+// that were finalized is noise then.
+func (k *Keeper) retire(ctx context.Context) {
+	tick := time.NewTicker(retireInterval)
+	defer tick.Stop()
+	for {
+		if err := k.retireDays(time.Now()); err != nil {
+			k.log.Error("keys of finished spools not destroyed", "error", err)
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (k *Keeper) retireDays(now time.Time) error {
+	entries, err := fs.ReadDir(k.spools.FS(), ".")
+	if err != nil {
+		return err
+	}
+	needed := map[seal.Epoch]bool{}
+	for _, entry := range entries {
+		if _, ok := spool.ID(entry.Name()); !ok {
+			continue
+		}
+		wrapped, err := spool.WrappedKey(filepath.Join(k.store.SpoolDirectory(), entry.Name()))
+		switch {
+		case errors.Is(err, fs.ErrNotExist), errors.Is(err, spool.ErrHeader): // finalized meanwhile, or there is no key that opens it
+			continue
+		case err != nil:
+			return err
+		}
+		if day, err := seal.SpoolDay(wrapped); err == nil {
+			needed[day] = true
+		}
+	}
+	days, err := k.store.Keys().DestroySpools(now, needed)
+	for _, day := range days {
+		k.log.Info("key of finished spools destroyed", "day", day)
+	}
+	return err
 }
 
 // spooling is one spool while it is written. Its file is created off the call's
@@ -141,7 +198,7 @@ func (k *Keeper) Record(g spool.Grant, h spool.Header, tap *media.Tap) Recording
 	s.fail = sync.OnceFunc(func() { close(s.failed) })
 	k.opening.Go(func() { // ends when the file is made; Close waits for it
 		defer close(s.opened)
-		if s.file, s.err = spool.Create(k.spools, g, h); s.err == nil {
+		if s.file, s.err = spool.Create(k.spools, k.store.Keys(), g, h); s.err == nil {
 			k.mu.Lock()
 			k.writing[s.file] = s
 			k.mu.Unlock()
@@ -248,8 +305,12 @@ func (k *Keeper) job(name string) (finalize.Job, error) {
 	if err != nil {
 		return finalize.Job{}, err
 	}
-	return finalize.Job{Spool: name, Out: k.out, Name: path.Join(day, id), Formats: k.cfg.Formats, Opus: k.cfg.Opus,
-		Passthrough: k.cfg.OpusPassthrough, Expires: row.Expires, Try: row.Tries}, nil
+	epoch := seal.EpochOf(row.Expires)
+	return finalize.Job{
+		Spool: name, Keys: k.store.Keys(), Out: k.out, Name: path.Join(day, id), Formats: k.cfg.Formats, Opus: k.cfg.Opus,
+		Passthrough: k.cfg.OpusPassthrough, Expires: row.Expires, Try: row.Tries,
+		Seal: func(w io.Writer) (io.WriteCloser, error) { return k.store.Keys().Seal(epoch, w) }, Suffix: seal.Suffix,
+	}, nil
 }
 
 // retry logs a try that failed: the pool's.
@@ -267,7 +328,7 @@ func (k *Keeper) done(name string, result finalize.Result, failed error) {
 			r.State, r.Reason = store.StateFailed, "finalize"
 			return nil
 		}
-		return keep(r, result)
+		return keep(r, result, seal.EpochOf(r.Expires))
 	})
 	var late *store.TransitionError
 	if errors.As(err, &late) { // its time was over while it was being made
@@ -304,7 +365,7 @@ func (k *Keeper) done(name string, result finalize.Result, failed error) {
 }
 
 // keep makes a row say what was recorded.
-func keep(r *store.Row, result finalize.Result) error {
+func keep(r *store.Row, result finalize.Result, epoch seal.Epoch) error {
 	r.State = store.StateKept
 	recording := store.Recording{Began: result.Began, Ended: result.Ended, ExpectedSeconds: (result.Ended.Sub(result.Began) - result.Cut).Seconds(), CutSeconds: result.Cut.Seconds(), Torn: result.Torn}
 	if result.Notice != nil {
@@ -317,7 +378,10 @@ func keep(r *store.Row, result finalize.Result) error {
 	}
 	r.Recording, r.Files = &recording, nil
 	for _, f := range result.Files {
-		r.Files = append(r.Files, store.File{Path: f.Path, Format: f.Format, Bytes: f.Bytes, Seconds: f.Seconds, SHA256: f.SHA256})
+		r.Files = append(r.Files, store.File{
+			Path: f.Path, Format: f.Format, Bytes: f.Bytes, Seconds: f.Seconds, SHA256: f.SHA256, Epoch: epoch,
+			ContentBytes: f.ContentBytes, ContentSHA256: f.ContentSHA256,
+		})
 	}
 	return nil
 }
@@ -374,7 +438,7 @@ func (k *Keeper) ended(row store.Row) (time.Time, error) {
 
 // inspect returns the last instant that a spool holds.
 func (k *Keeper) inspect(id string) (last time.Time, err error) {
-	in, err := spool.Open(k.spoolPath(id))
+	in, err := spool.Open(k.spoolPath(id), k.store.Keys())
 	if err != nil {
 		return last, err
 	}

@@ -28,7 +28,9 @@ func (c *Call) begin() error {
 	c.row = store.Row{
 		ID: c.id, State: store.StateCalling, Began: c.began,
 		Direction: string(c.direction), CallerTrunk: c.parties[rtp.Caller].trunk, CalleeTrunk: c.parties[rtp.Callee].trunk,
-		Caller: c.rules.Number(caller.From().User), Callee: c.rules.Number(caller.Called()), CallerCallID: caller.CallID(),
+		Personal: store.Personal{
+			Caller: c.rules.Number(caller.From().User), Callee: c.rules.Number(caller.Called()), CallerCallID: caller.CallID(),
+		},
 		Policy: d.Policy, Expires: d.KeepRow.After(c.began),
 	}
 	c.decided()

@@ -34,6 +34,7 @@ import (
 	"github.com/bewaard/bewaard/sip"
 	"github.com/bewaard/bewaard/sip/trunk"
 	"github.com/bewaard/bewaard/store"
+	"github.com/bewaard/bewaard/store/seal"
 )
 
 // Config is the whole file. See example.yaml for every key.
@@ -45,6 +46,7 @@ type Config struct {
 	Policy       policy.Config           `yaml:",inline"`
 	Recording    call.RecordingConfig    `yaml:"recording"`
 	Store        store.Config            `yaml:"store"`
+	Keys         seal.Config             `yaml:"keys"`
 	HTTP         api.Config              `yaml:"http"`
 	Log          Log                     `yaml:"log"`
 
@@ -120,6 +122,8 @@ func (c *Config) beside(directory string) {
 		}
 		c.Trunks[name] = t
 	}
+	c.Keys.Beside(directory)
+	c.Store.Keys = c.Keys
 }
 
 // readLists reads the files of lists, and tells of those that cannot be.
@@ -147,7 +151,7 @@ func (c *Config) readLists(read func(name string) ([]byte, error)) (faults []pol
 	return faults
 }
 
-// CheckFiles reads the files that the sections for SIP name: certificates and passwords.
+// CheckFiles reads the files that the sections name: certificates, passwords, a master identity.
 // Its error is Faults.
 func (c *Config) CheckFiles() error {
 	var faults Faults
@@ -170,6 +174,10 @@ func (c *Config) CheckFiles() error {
 		if _, err := t.Auth.Secret(); err != nil {
 			faults = append(faults, c.Fault("trunks."+name+".auth.password_file", err.Error()))
 		}
+	}
+	for _, fault := range c.Keys.Check() {
+		key, message, _ := strings.Cut(fault.Error(), ": ")
+		faults = append(faults, c.Fault("keys."+key, message))
 	}
 	if faults != nil {
 		faults.sort()
@@ -211,6 +219,7 @@ func (c *Config) validate() []policy.Fault {
 		{"media", c.Media.Validate()},
 		{"recording", c.Recording.Validate()},
 		{"store", c.Store.Validate()},
+		{"keys", c.Keys.Validate()},
 		{"log", c.Log.Validate()},
 	} {
 		for _, fault := range section.faults {

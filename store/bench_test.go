@@ -1,6 +1,7 @@
 package store
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -94,7 +95,7 @@ func recordings(b *testing.B, s *Store, n int, expires time.Time) {
 			if err := os.WriteFile(filepath.Join(s.Directory(), row.Files[0].Path), make([]byte, 4096), 0o600); err != nil {
 				return err
 			}
-			if err := put(tx, nil, &row); err != nil {
+			if err := errors.Join(s.seal(tx, &row), put(tx, nil, &row)); err != nil {
 				return err
 			}
 		}

@@ -108,8 +108,47 @@ func (s *Store) RecordingDirectory(began time.Time) (string, error) {
 	return day, nil
 }
 
-// OpenFile opens a file of a recording for reading.
-func (s *Store) OpenFile(f File) (*os.File, error) {
+// Content is a file of a recording, open for reading: what was recorded, not what lies on the
+// disk. Any part of it can be read without the others.
+type Content struct {
+	*io.SectionReader
+	file *os.File
+}
+
+// Close lets go of the file.
+func (c *Content) Close() error { return c.file.Close() }
+
+// OpenFile opens a file of a recording. Where the master identity is elsewhere the error
+// wraps seal.ErrSealed: there is OpenSealed.
+func (s *Store) OpenFile(f File) (*Content, error) {
+	file, err := s.OpenSealed(f)
+	if err != nil {
+		return nil, err
+	}
+	content, err := s.content(f, file)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open recording %s: %w", f.Path, err), file.Close())
+	}
+	return content, nil
+}
+
+func (s *Store) content(f File, file *os.File) (*Content, error) {
+	info, err := file.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if f.Epoch == "" { // made before recordings were sealed
+		return &Content{io.NewSectionReader(file, 0, info.Size()), file}, nil
+	}
+	content, size, err := s.keys.Open(f.Epoch, file, info.Size())
+	if err != nil {
+		return nil, err
+	}
+	return &Content{io.NewSectionReader(content, 0, size), file}, nil
+}
+
+// OpenSealed opens a file of a recording as it lies on the disk: an age file.
+func (s *Store) OpenSealed(f File) (*os.File, error) {
 	if !belowRecordings(f.Path) {
 		return nil, fmt.Errorf("open recording %q: not below %s", f.Path, recordingsDirectory)
 	}

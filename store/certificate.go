@@ -22,6 +22,9 @@ func (s *Store) certify(tx *bbolt.Tx, row *Row) error {
 		Entry: row.Entry, EntryHash: journal.HashOf(intent).String(),
 	}
 	for _, f := range row.Files {
+		if f.Epoch != "" {
+			c.Epoch = &certificate.Epoch{Name: string(f.Epoch), Ends: f.Epoch.End()}
+		}
 		c.Files = append(c.Files, certificate.File{Format: f.Format, Bytes: f.Bytes, SHA256: f.SHA256})
 	}
 	signed, err := certificate.Sign(c, s.nodeKey)

@@ -333,7 +333,7 @@ func (s *Store) resealHeld(h *LegalHold, ids []string) error {
 	for _, id := range ids {
 		row, err := s.Get(id)
 		if err == nil && slices.Contains(row.Holds, h.ID) && until.After(row.Expires) {
-			err = s.reseal(&row, until)
+			err = s.resealFiles(&row, until)
 		}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("seal %s anew: %w", id, err))

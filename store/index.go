@@ -2,66 +2,134 @@ package store
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/binary"
 	"iter"
+	"slices"
 	"time"
 
 	"go.etcd.io/bbolt"
+
+	"github.com/bewaard/bewaard/store/seal"
 )
 
 // An index is a bucket of keys without values that follows the rows: every row that
-// key has something for is in it, under exactly that.
+// keys has something for is in it, under exactly these. Some have what is looked for in
+// front, as long in every key:
 //
-//	 0                      8
-//	+----------------------+-----------------+
-//	| instant, big endian  | id of the row … |
-//	+----------------------+-----------------+
+//	          0                      8
+//	+--------+----------------------+-----------------+
+//	| sought | instant, big endian  | id of the row … |
+//	+--------+----------------------+-----------------+
 type index struct {
 	bucket []byte
-	key    func(*Row) []byte // nil: the row is not in the index
+	sought int                 // bytes
+	keys   func(*Row) [][]byte // none: the row is not in the index
 }
 
 var (
 	// byExpiry has the rows that are to be destroyed, the first to go first, without
 	// those under legal hold. The cost of a sweep grows with what expires, not with what
 	// is kept.
-	byExpiry = index{[]byte("by_expiry"), func(r *Row) []byte {
+	byExpiry = index{bucket: []byte("by_expiry"), keys: func(r *Row) [][]byte {
 		if !r.State.expires() || r.Expires.IsZero() || r.held() {
 			return nil
 		}
-		return indexKey(r.Expires, r.ID)
+		return [][]byte{indexKey(r.Expires, r.ID)}
 	}}
 
 	// byRowExpiry has the destroyed rows that still say who called, byRemoval those that say
 	// no more, until what is left of them goes too.
-	byRowExpiry = index{[]byte("by_row_expiry"), func(r *Row) []byte {
+	byRowExpiry = index{bucket: []byte("by_row_expiry"), keys: func(r *Row) [][]byte {
 		if !r.named() {
 			return nil
 		}
-		return indexKey(r.RowExpires, r.ID)
+		return [][]byte{indexKey(r.RowExpires, r.ID)}
 	}}
-	byRemoval = index{[]byte("by_removal"), func(r *Row) []byte {
+	byRemoval = index{bucket: []byte("by_removal"), keys: func(r *Row) [][]byte {
 		if r.State != StateDestroyed || r.named() || r.CertificateExpires.IsZero() {
 			return nil
 		}
-		return indexKey(r.CertificateExpires, r.ID)
+		return [][]byte{indexKey(r.CertificateExpires, r.ID)}
 	}}
 
 	// byBegan has every row in the order in which calls began. Ids have nearly that
 	// order, but not across a clock that was set back.
-	byBegan = index{[]byte("by_began"), func(r *Row) []byte { return indexKey(r.Began, r.ID) }}
+	byBegan = index{bucket: []byte("by_began"), keys: func(r *Row) [][]byte { return [][]byte{indexKey(r.Began, r.ID)} }}
 
 	// unfinished has the rows that a crash leaves for the next start.
-	unfinished = index{[]byte("unfinished"), func(r *Row) []byte {
+	unfinished = index{bucket: []byte("unfinished"), keys: func(r *Row) [][]byte {
 		if !r.State.unfinished() {
 			return nil
 		}
-		return indexKey(r.Began, r.ID)
+		return [][]byte{indexKey(r.Began, r.ID)}
 	}}
+
+	// byNumber, byPurpose and byState have rows by one of these and the beginning.
+	byNumber = index{bucket: []byte("by_number"), sought: seal.TokenBytes, keys: func(r *Row) [][]byte {
+		keys := make([][]byte, len(r.tokens))
+		for i, t := range r.tokens {
+			keys[i] = append(t[:], indexKey(r.Began, r.ID)...)
+		}
+		return keys
+	}}
+	byPurpose = index{bucket: []byte("by_purpose"), sought: labelBytes, keys: func(r *Row) [][]byte {
+		if r.Purpose == "" {
+			return nil
+		}
+		return [][]byte{append(label(r.Purpose), indexKey(r.Began, r.ID)...)}
+	}}
+	byState = index{bucket: []byte("by_state"), sought: labelBytes, keys: func(r *Row) [][]byte {
+		return [][]byte{append(label(string(r.State)), indexKey(r.Began, r.ID)...)}
+	}}
+
+	// byEpoch has rows by the epochs that something of theirs is sealed to.
+	byEpoch = index{bucket: []byte("by_epoch"), sought: labelBytes, keys: func(r *Row) [][]byte {
+		var keys [][]byte
+		for _, e := range r.epochs() {
+			keys = append(keys, append(label(string(e)), indexKey(r.Began, r.ID)...))
+		}
+		return keys
+	}}
+
+	// indexes are all of them.
+	indexes = []index{byExpiry, byRowExpiry, byRemoval, byBegan, unfinished, byNumber, byPurpose, byState, byEpoch}
 )
 
-// indexes are all of them.
-var indexes = []index{byExpiry, byRowExpiry, byRemoval, byBegan, unfinished}
+// labelBytes is how long a word is in front of a key.
+const labelBytes = 16
+
+// label returns a word as all keys of an index have it: its beginning where that is the
+// whole, else a hash. Words share a label as seldom as hashes do.
+func label(word string) []byte {
+	l := make([]byte, labelBytes)
+	if len(word) >= labelBytes {
+		sum := sha256.Sum256([]byte(word))
+		copy(l[1:], sum[:]) // no word begins with a zero
+		return l
+	}
+	copy(l, word)
+	return l
+}
+
+// epochs are those that something of the row is sealed to.
+func (r *Row) epochs() []seal.Epoch {
+	var epochs []seal.Epoch
+	add := func(e seal.Epoch) {
+		if e != "" && !slices.Contains(epochs, e) {
+			epochs = append(epochs, e)
+		}
+	}
+	if r.part != nil {
+		add(r.part.Epoch)
+	}
+	if r.State != StateDestroyed {
+		for _, f := range r.Files {
+			add(f.Epoch)
+		}
+	}
+	return epochs
+}
 
 const instantBytes = 8
 
@@ -82,29 +150,38 @@ func keyInstant(key []byte) time.Time {
 	return time.UnixMilli(int64(binary.BigEndian.Uint64(key) ^ 1<<63)).UTC()
 }
 
-// keyID returns the id that a key was made of. It is a copy.
+// keyID returns the id that a key was made of, without what is sought. It is a copy.
 func keyID(key []byte) string { return string(key[instantBytes:]) }
 
 // follow brings the index from the old row, nil for a new one, to the row.
 func (x index) follow(tx *bbolt.Tx, old, row *Row) error {
-	var from []byte
+	var from [][]byte
 	if old != nil {
-		from = x.key(old)
+		from = x.keys(old)
 	}
-	to := x.key(row)
-	if bytes.Equal(from, to) {
-		return nil
-	}
+	to := x.keys(row)
 	bucket := tx.Bucket(x.bucket)
-	if from != nil {
-		if err := bucket.Delete(from); err != nil {
+	for _, key := range from {
+		if has(to, key) {
+			continue
+		}
+		if err := bucket.Delete(key); err != nil {
 			return err
 		}
 	}
-	if to != nil {
-		return bucket.Put(to, nil)
+	for _, key := range to {
+		if has(from, key) {
+			continue
+		}
+		if err := bucket.Put(key, nil); err != nil {
+			return err
+		}
 	}
 	return nil
+}
+
+func has(keys [][]byte, key []byte) bool {
+	return slices.ContainsFunc(keys, func(k []byte) bool { return bytes.Equal(k, key) })
 }
 
 // between yields the keys that come after the given one, or all from the first on,

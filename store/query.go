@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -33,10 +34,9 @@ type Query struct {
 	After string // the next that List returned with the page before
 }
 
-// matches reports whether a row is asked for.
+// matches reports whether a row is asked for, but for its number, which the index has.
 func (q *Query) matches(r *Row) bool {
-	return (q.Number == "" || r.has(q.Number)) &&
-		(q.Purpose == "" || q.Purpose == r.Purpose) &&
+	return (q.Purpose == "" || q.Purpose == r.Purpose) &&
 		(q.Outcome == "" || q.Outcome == r.Outcome) &&
 		(q.State == "" || q.State == r.State) &&
 		(q.Direction == "" || q.Direction == r.Direction) &&
@@ -56,9 +56,11 @@ func (q *Query) limit() int {
 
 // List returns a page of rows, the call that began last first, and what to ask for
 // After to have the next page: "" when there is none. A question that few rows
-// answer looks at many; it stops when the context ends.
+// answer looks at many, unless it is for a number, a purpose or a state; it stops when the
+// context ends.
 func (s *Store) List(ctx context.Context, q Query) (rows []Row, next string, err error) {
-	before, err := s.listStart(&q)
+	x, sought := s.listIndex(&q)
+	before, err := s.listStart(&q, sought)
 	if err != nil {
 		return nil, "", fmt.Errorf("list rows: %w", err)
 	}
@@ -67,7 +69,7 @@ func (s *Store) List(ctx context.Context, q Query) (rows []Row, next string, err
 			return nil, "", fmt.Errorf("list rows: %w", err)
 		}
 		err := s.db.View(func(tx *bbolt.Tx) error {
-			before, more = s.listPage(tx, &q, before, &rows)
+			before, more = s.listPage(tx, x, sought, &q, before, &rows)
 			return nil
 		})
 		if err != nil {
@@ -80,32 +82,48 @@ func (s *Store) List(ctx context.Context, q Query) (rows []Row, next string, err
 	return rows, "", nil
 }
 
-// listStart returns the key that all rows of the page come before, nil for none.
-func (s *Store) listStart(q *Query) ([]byte, error) {
-	if q.After == "" {
-		if q.To.IsZero() {
-			return nil, nil
-		}
-		return instantKey(q.To.Add(time.Millisecond)), nil // rows of To's own millisecond may be before it
+// listIndex returns the index that has the fewest rows for the query, and what is sought
+// in it.
+func (s *Store) listIndex(q *Query) (index, []byte) {
+	switch {
+	case q.Number != "":
+		t := s.keys.Token(q.Number)
+		return byNumber, t[:]
+	case q.Purpose != "":
+		return byPurpose, label(q.Purpose)
+	case q.State != "":
+		return byState, label(string(q.State))
 	}
-	row, err := s.Get(q.After)
-	if err != nil {
-		return nil, err
+	return byBegan, nil
+}
+
+// listStart returns the key that all rows of the page come before.
+func (s *Store) listStart(q *Query, sought []byte) ([]byte, error) {
+	switch {
+	case q.After != "":
+		row, err := s.Get(q.After)
+		return slices.Concat(sought, indexKey(row.Began, row.ID)), err
+	case !q.To.IsZero():
+		// Rows of To's own millisecond may be before it.
+		return slices.Concat(sought, instantKey(q.To.Add(time.Millisecond))), nil
 	}
-	return byBegan.key(&row), nil
+	// No instant of a row is that far away.
+	return slices.Concat(sought, bytes.Repeat([]byte{0xff}, instantBytes)), nil
 }
 
 // listPage looks at rows that come before a key, backwards, and takes those asked
 // for. It returns the key of the last one it looked at and whether there are more.
-func (s *Store) listPage(tx *bbolt.Tx, q *Query, before []byte, rows *[]Row) (last []byte, more bool) {
-	var oldest []byte
+func (s *Store) listPage(tx *bbolt.Tx, x index, sought []byte, q *Query, before []byte, rows *[]Row) (last []byte, more bool) {
+	oldest := slices.Clone(sought)
 	if !q.From.IsZero() {
-		oldest = instantKey(q.From)
+		oldest = append(oldest, instantKey(q.From)...)
 	}
-	cursor := tx.Bucket(byBegan.bucket).Cursor()
-	key, _ := cursor.Last()
-	if before != nil {
-		cursor.Seek(before)
+	cursor := tx.Bucket(x.bucket).Cursor()
+	key, _ := cursor.Seek(before)
+	if key == nil {
+		key, _ = cursor.Last()
+	}
+	if key != nil && bytes.Compare(key, before) >= 0 {
 		key, _ = cursor.Prev()
 	}
 	for seen := 0; key != nil && bytes.Compare(key, oldest) >= 0; seen++ {
@@ -113,9 +131,11 @@ func (s *Store) listPage(tx *bbolt.Tx, q *Query, before []byte, rows *[]Row) (la
 			return last, true
 		}
 		last = bytes.Clone(key)
-		if row, err := get(tx, keyID(key)); err != nil {
-			s.unreadable(keyID(key), err)
+		id := keyID(key[x.sought:])
+		if row, err := get(tx, id); err != nil {
+			s.unreadable(id, err)
 		} else if q.matches(&row) {
+			s.open(tx, &row)
 			*rows = append(*rows, row)
 		}
 		key, _ = cursor.Prev()

@@ -26,7 +26,7 @@ func fill(t testing.TB, s *Store, n int) (ids []string) {
 				if len(ids)%10 == 0 {
 					row.Callee = fmt.Sprintf("+3110%07d", len(ids))
 				}
-				if err := put(tx, nil, &row); err != nil {
+				if err := errors.Join(s.seal(tx, &row), put(tx, nil, &row)); err != nil {
 					return err
 				}
 				ids = append(ids, row.ID)

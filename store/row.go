@@ -5,9 +5,12 @@ import (
 	"fmt"
 	"maps"
 	"path"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/bewaard/bewaard/store/seal"
 )
 
 // Row is what is known of one call: who, when, by which rule, what the far party
@@ -21,13 +24,10 @@ type Row struct {
 	CallerTrunk string `json:"caller_trunk,omitempty"`
 	CalleeTrunk string `json:"callee_trunk,omitempty"`
 
-	// The personal fields: gone when the row is destroyed, or at RowExpires.
-	Caller       string `json:"caller,omitempty"`
-	Callee       string `json:"callee,omitempty"`
-	CallerCallID string `json:"caller_call_id,omitempty"` // SIP Call-ID of the caller leg
-	CalleeCallID string `json:"callee_call_id,omitempty"`
-
-	Joined []Joined `json:"joined,omitempty"` // in their order
+	Personal
+	// Sealed says that Personal is there and cannot be read here: the master identity is on
+	// another machine.
+	Sealed bool `json:"sealed,omitempty"`
 
 	Began    time.Time `json:"began"`
 	Answered time.Time `json:"answered,omitzero"`
@@ -56,14 +56,13 @@ type Row struct {
 	CertificateRetention string    `json:"certificate_retention,omitempty"`
 	CertificateExpires   time.Time `json:"certificate_expires,omitzero"`
 
-	Announcement *Announcement     `json:"announcement,omitempty"` // to the far party, or to who was told alone
-	Further      []Announcement    `json:"further_announcements,omitempty"`
-	Events       []Event           `json:"events,omitempty"` // what was done to the recording, in order
-	Tags         map[string]string `json:"tags,omitempty"`
-	Recording    *Recording        `json:"recording,omitempty"`
-	Tries        int               `json:"tries,omitempty"` // begun to make the recording's files
-	Files        []File            `json:"files,omitempty"`
-	Audio        []Audio           `json:"audio,omitempty"` // of the legs that RTP came on
+	Announcement *Announcement  `json:"announcement,omitempty"` // to the far party, or to who was told alone
+	Further      []Announcement `json:"further_announcements,omitempty"`
+	Events       []Event        `json:"events,omitempty"` // what was done to the recording, in order
+	Recording    *Recording     `json:"recording,omitempty"`
+	Tries        int            `json:"tries,omitempty"` // begun to make the recording's files
+	Files        []File         `json:"files,omitempty"`
+	Audio        []Audio        `json:"audio,omitempty"` // of the legs that RTP came on
 
 	Holds []string `json:"holds,omitempty"` // ids of the legal holds that it is under
 
@@ -71,6 +70,39 @@ type Row struct {
 	Discarded time.Time `json:"discarded,omitzero"` // when what was captured was gone, before the row's own time
 	Destroyed time.Time `json:"destroyed,omitzero"` // when the files were gone, and the personal fields but for RowExpires
 	Cleared   time.Time `json:"cleared,omitzero"`   // when the personal fields were gone, if later
+
+	// Personal as it is kept; a row that was read and not opened has these alone.
+	part   *sealedPart
+	tokens []token // of the numbers in it
+}
+
+// Personal is what tells who called. It lies in the database sealed to the epoch on which the
+// personal fields expire, and is gone when the row is destroyed, or at RowExpires.
+type Personal struct {
+	Caller       string `json:"caller,omitempty"`
+	Callee       string `json:"callee,omitempty"`
+	CallerCallID string `json:"caller_call_id,omitempty"` // SIP Call-ID of the caller leg
+	CalleeCallID string `json:"callee_call_id,omitempty"`
+
+	Joined []Joined `json:"joined,omitempty"` // in their order
+
+	Tags map[string]string `json:"tags,omitempty"` // whatever a PBX or a program has noted
+}
+
+func (p *Personal) empty() bool {
+	return p.Caller == "" && p.Callee == "" && p.CallerCallID == "" && p.CalleeCallID == "" && len(p.Joined) == 0 && len(p.Tags) == 0
+}
+
+// numbers yields every party's number, as often as it is there.
+func (p *Personal) numbers(yield func(string) bool) {
+	if p.Caller != "" && !yield(p.Caller) || p.Callee != "" && !yield(p.Callee) {
+		return
+	}
+	for _, j := range p.Joined {
+		if j.Number != "" && !yield(j.Number) {
+			return
+		}
+	}
 }
 
 // Term is one purpose of a recording, on its own basis and for its own time. A recording is
@@ -210,18 +242,18 @@ type Audio struct {
 	Unprotected uint64 `json:"unprotected,omitempty"`
 }
 
-// File is one file of a recording.
+// File is one file of a recording, as it lies on the disk: an age file, sealed to the epoch on
+// which the recording expires.
 type File struct {
-	Path    string  `json:"path"` // relative to the store's directory, with slashes
-	Format  string  `json:"format"`
-	Bytes   int64   `json:"bytes"`
-	Seconds float64 `json:"seconds"`
-	SHA256  string  `json:"sha256"` // in hex
-}
+	Path    string     `json:"path"` // relative to the store's directory, with slashes
+	Format  string     `json:"format"`
+	Bytes   int64      `json:"bytes"`
+	Seconds float64    `json:"seconds"`
+	SHA256  string     `json:"sha256"`          // of the sealed file, in hex
+	Epoch   seal.Epoch `json:"epoch,omitempty"` // empty of one that was made before there were keys
 
-// has reports whether a number is one of the call's parties.
-func (r *Row) has(number string) bool {
-	return number == r.Caller || number == r.Callee || slices.ContainsFunc(r.Joined, func(j Joined) bool { return j.Number == number })
+	ContentBytes  int64  `json:"content_bytes,omitempty"`  // of what is sealed in it
+	ContentSHA256 string `json:"content_sha256,omitempty"` // the same, in hex
 }
 
 // captured reports whether there was something of the call to destroy, or still is.
@@ -229,15 +261,11 @@ func (r *Row) captured() bool { return r.Recording != nil || len(r.Files) > 0 }
 
 // clearPersonal takes away what tells who called.
 func (r *Row) clearPersonal() {
-	r.Caller, r.Callee, r.Joined = "", "", nil
-	r.CallerCallID, r.CalleeCallID = "", ""
-	r.Tags = nil
+	r.Personal, r.Sealed, r.part, r.tokens = Personal{}, false, nil, nil
 }
 
 // personal reports whether the row says who called.
-func (r *Row) personal() bool {
-	return r.Caller != "" || r.Callee != "" || len(r.Joined) > 0 || r.CallerCallID != "" || r.CalleeCallID != "" || len(r.Tags) > 0
-}
+func (r *Row) personal() bool { return r.part != nil || !r.Personal.empty() }
 
 // due reports whether the row's time is over.
 func (r *Row) due(now time.Time) bool {
@@ -326,6 +354,12 @@ func (r *Row) inUTC() {
 	}
 }
 
+// Equal reports whether two rows say the same, whatever they are sealed with.
+func (r Row) Equal(other Row) bool {
+	r.part, r.tokens, other.part, other.tokens = nil, nil, nil, nil
+	return reflect.DeepEqual(r, other)
+}
+
 // Clone returns a copy that shares no memory with the row.
 func (r Row) Clone() Row {
 	if r.Announcement != nil {
@@ -338,5 +372,6 @@ func (r Row) Clone() Row {
 	}
 	r.Files, r.Joined, r.Audio, r.Holds = slices.Clone(r.Files), slices.Clone(r.Joined), slices.Clone(r.Audio), slices.Clone(r.Holds)
 	r.Further, r.Events, r.Tags, r.Terms = slices.Clone(r.Further), slices.Clone(r.Events), maps.Clone(r.Tags), slices.Clone(r.Terms)
+	r.tokens = slices.Clone(r.tokens) // part is never changed
 	return r
 }

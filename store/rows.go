@@ -30,6 +30,9 @@ func (s *Store) Begin(row Row) error {
 		if tx.Bucket(rowsBucket).Get([]byte(row.ID)) != nil {
 			return ErrExists, nil
 		}
+		if err := s.seal(tx, &row); err != nil {
+			return nil, err
+		}
 		return nil, put(tx, nil, &row)
 	})
 	if err != nil {
@@ -56,8 +59,16 @@ func (s *Store) Update(id string, change func(*Row) error) (Row, error) {
 			return err, nil
 		}
 		updated = old.Clone()
+		s.reopen(tx, &updated)
+		sealed := updated.Sealed
 		if err := change(&updated); err != nil {
 			return err, nil
+		}
+		switch updated.Sealed = sealed; {
+		case sealed && updated.part == nil: // replaced as a whole
+			updated.part, updated.tokens = old.part, old.tokens
+		case !sealed && updated.Personal.empty():
+			updated.clearPersonal()
 		}
 		// What change was given or has put in may still be used by its owner.
 		updated = updated.Clone()
@@ -65,10 +76,16 @@ func (s *Store) Update(id string, change func(*Row) error) (Row, error) {
 		if err := checkUpdate(&old, &updated); err != nil {
 			return err, nil
 		}
+		if err := s.seal(tx, &updated); err != nil {
+			return nil, err
+		}
 		return nil, put(tx, &old, &updated)
 	})
 	if err != nil {
 		return Row{}, fmt.Errorf("update row %s: %w", id, err)
+	}
+	if s.keys.Sealed() { // what could be read to be changed is shown to nobody
+		updated.Personal, updated.Sealed = Personal{}, updated.part != nil
 	}
 	return updated, nil
 }
@@ -93,7 +110,9 @@ func checkUpdate(old, updated *Row) error {
 func (s *Store) Get(id string) (Row, error) {
 	var row Row
 	err := s.db.View(func(tx *bbolt.Tx) (err error) {
-		row, err = get(tx, id)
+		if row, err = get(tx, id); err == nil {
+			s.open(tx, &row)
+		}
 		return err
 	})
 	if err != nil {
@@ -168,6 +187,7 @@ func (s *Store) walkPage(x index, after, end []byte) (rows []Row, keys [][]byte,
 			if row, err := get(tx, keyID(key)); err != nil {
 				s.unreadable(keyID(key), err)
 			} else {
+				s.open(tx, &row)
 				rows = append(rows, row)
 			}
 		}
@@ -182,7 +202,7 @@ func (s *Store) unreadable(id string, err error) {
 	s.log.Error("row not readable", "call_id", id, "error", err)
 }
 
-// get reads a row within a transaction.
+// get reads a row within a transaction, without opening its personal part.
 func get(tx *bbolt.Tx, id string) (Row, error) {
 	if id == "" {
 		return Row{}, ErrNotFound
@@ -194,8 +214,8 @@ func get(tx *bbolt.Tx, id string) (Row, error) {
 	return decodeRow([]byte(id), value)
 }
 
-// put writes a row and brings the indexes and counts along from what it was, nil
-// for a new one. After an error the transaction must not be committed.
+// put writes a row, whose personal part is sealed, and brings the indexes and counts along
+// from what it was, nil for a new one. After an error the transaction must not be committed.
 func put(tx *bbolt.Tx, old, row *Row) error {
 	value, err := encodeRow(row)
 	if err != nil {
@@ -226,7 +246,7 @@ func put(tx *bbolt.Tx, old, row *Row) error {
 // removeRow takes a row away, with what the indexes and counts have of it.
 func removeRow(tx *bbolt.Tx, row *Row) error {
 	for _, x := range indexes {
-		if key := x.key(row); key != nil {
+		for _, key := range x.keys(row) {
 			if err := tx.Bucket(x.bucket).Delete(key); err != nil {
 				return fmt.Errorf("index row %s: %w", row.ID, err)
 			}

@@ -257,7 +257,7 @@ func TestUnreadableRow(t *testing.T) {
 // personal are the fields that must be gone when a row is destroyed; lasting are
 // those that may be read ever after. A new field has to be put into one of them.
 var (
-	personal = []string{"Caller", "Callee", "CallerCallID", "CalleeCallID", "Joined", "Tags"}
+	personal = []string{"Personal", "Sealed", "part", "tokens"}
 	lasting  = []string{
 		"ID", "State", "Reason", "Direction", "CallerTrunk", "CalleeTrunk", "Began", "Answered", "Ended",
 		"Outcome", "Cause", "EndedBy", "SIPStatus", "ContinuedIn", "Rule", "Policy", "Purpose", "Basis", "Retention", "Expires",
@@ -268,7 +268,7 @@ var (
 
 // Each field of a row is either personal, and cleared, or meant to last.
 func TestClearPersonal(t *testing.T) {
-	row := Row{Caller: "a", Callee: "b", CallerCallID: "c", CalleeCallID: "d", Joined: []Joined{{Number: "e"}}, Tags: map[string]string{"f": "g"}}
+	row := Row{Personal: Personal{"a", "b", "c", "d", []Joined{{Number: "e"}}, map[string]string{"f": "g"}}, Sealed: true, part: &sealedPart{}, tokens: []token{{}}}
 	row.clearPersonal()
 	for i := range reflect.TypeFor[Row]().NumField() {
 		name := reflect.TypeFor[Row]().Field(i).Name
@@ -282,11 +282,11 @@ func TestClearPersonal(t *testing.T) {
 	}
 }
 
-// A row that has any one of the personal fields is known to.
+// A row that has any one of the personal fields is known to, and so is one whose are sealed.
 func TestPersonal(t *testing.T) {
-	for _, name := range personal {
+	for i := range reflect.TypeFor[Personal]().NumField() {
 		row := Row{}
-		field := reflect.ValueOf(&row).Elem().FieldByName(name)
+		field := reflect.ValueOf(&row.Personal).Elem().Field(i)
 		switch field.Interface().(type) {
 		case string:
 			field.SetString("a")
@@ -296,8 +296,11 @@ func TestPersonal(t *testing.T) {
 			row.Tags = map[string]string{"a": "b"}
 		}
 		if !row.personal() {
-			t.Errorf("a row with %s has nothing personal", name)
+			t.Errorf("a row with %s has nothing personal", reflect.TypeFor[Personal]().Field(i).Name)
 		}
+	}
+	if !(&Row{part: &sealedPart{}}).personal() {
+		t.Error("a row with a sealed part has nothing personal")
 	}
 	if (&Row{ID: "a", Purpose: "quality"}).personal() {
 		t.Error("a row with an id and a purpose has something personal")

@@ -44,7 +44,7 @@ func (s *Store) Reassign(id string, action journal.Action, purpose string, act A
 		return fail(err)
 	}
 	if row.Expires.After(before.Expires) {
-		if err := s.reseal(&row, row.Expires); err != nil {
+		if err := s.reseal(&row, row.Expires, row.Expires); err != nil {
 			return fail(err)
 		}
 	}

@@ -9,19 +9,21 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/bewaard/bewaard/store/journal"
+	"github.com/bewaard/bewaard/store/seal"
 )
 
 // A selected recording outlives the buffer, is sealed for as long, and goes at once when it
 // loses what it is kept for. Each stands in the journal; what is refused does not.
 func TestReassign(t *testing.T) {
 	s := open(t, t.TempDir())
-	selected, left := keep(t, s, time.Now().Add(-time.Second)), keep(t, s, time.Now().Add(-time.Second))
-	var sealed time.Time
-	s.reseal = func(_ *Row, until time.Time) error { sealed = until; return nil }
+	selected, left := sealedFile(t, s, keep(t, s, time.Now().Add(-time.Second)), "sound"), keep(t, s, time.Now().Add(-time.Second))
 	later := time.Now().Add(day).Round(0).UTC()
 	got, err := s.Reassign(selected.ID, journal.Select, "complaint", anna, func(r *Row) error { r.Purpose, r.Expires = "complaint", later; return nil })
-	if err != nil || got.Purpose != "complaint" || !sealed.Equal(later) || len(got.Events) != 1 || got.Events[0].Kind != "selected" {
-		t.Fatalf("got %+v, %v, sealed until %v", got, err, sealed)
+	if err != nil || got.Purpose != "complaint" || len(got.Events) != 1 || got.Events[0].Kind != "selected" {
+		t.Fatalf("got %+v, %v", got, err)
+	}
+	if epoch := mustGet(t, s, selected.ID).Files[0].Epoch; epoch != seal.EpochOf(later) {
+		t.Errorf("got it sealed to epoch %s, want %s", epoch, seal.EpochOf(later))
 	}
 	w := NewSweeper(s, SweepConfig{})
 	sweep(t, w)
@@ -43,7 +45,7 @@ func TestReassign(t *testing.T) {
 	if got := mustGet(t, s, selected.ID).State; got != StateDestroyed {
 		t.Errorf("got state %s of what lost its purpose, want %s", got, StateDestroyed)
 	}
-	want := []journal.Action{journal.Select, journal.Withdraw, journal.Expire, journal.Destroy}
+	want := []journal.Action{journal.Select, journal.Reseal, journal.Withdraw, journal.Expire, journal.Destroy}
 	if diff := cmp.Diff(want, actions(entries(t, s), selected.ID)); diff != "" {
 		t.Errorf("journal, -want +got:\n%s", diff)
 	}

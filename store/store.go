@@ -14,15 +14,17 @@
 //
 // The directory:
 //
-//	bewaard.db                        rows and indexes; one process holds its lock
-//	recordings/2026/11/24/<id>.opus   by the UTC day on which the call began
-//	spool/<id>.spool                  packets as they came, until finalized
-//	keys/node.key, node.pub           what certificates are signed and checked with
-//	journal-head.txt                  the journal's head, a line a day
-//	prompts/<sha256>.wav, .json       every announcement that was ever in use, for ever
+//	bewaard.db                            rows and indexes; one process holds its lock
+//	recordings/2026/11/24/<id>.opus.age   by the UTC day on which the call began
+//	spool/<id>.spool                      packets as they came, until finalized
+//	keys/                                 what all of it is sealed with: package seal
+//	keys/node.key, node.pub               what certificates are signed and checked with
+//	journal-head.txt                      the journal's head, a line a day
+//	prompts/<sha256>.wav, .json           every announcement that was ever in use, for ever
 //
-// bbolt does not blank the pages it frees: what a row said before it was destroyed
-// can be read from the file's free pages until they are used again.
+// bbolt does not blank the pages it frees: what a row said before it was destroyed stands in
+// the file's free pages until they are used again. So what tells who called is never in the
+// database in the clear, but sealed: what is left of it is noise once the key is destroyed.
 package store
 
 import (
@@ -40,6 +42,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.etcd.io/bbolt"
 	bbolterrors "go.etcd.io/bbolt/errors"
+
+	"github.com/bewaard/bewaard/store/seal"
 )
 
 const (
@@ -49,7 +53,10 @@ const (
 	databaseFile = "bewaard.db"
 
 	// schema is what the buckets and rows of this version look like.
-	schema = "1"
+	schema = "2"
+
+	// schemaInClear had personal parts in the clear, and fewer indexes.
+	schemaInClear = "1"
 
 	// lockTimeout is how long another process may take to let go of the database:
 	// a daemon that is being restarted, not one that runs.
@@ -80,6 +87,8 @@ type Config struct {
 	Sweep SweepConfig `yaml:"sweep"`
 	// LegalHold says who may release one.
 	LegalHold HoldConfig `yaml:"legal_hold"`
+	// Keys is the file's keys section.
+	Keys seal.Config `yaml:"-"`
 }
 
 // Validate reports every fault of the section, each with the key below store.
@@ -116,11 +125,9 @@ type Store struct {
 	db        database
 	copying   sync.Mutex // who has it copies the database as a whole
 	blobs     blobs
+	keys      *seal.Keys
 	nodeKey   ed25519.PrivateKey // signs deletion certificates
 	holds     HoldConfig
-
-	// reseal makes that a row's files can be opened until then, whatever they were sealed to.
-	reseal func(row *Row, until time.Time) error
 
 	log     *slog.Logger
 	metrics *metrics
@@ -133,12 +140,15 @@ func Open(c Config, registry prometheus.Registerer, log *slog.Logger) (*Store, e
 	if err != nil {
 		return nil, fmt.Errorf("open store %s: %w", c.Directory, err)
 	}
-	s := &Store{directory: directory, holds: c.LegalHold, log: log, reseal: func(*Row, time.Time) error { return nil }}
+	s := &Store{directory: directory, holds: c.LegalHold, log: log}
 	if s.blobs, err = openBlobs(directory); err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
 	if err := s.openDatabase(); err != nil {
 		return nil, errors.Join(fmt.Errorf("open %s: %w", s.databasePath(), err), s.blobs.close())
+	}
+	if err := s.unlock(c.Keys); err != nil {
+		return nil, errors.Join(fmt.Errorf("open store: %w", err), s.db.Close(), s.blobs.close())
 	}
 	if err := s.openNodeKey(); err != nil {
 		return nil, errors.Join(fmt.Errorf("open store: %w", err), s.Close())
@@ -161,45 +171,79 @@ func (s *Store) openDatabase() error {
 	if err := s.clearCopies(); err != nil { // the lock is ours
 		return errors.Join(err, db.Close())
 	}
-	err = db.Update(func(tx *bbolt.Tx) error { return prepare(tx, time.Now()) })
-	if err == nil {
-		err = s.blobs.sync(".") // bbolt leaves the name of a new file to us
-	}
-	if err != nil {
-		return errors.Join(err, db.Close())
-	}
 	s.db.DB = db
 	return nil
 }
 
-// prepare makes what a new database lacks and refuses one of another schema.
-func prepare(tx *bbolt.Tx, now time.Time) error {
-	meta := tx.Bucket(metaBucket)
-	if meta != nil {
-		if found := string(meta.Get(schemaKey)); found != schema {
-			return fmt.Errorf("schema %q, this bewaard reads %q", found, schema)
-		}
-		return prepareProof(tx)
-	}
-	for _, name := range [][]byte{metaBucket, rowsBucket, countsBucket, byExpiry.bucket, byBegan.bucket, unfinished.bucket} {
-		if _, err := tx.CreateBucket(name); err != nil {
-			return fmt.Errorf("create bucket %s: %w", name, err)
-		}
-	}
-	if err := tx.Bucket(metaBucket).Put(schemaKey, []byte(schema)); err != nil {
+// unlock opens the keys and makes what a new database lacks, or an old one. This process
+// has the lock.
+func (s *Store) unlock(keys seal.Config) (err error) {
+	if s.keys, err = seal.Open(filepath.Join(s.directory, keysDirectory), keys, s.log); err != nil {
 		return err
 	}
-	return errors.Join(prepareProof(tx), putClock(tx, clock{Mark: now.UTC()}))
+	if err = s.prepare(time.Now()); err == nil {
+		err = s.blobs.sync(".") // bbolt leaves the name of a new file to us
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("%s: %w", s.databasePath(), err), s.keys.Close())
+	}
+	return nil
 }
 
-// prepareProof makes the buckets that a database of this schema may lack.
-func prepareProof(tx *bbolt.Tx) error {
-	for _, name := range [][]byte{journalBucket, certificatesBucket, holdsBucket, heldBucket, byRowExpiry.bucket, byRemoval.bucket} {
+// KeysDirectory is where the store's keys are.
+func (c Config) KeysDirectory() string {
+	return filepath.Join(c.withDefaults().Directory, keysDirectory)
+}
+
+// Keys returns what the store's files and rows are sealed with.
+func (s *Store) Keys() *seal.Keys { return s.keys }
+
+// prepare makes what a new database lacks, brings one of the schema before to this one, and
+// refuses any other.
+func (s *Store) prepare(now time.Time) error {
+	var found string
+	err := s.db.Update(func(tx *bbolt.Tx) error {
+		if meta := tx.Bucket(metaBucket); meta != nil {
+			if found = string(meta.Get(schemaKey)); found != schema && found != schemaInClear {
+				return fmt.Errorf("schema %q, this bewaard reads %q", found, schema)
+			}
+			return errors.Join(makeWhatFollows(tx), stopTouching(tx))
+		}
+		found = schema
+		if err := errors.Join(makeBuckets(tx, metaBucket, rowsBucket, countsBucket), makeWhatFollows(tx)); err != nil {
+			return err
+		}
+		if err := tx.Bucket(metaBucket).Put(schemaKey, []byte(schema)); err != nil {
+			return err
+		}
+		return putClock(tx, clock{Mark: now.UTC()})
+	})
+	if err == nil && found == schemaInClear {
+		err = s.sealRows()
+	}
+	return err
+}
+
+// makeWhatFollows makes the indexes and what else a database may lack beside its rows.
+func makeWhatFollows(tx *bbolt.Tx) error {
+	if err := makeBuckets(tx, rowKeysBucket, journalBucket, certificatesBucket, holdsBucket, heldBucket); err != nil {
+		return err
+	}
+	for _, x := range indexes {
+		if err := makeBuckets(tx, x.bucket); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func makeBuckets(tx *bbolt.Tx, names ...[]byte) error {
+	for _, name := range names {
 		if _, err := tx.CreateBucketIfNotExists(name); err != nil {
 			return fmt.Errorf("create bucket %s: %w", name, err)
 		}
 	}
-	return stopTouching(tx)
+	return nil
 }
 
 // The buckets beside those of the indexes, and the keys in meta.
@@ -216,7 +260,7 @@ var (
 
 // Close waits for transactions to finish and lets go of the database.
 func (s *Store) Close() error {
-	if err := errors.Join(s.db.Close(), s.blobs.close()); err != nil {
+	if err := errors.Join(s.db.Close(), s.keys.Close(), s.blobs.close()); err != nil {
 		return fmt.Errorf("close %s: %w", s.databasePath(), err)
 	}
 	return nil

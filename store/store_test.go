@@ -48,8 +48,8 @@ func TestExposed(t *testing.T) {
 func calling() Row {
 	return Row{
 		ID: NewID(), Direction: "inbound", CallerTrunk: "carrier", CalleeTrunk: "pbx",
-		Caller: "+31201234567", Callee: "+31687654321", CallerCallID: "a84b4c76e66710", CalleeCallID: "f81d4fae7dec",
-		Began: time.Now(),
+		Personal: Personal{Caller: "+31201234567", Callee: "+31687654321", CallerCallID: "a84b4c76e66710", CalleeCallID: "f81d4fae7dec"},
+		Began:    time.Now(),
 	}
 }
 
@@ -158,7 +158,7 @@ func checkIndexes(t testing.TB, s *Store) {
 			}
 			wantCounts[row.State]++
 			for _, x := range indexes {
-				if key := x.key(&row); key != nil {
+				for _, key := range x.keys(&row) {
 					want[string(x.bucket)] = append(want[string(x.bucket)], string(key))
 				}
 			}
@@ -244,14 +244,14 @@ func TestOpenRefusesASecondProcess(t *testing.T) {
 func TestOpenRefusesAnotherSchema(t *testing.T) {
 	directory := t.TempDir()
 	s := open(t, directory)
-	err := s.db.Update(func(tx *bbolt.Tx) error { return tx.Bucket(metaBucket).Put(schemaKey, []byte("2")) })
+	err := s.db.Update(func(tx *bbolt.Tx) error { return tx.Bucket(metaBucket).Put(schemaKey, []byte("3")) })
 	if err != nil {
 		t.Fatal(err)
 	}
 	s.Close()
 	_, err = Open(Config{Directory: directory}, nil, slog.New(slog.DiscardHandler))
-	if err == nil || !strings.Contains(err.Error(), `schema "2"`) {
-		t.Errorf("got error %v, want one about schema \"2\"", err)
+	if err == nil || !strings.Contains(err.Error(), `schema "3"`) {
+		t.Errorf("got error %v, want one about schema \"3\"", err)
 	}
 }
 

@@ -171,6 +171,9 @@ func (w *Sweeper) Sweep(ctx context.Context) (SweepResult, error) {
 	if err == nil {
 		result.Removed, err = w.follow(ctx, byRemoval, began, w.store.remove)
 	}
+	if err == nil {
+		err = w.store.destroyEpochs(ctx, began)
+	}
 	if err != nil {
 		return result, fmt.Errorf("sweep: %w", err)
 	}

@@ -205,6 +205,7 @@ func TestSweepMissingFile(t *testing.T) {
 func TestSweepRetries(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, t.TempDir())
+		time.Sleep(time.Hour) // from midnight: the day's key stays
 		stuck, other := keep(t, s, time.Now().Add(-time.Second)), keep(t, s, time.Now().Add(-time.Second))
 		file := filepath.Join(s.Directory(), stuck.Files[0].Path)
 		// A directory with something in it cannot be removed, not even by root.
@@ -708,7 +709,8 @@ func finish(t *testing.T, directory, after string, stays Row) {
 func copyStore(t *testing.T, directory string) string {
 	t.Helper()
 	to := t.TempDir()
-	if err := os.CopyFS(to, os.DirFS(directory)); err != nil {
+	err := errors.Join(os.CopyFS(to, os.DirFS(directory)), closeKeys(to))
+	if err != nil {
 		t.Fatal(err)
 	}
 	return to
@@ -736,4 +738,14 @@ func takeBackDeletions(t *testing.T, whole, directory string) {
 	if err != nil {
 		t.Fatal(fmt.Errorf("bring files back: %w", err))
 	}
+}
+
+// closeKeys gives the keys of a copy the mode that copying took from them.
+func closeKeys(directory string) error {
+	return filepath.WalkDir(filepath.Join(directory, keysDirectory), func(name string, entry os.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		return os.Chmod(name, 0o600)
+	})
 }

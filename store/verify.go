@@ -321,19 +321,21 @@ func (vf *verifier) row(tx *bbolt.Tx, row *Row) {
 	for _, id := range row.Holds {
 		if !vf.holds[id] {
 			vf.found(object, "it is under legal hold %s, which there is not: it would never be destroyed", id)
-		} else if !has(tx.Bucket(heldBucket), heldKey(id, row.ID)) {
+		} else if !inBucket(tx.Bucket(heldBucket), heldKey(id, row.ID)) {
 			vf.found(object, "it is under legal hold %s, which does not know: it would never be destroyed", id)
 		}
 	}
 	for _, x := range indexes {
-		if key := x.key(row); key != nil && !has(tx.Bucket(x.bucket), key) {
-			vf.found(object, "the index %s does not have it: it would not be found, nor destroyed in time", x.bucket)
+		for _, key := range x.keys(row) {
+			if !inBucket(tx.Bucket(x.bucket), key) {
+				vf.found(object, "the index %s does not have it: it would not be found, nor destroyed in time", x.bucket)
+			}
 		}
 	}
 }
 
-// has reports whether a bucket has a key, with or without a value.
-func has(bucket *bbolt.Bucket, key []byte) bool {
+// inBucket reports whether a bucket has a key, with or without a value.
+func inBucket(bucket *bbolt.Bucket, key []byte) bool {
 	found, _ := bucket.Cursor().Seek(key)
 	return string(found) == string(key)
 }
@@ -343,13 +345,14 @@ func (vf *verifier) indexes(tx *bbolt.Tx) error {
 	done := 0
 	for _, x := range indexes {
 		for key := range x.between(tx, nil, nil) {
-			if len(key) < instantBytes {
+			if len(key) < x.sought+instantBytes {
 				vf.found("index "+string(x.bucket), "a key of %d bytes", len(key))
 				continue
 			}
-			row, err := get(tx, keyID(key))
-			if errors.Is(err, ErrNotFound) || err == nil && string(x.key(&row)) != string(key) {
-				vf.found("index "+string(x.bucket), "it has %s at %s, and the row is not like that", keyID(key), keyInstant(key).Format(time.RFC3339))
+			at := key[x.sought:]
+			row, err := get(tx, keyID(at))
+			if errors.Is(err, ErrNotFound) || err == nil && !has(x.keys(&row), key) {
+				vf.found("index "+string(x.bucket), "it has %s at %s, and the row is not like that", keyID(at), keyInstant(at).Format(time.RFC3339))
 			}
 			done++
 			if err := vf.step("indexes", done); err != nil {

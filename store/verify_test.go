@@ -148,7 +148,7 @@ func TestVerifyFinds(t *testing.T) {
 		}, want: []string{"certificate of DESTROYED: it has the hash", "certificate of DESTROYED: it proves nothing"}},
 		"destroyed and named": {between: func(t *testing.T, a *audited) {
 			a.change(t, func(tx *bbolt.Tx) error {
-				return a.rewrite(tx, a.destroyed.ID, func(r *Row) { r.Caller = "+31201234567" })
+				return a.rewrite(tx, a.destroyed.ID, func(r *Row) { r.part = &sealedPart{Epoch: "2026-11-28"} })
 			})
 		}, want: []string{"row DESTROYED: it is destroyed, and still says who called"}},
 		"brought back": {between: func(t *testing.T, a *audited) {
@@ -157,14 +157,15 @@ func TestVerifyFinds(t *testing.T) {
 			})
 		}, want: []string{"certificate of DESTROYED: it says that the recording is gone, and the row says that it is kept", "row DESTROYED: it is kept until"}},
 		"not in the index": {between: func(t *testing.T, a *audited) {
-			a.change(t, func(tx *bbolt.Tx) error { return tx.Bucket(byExpiry.bucket).Delete(byExpiry.key(&a.kept)) })
+			a.change(t, func(tx *bbolt.Tx) error { return tx.Bucket(byExpiry.bucket).Delete(byExpiry.keys(&a.kept)[0]) })
 		}, want: []string{"row KEPT: the index by_expiry does not have it"}},
 		"index of nothing": {between: func(t *testing.T, a *audited) {
 			a.change(t, func(tx *bbolt.Tx) error { return tx.Bucket(byExpiry.bucket).Put(indexKey(time.Now(), NewID()), nil) })
 		}, want: []string{"index by_expiry: it has"}},
 		"row gone": {between: func(t *testing.T, a *audited) {
 			a.change(t, func(tx *bbolt.Tx) error { return tx.Bucket(rowsBucket).Delete([]byte(a.kept.ID)) })
-		}, want: []string{"rows: 1 are kept, and the database counts 2", "index by_expiry: it has KEPT", "index by_began: it has KEPT", "no row knows it"}},
+		}, want: []string{"rows: 1 are kept, and the database counts 2", "index by_expiry: it has KEPT", "index by_began: it has KEPT",
+			"index by_number: it has KEPT", "index by_number: it has KEPT", "index by_purpose: it has KEPT", "index by_state: it has KEPT", "index by_epoch: it has KEPT", "no row knows it"}},
 		"unreadable row": {between: func(t *testing.T, a *audited) {
 			a.change(t, func(tx *bbolt.Tx) error { return tx.Bucket(rowsBucket).Put([]byte(a.kept.ID), []byte("{")) })
 		}, want: []string{`row "KEPT": it cannot be read`, "rows: 1 are kept"}},

@@ -121,6 +121,7 @@ type recordingsExport struct {
 	ID     string `arg:"" help:"The call's id."`
 	Format string `short:"f" help:"opus, wav, wav-alaw or wav-ulaw. Default: whichever there is."`
 	To     string `short:"t" type:"path" placeholder:"FILE" help:"Where to; - for the standard output. Default: the id with the format as its suffix."`
+	Sealed bool   `help:"As it lies on the disk: an age file, for who has the master identity elsewhere."`
 }
 
 // Validate is kong's.
@@ -133,7 +134,7 @@ func (c *recordingsExport) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	file, name, err := client.Recording(ctx, c.ID, c.Format, c.Reason)
+	file, name, err := client.Recording(ctx, c.ID, c.Format, c.Reason, c.Sealed)
 	if err != nil {
 		return err
 	}

@@ -100,11 +100,6 @@ func writeEntries(w io.Writer, format string, entries []journal.Entry) error {
 	return t.Flush()
 }
 
-// keys prints keys that may be told.
-type keys struct {
-	Public keysPublic `cmd:"" help:"Print the public key that deletion certificates are checked with."`
-}
-
 type keysPublic struct{ where }
 
 func (c *keysPublic) Run() error {

@@ -35,7 +35,7 @@ type commands struct {
 	Snapshot   snapshot       `cmd:"" help:"Copy the database while calls go on, for an audit or a backup."`
 	Compact    compact        `cmd:"" help:"Write the database anew while calls go on, and overwrite the old one."`
 	Verify     verify         `cmd:"" help:"Check a snapshot: journal, certificates, rows and files; without a daemon."`
-	Keys       keys           `cmd:"" help:"Print the public key of this node."`
+	Keys       keys           `cmd:"" help:"Make, list, rotate and check what recordings and numbers are sealed with; print the node's public key."`
 	Version    version        `cmd:"" help:"Print the version."`
 	Help       help           `cmd:"" help:"Say what a command does and takes."`
 

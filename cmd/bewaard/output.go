@@ -41,8 +41,8 @@ func seconds(s float64) string { return strconv.FormatFloat(s, 'f', 1, 64) }
 var tableColumns = []column{
 	{"BEGAN", func(r *store.Row) string { return instant(r.Began) }},
 	{"WAY", func(r *store.Row) string { return r.Direction }},
-	{"CALLER", func(r *store.Row) string { return r.Caller }},
-	{"CALLEE", func(r *store.Row) string { return r.Callee }},
+	{"CALLER", func(r *store.Row) string { return party(r, r.Caller) }},
+	{"CALLEE", func(r *store.Row) string { return party(r, r.Callee) }},
 	{"OUTCOME", func(r *store.Row) string { return r.Outcome }},
 	{"STATE", func(r *store.Row) string { return string(r.State) }},
 	{"WHY", func(r *store.Row) string { return r.Reason }},
@@ -61,8 +61,8 @@ var csvColumns = []column{
 	{"direction", func(r *store.Row) string { return r.Direction }},
 	{"caller_trunk", func(r *store.Row) string { return r.CallerTrunk }},
 	{"callee_trunk", func(r *store.Row) string { return r.CalleeTrunk }},
-	{"caller", func(r *store.Row) string { return r.Caller }},
-	{"callee", func(r *store.Row) string { return r.Callee }},
+	{"caller", func(r *store.Row) string { return party(r, r.Caller) }},
+	{"callee", func(r *store.Row) string { return party(r, r.Callee) }},
 	{"began", func(r *store.Row) string { return instant(r.Began) }},
 	{"answered", func(r *store.Row) string { return instant(r.Answered) }},
 	{"ended", func(r *store.Row) string { return instant(r.Ended) }},
@@ -103,6 +103,14 @@ var csvColumns = []column{
 	{"cleared", func(r *store.Row) string { return instant(r.Cleared) }},
 	{"certificate_expires", func(r *store.Row) string { return instant(r.CertificateExpires) }},
 	{"legal_holds", func(r *store.Row) string { return strings.Join(r.Holds, " ") }},
+}
+
+// party is what a row has in a party's place: "sealed" where it cannot be read here.
+func party(r *store.Row, number string) string {
+	if r.Sealed {
+		return "sealed"
+	}
+	return number
 }
 
 func announcement(r *store.Row) store.Announcement {

@@ -36,7 +36,7 @@ rules:
 	row := func(id, rule, purpose, retention, reason string) store.Row {
 		at = at.Add(-time.Hour) // the newest first
 		return store.Row{
-			ID: id, Direction: "inbound", CallerTrunk: "carrier", CalleeTrunk: "gone", Caller: "+31612345678", Callee: "+31205550100",
+			ID: id, Direction: "inbound", CallerTrunk: "carrier", CalleeTrunk: "gone", Personal: store.Personal{Caller: "+31612345678", Callee: "+31205550100"},
 			Began: at, Ended: at.Add(time.Minute), Rule: rule, Purpose: purpose, Retention: retention, Reason: reason,
 		}
 	}

@@ -8,6 +8,8 @@ import (
 	"os/signal"
 	"syscall"
 	"time"
+
+	"github.com/bewaard/bewaard/store/seal"
 )
 
 // serve runs the daemon.
@@ -63,5 +65,8 @@ func (c *check) Run() error {
 		tellPaths(os.Stdout, cfg.proof.Paths)
 	}
 	fmt.Printf("%s: good: %d trunks, %d purposes, %d rules\n", c.Config, len(cfg.Trunks), len(cfg.Policy.Purposes), len(cfg.Policy.Rules))
+	if cfg.Keys.Own() {
+		fmt.Printf("keys: none are named: the master identity is %s, beside what it opens; bewaard help keys says how to move it\n", seal.MasterPath(cfg.Store.KeysDirectory()))
+	}
 	return nil
 }

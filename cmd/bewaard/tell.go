@@ -20,7 +20,9 @@ func tell(w io.Writer, r *store.Row) error {
 	if r.Reason != "" {
 		t.line("why", "%s", word(whys, r.Reason))
 	}
-	if r.Caller != "" || r.Callee != "" {
+	if r.Sealed {
+		t.line("parties", "sealed: the master identity is on another machine, or their key was destroyed; %s, from %s to %s", r.Direction, r.CallerTrunk, r.CalleeTrunk)
+	} else if r.Caller != "" || r.Callee != "" {
 		t.line("parties", "%s (%s) called %s (%s), %s", r.Caller, r.CallerTrunk, r.Callee, r.CalleeTrunk, r.Direction)
 	} else {
 		t.line("parties", "no longer known: their numbers went with the expiry")
@@ -59,6 +61,9 @@ func tell(w io.Writer, r *store.Row) error {
 	}
 	for _, f := range r.Files {
 		t.line("file", "%s, %s s, %d bytes, SHA-256 %s", f.Path, seconds(f.Seconds), f.Bytes, f.SHA256)
+		if f.Epoch != "" {
+			t.line("", "sealed to %s; in it %d bytes, SHA-256 %s", f.Epoch, f.ContentBytes, f.ContentSHA256)
+		}
 	}
 	for _, id := range r.Holds {
 		t.line("held", "by legal hold %s: not destroyed before that is removed", id)

@@ -1,6 +1,7 @@
 package finalize
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/binary"
 	"errors"
@@ -104,7 +105,7 @@ func (c *capture) write(t testing.TB, dir string) string {
 	defer root.Close()
 	grant, err := spool.NewGrant(terms(c.id))
 	check(err)
-	f, err := spool.Create(root, grant, c.header())
+	f, err := spool.Create(root, plainly{}, grant, c.header())
 	check(err)
 
 	slices.SortStableFunc(c.packets, func(a, b arrived) int { return cmp.Compare(a.at, b.at) })
@@ -261,7 +262,7 @@ func finalized(t testing.TB, c *capture) (result Result, channels [2][]int16) {
 func made(t testing.TB, path string) (result Result, channels [2][]int16) {
 	t.Helper()
 	out := directory(t)
-	result, err := Run(t.Context(), Job{Spool: path, Out: out, Formats: []string{WAV}})
+	result, err := Run(t.Context(), Job{Spool: path, Keys: plainly{}, Out: out, Formats: []string{WAV}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -358,3 +359,9 @@ func wantErr(t testing.TB, err, want error) {
 		t.Errorf("got error %v, want %v", err, want)
 	}
 }
+
+// plainly are keys that wrap nothing.
+type plainly struct{}
+
+func (plainly) WrapSpool(key []byte) ([]byte, error)       { return bytes.Clone(key), nil }
+func (plainly) UnwrapSpool(wrapped []byte) ([]byte, error) { return wrapped, nil }

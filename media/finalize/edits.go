@@ -14,8 +14,11 @@ import (
 // edits are what a spool asks of the recording beside what was captured: a notice that it
 // begins with, times that are silent on a channel, and times that are not in it at all.
 // They are read before the first frame is written, since an event may tell of what was
-// long before it.
+// long before it; so is how long the capture was, since a WAV file says so at its beginning,
+// and what is sealed cannot be changed later.
 type edits struct {
+	length time.Duration // of the capture
+
 	notice []int16 // at the recording's rate
 	told   [2]bool // the channels that the notice is on
 	whole  bool    // the notice, as it was read
@@ -30,9 +33,9 @@ type interval struct{ from, to int64 }
 // intervals are in order and do not touch.
 type intervals []interval
 
-// readEdits reads a spool's notice and its events.
-func readEdits(name string, hz int64) (edits, error) {
-	in, err := spool.Open(name)
+// readEdits reads a spool's notice and its events, and how long it is.
+func readEdits(job Job, hz int64) (edits, error) {
+	in, err := spool.Open(job.Spool, job.Keys)
 	if err != nil {
 		return edits{}, err
 	}
@@ -41,14 +44,19 @@ func readEdits(name string, hz int64) (edits, error) {
 		e       edits
 		notice  []byte
 		stopped *spool.Event // since which nothing is captured
+		length  = span{began: in.Header.Began}
 	)
 	for {
 		frame, err := in.Next()
 		if err == io.EOF || err == spool.ErrTorn {
+			e.length = length.last
 			e.begin(in.Header, notice, hz)
 			return e.inOrder(), nil
 		}
 		if err != nil {
+			return edits{}, err
+		}
+		if err := length.note(frame); err != nil {
 			return edits{}, err
 		}
 		if part, ok := frame.(spool.NoticeAudio); ok && in.Header.Notice != nil && len(notice)+len(part.L16) <= in.Header.Notice.Bytes {

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"os"
 	"path"
@@ -24,13 +25,31 @@ type files struct {
 
 type file struct {
 	File
-	disk   *os.File
-	output output
+	disk    *os.File
+	sealed  sum            // of what goes to the disk
+	content sum            // of what the output writes
+	sealer  io.WriteCloser // nil if nothing is sealed
+	output  output
 }
+
+// sum is how much went by, and its hash.
+type sum struct {
+	bytes int64
+	hash  hash.Hash
+}
+
+func newSum() sum { return sum{hash: sha256.New()} }
+
+func (s *sum) Write(b []byte) (int, error) {
+	s.bytes += int64(len(b))
+	return s.hash.Write(b)
+}
+
+func (s *sum) hex() string { return hex.EncodeToString(s.hash.Sum(nil)) }
 
 // createFiles begins all files of a job whose formats this build can write, and
 // returns the errors of the others.
-func createFiles(job Job, h spool.Header, hz int64) (f *files, skipped []error, err error) {
+func createFiles(job Job, h spool.Header, hz, frames int64) (f *files, skipped []error, err error) {
 	name := job.Name
 	if name == "" {
 		name = h.ID
@@ -44,7 +63,7 @@ func createFiles(job Job, h spool.Header, hz int64) (f *files, skipped []error, 
 			skipped = append(skipped, err)
 			continue
 		}
-		if err := f.create(name+"."+formats[format].extension, format, job, h, hz); err != nil {
+		if err := f.create(name+"."+formats[format].extension+job.Suffix, format, job, h, hz, frames); err != nil {
 			return nil, skipped, errors.Join(err, f.discard())
 		}
 	}
@@ -54,14 +73,21 @@ func createFiles(job Job, h spool.Header, hz int64) (f *files, skipped []error, 
 	return f, skipped, nil
 }
 
-func (f *files) create(name, format string, job Job, h spool.Header, hz int64) error {
-	disk, err := f.dir.OpenFile(name+partSuffix, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
+func (f *files) create(name, format string, job Job, h spool.Header, hz, frames int64) error {
+	disk, err := f.dir.OpenFile(name+partSuffix, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
 	}
-	new := &file{File: File{Path: name, Format: format}, disk: disk}
+	new := &file{File: File{Path: name, Format: format}, disk: disk, sealed: newSum(), content: newSum()}
 	f.open = append(f.open, new)
-	new.output, err = newOutput(disk, format, hz, h, job)
+	out := io.MultiWriter(disk, &new.sealed)
+	if job.Seal != nil {
+		if new.sealer, err = job.Seal(out); err != nil {
+			return err
+		}
+		out = new.sealer
+	}
+	new.output, err = newOutput(io.MultiWriter(out, &new.content), format, hz, frames, h, job)
 	return err
 }
 
@@ -88,7 +114,7 @@ func (f *files) outputs() []output {
 func (f *files) keep(seconds float64) ([]File, error) {
 	var kept []File
 	for _, file := range f.open {
-		if err := file.seal(); err != nil {
+		if err := file.complete(); err != nil {
 			return nil, fmt.Errorf("write %s: %w", file.Path, err)
 		}
 		file.Seconds = seconds
@@ -106,21 +132,16 @@ func (f *files) keep(seconds float64) ([]File, error) {
 	return kept, nil
 }
 
-// seal puts a file's content on the disk and notes its size and hash.
-func (f *file) seal() error {
-	if err := f.disk.Sync(); err != nil {
-		return err
+// complete puts a file's content on the disk and notes its size and hash.
+func (f *file) complete() error {
+	if f.sealer != nil {
+		if err := f.sealer.Close(); err != nil {
+			return err
+		}
 	}
-	if _, err := f.disk.Seek(0, io.SeekStart); err != nil {
-		return err
-	}
-	hash := sha256.New()
-	var err error
-	if f.Bytes, err = io.Copy(hash, f.disk); err != nil {
-		return err
-	}
-	f.SHA256 = hex.EncodeToString(hash.Sum(nil))
-	err = f.disk.Close()
+	f.Bytes, f.SHA256 = f.sealed.bytes, f.sealed.hex()
+	f.ContentBytes, f.ContentSHA256 = f.content.bytes, f.content.hex()
+	err := errors.Join(f.disk.Sync(), f.disk.Close())
 	f.disk = nil
 	return err
 }

@@ -39,13 +39,19 @@ const maxLength = 36 * time.Hour
 
 // Job is one recording to be made.
 type Job struct {
-	Spool   string   // path of the spool
-	Out     *os.Root // where the files go
-	Name    string   // their name there without extension, with slashes; the recording's id if empty
-	Formats []string // Opus, WAV, WAVALaw, WAVMuLaw; a file each
+	Spool   string     // path of the spool
+	Keys    spool.Keys // that open it
+	Out     *os.Root   // where the files go
+	Name    string     // their name there without extension, with slashes; the recording's id if empty
+	Formats []string   // Opus, WAV, WAVALaw, WAVMuLaw; a file each
 	Opus    OpusConfig
 	Expires time.Time // stands in the tags of formats that have any; none if zero
-	Try     int       // which try this is, 1 the first, if the one who asks for it keeps count
+	// Seal, if set, makes the writer that a file goes through on its way to the disk. Its
+	// Close completes what was written; Suffix is added to the files' names.
+	Seal   func(io.Writer) (io.WriteCloser, error)
+	Suffix string
+
+	Try int // which try this is, 1 the first, if the one who asks for it keeps count
 
 	// Passthrough has a call that was Opus on the wire kept as its packets, where they fit a
 	// file: see Result.Encoded.
@@ -84,13 +90,17 @@ type Notice struct {
 	Whole  bool // else the spool was damaged there, and silence stands for what is missing
 }
 
-// File is a recording in one format.
+// File is a recording in one format: as it lies on the disk, and what it says where that
+// is sealed.
 type File struct {
 	Path    string // in the job's Out
 	Format  string
 	Bytes   int64
 	Seconds float64
 	SHA256  string // in hex
+
+	ContentBytes  int64
+	ContentSHA256 string
 }
 
 // Leg is what became of one leg's packets.
@@ -121,7 +131,7 @@ type Leg struct {
 // Where this build lacks a format, the others are written and the reason stands
 // in Skipped; an error is returned only if there is nothing to write.
 func Run(ctx context.Context, job Job) (Result, error) {
-	in, err := spool.Open(job.Spool)
+	in, err := spool.Open(job.Spool, job.Keys)
 	if err != nil {
 		return Result{}, fmt.Errorf("finalize: %w", err)
 	}
@@ -135,25 +145,26 @@ func Run(ctx context.Context, job Job) (Result, error) {
 
 func run(ctx context.Context, job Job, in *spool.Reader) (Result, error) {
 	hz := channelHz(in.Header)
-	edits, err := readEdits(job.Spool, hz)
+	edits, err := readEdits(job, hz)
 	if err != nil {
 		return Result{}, err
 	}
 	why := ""
 	if job.Passthrough && slices.Contains(job.Formats, Opus) {
-		if job.packet, why, err = survey(job.Spool, hz, edits); err != nil {
+		if job.packet, why, err = survey(job, hz, edits); err != nil {
 			return Result{}, err
 		}
 		if why != "" {
 			job.packet = 0
 		}
 	}
-	files, skipped, err := createFiles(job, in.Header, hz)
+	captured := samplesAt(edits.length, hz)
+	files, skipped, err := createFiles(job, in.Header, hz, edits.frames(captured))
 	if err != nil {
 		return Result{}, err
 	}
 	rec := newRecording(in.Header, newStereo(hz, []output{newEditor(edits, files.outputs())}))
-	rec.progress = job.progress
+	rec.progress, rec.stereo.total = job.progress, captured
 	passed := files.passage()
 	for _, t := range rec.tracks {
 		t.passage, t.decodes = passed, passed == nil || len(files.open) > 1
@@ -194,12 +205,11 @@ type recording struct {
 
 	malformed int // batches that did not end where they should
 
-	last    time.Duration // the latest instant that anything was captured
-	stopped bool          // the capture, then
+	span
 }
 
 func newRecording(h spool.Header, s *stereo) *recording {
-	r := &recording{header: h, stereo: s}
+	r := &recording{header: h, stereo: s, span: span{began: h.Began}}
 	for leg, l := range h.Legs {
 		r.tracks[leg] = newTrack(l.Channel, l.Codecs, s)
 	}
@@ -242,15 +252,6 @@ func (r *recording) render(ctx context.Context, in *spool.Reader) (Result, error
 	return result, r.stereo.close(samplesAt(r.last, r.stereo.hz))
 }
 
-// instant returns when t was on the recording.
-func (r *recording) instant(t time.Time) (time.Duration, error) {
-	at := t.Sub(r.header.Began)
-	if at < -maxLength || at > maxLength {
-		return 0, fmt.Errorf("captured at %v what began at %v: more than %v apart", t, r.header.Began, maxLength)
-	}
-	return at, nil
-}
-
 // batch takes a leg's packets to its track.
 func (r *recording) batch(b spool.Batch) error {
 	own, other := r.tracks[b.Leg], r.tracks[b.Leg.Other()]
@@ -277,7 +278,7 @@ func (r *recording) batch(b spool.Batch) error {
 
 // event notes what happened to the capture.
 func (r *recording) event(e spool.Event) error {
-	at, err := r.instant(e.At)
+	at, err := r.span.event(e)
 	if err != nil {
 		return err
 	}
@@ -292,29 +293,10 @@ func (r *recording) event(e spool.Event) error {
 		for leg, t := range r.tracks {
 			t.leg.Dropped = e.Dropped[leg]
 		}
-	case spool.CaptureStopped:
-		r.captured(at)
-		r.stopped = true
 	case spool.CaptureStarted:
-		r.stopped = false
 		for _, t := range r.tracks {
 			t.resumed = append(t.resumed, at)
 		}
 	}
-	r.captured(at)
 	return nil
-}
-
-// end notes how long the recording is.
-func (r *recording) end(e spool.End) error {
-	at, err := r.instant(e.At)
-	r.last = max(at, 0)
-	return err
-}
-
-// captured notes that the capture ran at that instant.
-func (r *recording) captured(at time.Duration) {
-	if !r.stopped {
-		r.last = max(r.last, at)
-	}
 }

@@ -1,9 +1,11 @@
 package finalize
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"io"
 	"os"
 	"path/filepath"
 	"testing"
@@ -383,13 +385,83 @@ func TestDamagedSpool(t *testing.T) {
 	}
 }
 
+// inverter stands in for what seals: it writes each octet's complement, and an end.
+type inverter struct{ w io.Writer }
+
+func (i inverter) Write(b []byte) (int, error) {
+	inverted := make([]byte, len(b))
+	for n := range b {
+		inverted[n] = ^b[n]
+	}
+	return i.w.Write(inverted)
+}
+
+func (i inverter) Close() error { _, err := io.WriteString(i.w, "end"); return err }
+
+// What is sealed goes to the disk through its sealer alone, from the beginning to the end, and
+// has the same content: a torn spool, whose end no frame tells, too.
+func TestSealed(t *testing.T) {
+	for _, torn := range []bool{false, true} {
+		c := &capture{length: 70 * time.Second}
+		c.send(newParty(rtp.Caller, noise(1)), c.length, ideal)
+		name := c.write(t, t.TempDir())
+		if torn {
+			info, err := os.Stat(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Truncate(name, info.Size()-100); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, format := range []string{WAV, WAVALaw, Opus} {
+			if CheckFormat(format) != nil {
+				continue
+			}
+			out := directory(t)
+			job := Job{Spool: name, Keys: plainly{}, Out: out, Name: "call", Formats: []string{format}}
+			plain, err := Run(t.Context(), job)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want, err := out.ReadFile(plain.Files[0].Path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			job.Suffix, job.Seal = ".inverted", func(w io.Writer) (io.WriteCloser, error) { return inverter{w}, nil }
+			result, err := Run(t.Context(), job)
+			if err != nil {
+				t.Fatal(err)
+			}
+			f := result.Files[0]
+			sealed, err := out.ReadFile(plain.Files[0].Path + ".inverted")
+			if err != nil {
+				t.Fatal(err)
+			}
+			sum := sha256.Sum256(sealed)
+			if f.Path != plain.Files[0].Path+".inverted" || f.Bytes != int64(len(sealed)) || f.SHA256 != hex.EncodeToString(sum[:]) {
+				t.Errorf("%s, torn %v: got %+v of %d bytes sealed", format, torn, f, len(sealed))
+			}
+			if f.ContentBytes != int64(len(want)) || f.ContentSHA256 != plain.Files[0].SHA256 {
+				t.Errorf("%s, torn %v: got content %d, %s, want that of %+v", format, torn, f.ContentBytes, f.ContentSHA256, plain.Files[0])
+			}
+			for i := range sealed[:len(sealed)-3] {
+				sealed[i] = ^sealed[i]
+			}
+			if !bytes.Equal(sealed[:len(sealed)-3], want) || string(sealed[len(sealed)-3:]) != "end" {
+				t.Errorf("%s, torn %v: what went through the sealer is not the file", format, torn)
+			}
+		}
+	}
+}
+
 // Files are named and described as they are, lie where the job wants them, and
 // only they do; a second run replaces them with the same.
 func TestFiles(t *testing.T) {
 	c := &capture{length: 2 * time.Second}
 	c.send(newParty(rtp.Caller, noise(1)), c.length, ideal)
 	out := directory(t)
-	job := Job{Spool: c.write(t, t.TempDir()), Out: out, Name: "2026/11/24/call", Formats: []string{WAV}}
+	job := Job{Spool: c.write(t, t.TempDir()), Keys: plainly{}, Out: out, Name: "2026/11/24/call", Formats: []string{WAV}}
 	var last File
 	for run := range 2 {
 		result, err := Run(t.Context(), job)
@@ -402,6 +474,7 @@ func TestFiles(t *testing.T) {
 		}
 		sum := sha256.Sum256(b)
 		want := File{Path: "2026/11/24/call.wav", Format: WAV, Bytes: 44 + 2*16000*2, Seconds: 2, SHA256: hex.EncodeToString(sum[:])}
+		want.ContentBytes, want.ContentSHA256 = want.Bytes, want.SHA256
 		if diff := cmp.Diff([]File{want}, result.Files); diff != "" {
 			t.Errorf("files (-want +got):\n%s", diff)
 		}
@@ -443,7 +516,7 @@ func filesUnder(t testing.TB, dir *os.Root) []string {
 func TestKilledJobStartsOver(t *testing.T) {
 	c := &capture{length: 2 * time.Second}
 	c.send(newParty(rtp.Caller, noise(1)), c.length, ideal)
-	job := Job{Spool: c.write(t, t.TempDir()), Out: directory(t), Formats: []string{WAV}}
+	job := Job{Spool: c.write(t, t.TempDir()), Keys: plainly{}, Out: directory(t), Formats: []string{WAV}}
 	clean, err := Run(t.Context(), job)
 	if err != nil {
 		t.Fatal(err)
@@ -489,7 +562,7 @@ func TestFailedJobLeavesNothing(t *testing.T) {
 		}, errAny},
 	} {
 		out := directory(t)
-		job := Job{Spool: path, Out: out, Formats: []string{WAV}}
+		job := Job{Spool: path, Keys: plainly{}, Out: out, Formats: []string{WAV}}
 		test.prepare(out, &job)
 		result, err := Run(test.ctx, job)
 		wantErr(t, err, test.want)
@@ -506,7 +579,7 @@ func TestFailedJobLeavesNothing(t *testing.T) {
 func TestNoRecordingOfYears(t *testing.T) {
 	c := &capture{length: 40 * time.Hour}
 	out := directory(t)
-	_, err := Run(t.Context(), Job{Spool: c.write(t, t.TempDir()), Out: out, Formats: []string{WAV}})
+	_, err := Run(t.Context(), Job{Spool: c.write(t, t.TempDir()), Keys: plainly{}, Out: out, Formats: []string{WAV}})
 	wantErr(t, err, errAny)
 	if got := filesUnder(t, out); got != nil {
 		t.Errorf("got files %q, want none", got)

@@ -106,7 +106,7 @@ func TestGolden(t *testing.T) {
 			updateSpool(t, spoolPath, c.write(t, t.TempDir()), g.damage)
 		}
 		out := directory(t)
-		result, err := Run(t.Context(), Job{Spool: spoolPath, Out: out, Formats: []string{WAV}})
+		result, err := Run(t.Context(), Job{Spool: spoolPath, Keys: plainly{}, Out: out, Formats: []string{WAV}})
 		if err != nil {
 			t.Errorf("%s: %v", g.name, err)
 			continue
@@ -165,7 +165,7 @@ func updateSpool(t *testing.T, path, written string, damage func([]byte) []byte)
 // framesOf returns what a spool says, and how it ends.
 func framesOf(t *testing.T, b []byte) (said []any) {
 	t.Helper()
-	r, err := spool.NewReader(bytes.NewReader(b))
+	r, err := spool.NewReader(bytes.NewReader(b), plainly{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -67,10 +67,11 @@ func (c OpusConfig) Validate() []error {
 	return faults
 }
 
-// newOutput begins a recording in a file.
-func newOutput(file io.WriteSeeker, format string, hz int64, h spool.Header, job Job) (output, error) {
+// newOutput begins a recording that will have so many frames. It is written from its
+// beginning to its end: a file that is sealed has no way back.
+func newOutput(file io.Writer, format string, hz, frames int64, h spool.Header, job Job) (output, error) {
 	if e := formats[format].encoding; e != 0 {
-		w, err := wav.NewWriterOf(file, e, int(hz), 2)
+		w, err := wav.NewSizedWriter(file, e, int(hz), 2, frames)
 		return wavOutput{w}, err
 	}
 	if job.packet > 0 {

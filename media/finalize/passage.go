@@ -170,7 +170,7 @@ func (s *spoken) silence(dst []byte, samples int64) []byte {
 
 // survey says whether the packets of a spool can be kept as they came: how many samples at
 // 48 kHz each has, or why not.
-func survey(name string, hz int64, e edits) (samples int64, why string, err error) {
+func survey(job Job, hz int64, e edits) (samples int64, why string, err error) {
 	switch {
 	case len(e.notice) > 0:
 		return 0, "it begins with a notice", nil
@@ -179,7 +179,7 @@ func survey(name string, hz int64, e edits) (samples int64, why string, err erro
 	case hz != opusClockHz:
 		return 0, "not both parties began with Opus", nil
 	}
-	in, err := spool.Open(name)
+	in, err := spool.Open(job.Spool, job.Keys)
 	if err != nil {
 		return 0, "", err
 	}

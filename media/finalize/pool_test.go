@@ -47,7 +47,7 @@ func TestPool(t *testing.T) {
 			if strings.Contains(spool, "panic") {
 				panic("no such row")
 			}
-			return Job{Spool: spool, Out: out, Formats: []string{WAV}}, nil
+			return Job{Spool: spool, Keys: plainly{}, Out: out, Formats: []string{WAV}}, nil
 		},
 	}, reg)
 	if err != nil {
@@ -122,7 +122,7 @@ func TestPoolStops(t *testing.T) {
 			Job: func(spool string) (Job, error) {
 				jobs++
 				cancel()
-				return Job{Spool: spool, Out: out, Formats: []string{WAV}}, nil
+				return Job{Spool: spool, Keys: plainly{}, Out: out, Formats: []string{WAV}}, nil
 			},
 		}, nil)
 		if err != nil {
@@ -182,7 +182,7 @@ func TestPoolTriesAgain(t *testing.T) {
 				if strings.Contains(spool, "nobody") {
 					return Job{}, errors.New("no row")
 				}
-				return Job{Spool: spool, Out: out, Formats: []string{WAV}}, nil
+				return Job{Spool: spool, Keys: plainly{}, Out: out, Formats: []string{WAV}}, nil
 			},
 			Retry: func(spool string, _ error) { j.note("retry", filepath.Base(spool)) },
 			Done: func(spool string, _ Result, err error) {
@@ -275,7 +275,7 @@ func TestPoolCountsTriesBegun(t *testing.T) {
 	var o outcomes
 	p, err := NewPool(t.Context(), Config{
 		Done: o.done,
-		Job:  func(string) (Job, error) { return Job{Spool: "none", Try: 4}, nil },
+		Job:  func(string) (Job, error) { return Job{Spool: "none", Keys: plainly{}, Try: 4}, nil },
 	}, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -297,7 +297,7 @@ func TestProgress(t *testing.T) {
 		t.Fatal(err)
 	}
 	var p progress
-	if _, err := Run(t.Context(), Job{Spool: path, Out: directory(t), Formats: []string{WAV}, progress: &p}); err != nil {
+	if _, err := Run(t.Context(), Job{Spool: path, Keys: plainly{}, Out: directory(t), Formats: []string{WAV}, progress: &p}); err != nil {
 		t.Fatal(err)
 	}
 	if read, bytes := p.read.Load(), p.bytes.Load(); read != info.Size() || bytes != info.Size() {

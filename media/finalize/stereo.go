@@ -36,11 +36,12 @@ type stereo struct {
 	hz      int64
 	frames  []int16 // a ring; position p is at p modulo its length in frames
 	start   int64
+	total   int64 // frames of the recording: what arrives behind its end is not written
 	outputs []output
 }
 
 func newStereo(hz int64, outputs []output) *stereo {
-	return &stereo{hz: hz, frames: make([]int16, 2*samplesAt(windowTime, hz)), outputs: outputs}
+	return &stereo{hz: hz, frames: make([]int16, 2*samplesAt(windowTime, hz)), total: math.MaxInt64, outputs: outputs}
 }
 
 // size returns the length of the window in frames.
@@ -79,6 +80,7 @@ func (s *stereo) arrived(at time.Duration) error {
 
 // advance writes all frames before a position.
 func (s *stereo) advance(to int64) error {
+	to = min(to, s.total)
 	for s.start < to {
 		i := s.start % s.size()
 		n := min(to-s.start, s.size()-i)

@@ -2,6 +2,7 @@ package spool
 
 import (
 	"crypto/rand"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -25,12 +26,12 @@ type File struct {
 	name      string
 	id        string
 	dir       *os.Root
-	mark      mark
 	began     time.Time
 	notBefore int64 // nanoseconds since 1970; the smallest number if exempt
 
 	// Owned by whoever appends.
 	disk       disk
+	sealer     *sealer
 	closed     bool
 	unanswered []chan<- error // of the events in the frames that are being written
 
@@ -55,10 +56,10 @@ type disk interface {
 type pause struct{ from, to int64 }
 
 // Create makes the file <id>.spool in dir, which stays in use until Close, and
-// writes its header, with the notice if there is one. The grant gives the header's ID and Terms; Began and Legs
-// are the caller's. A recording begins no earlier than its announcement ended:
-// an earlier Began is moved there.
-func Create(dir *os.Root, g Grant, h Header) (*File, error) {
+// writes its header, with the notice if there is one. The keys wrap the file's own. The
+// grant gives the header's ID and Terms; Began and Legs are the caller's. A recording
+// begins no earlier than its announcement ended: an earlier Began is moved there.
+func Create(dir *os.Root, keys Keys, g Grant, h Header) (*File, error) {
 	if g == (Grant{}) {
 		return nil, fmt.Errorf("create spool: %w", ErrNoGrant)
 	}
@@ -80,13 +81,12 @@ func Create(dir *os.Root, g Grant, h Header) (*File, error) {
 	if !h.Terms.NotBefore.IsZero() {
 		f.notBefore = h.Terms.NotBefore.UnixNano()
 	}
-	rand.Read(f.mark[:])
 	h.Began, h.Terms.NotBefore = h.Began.UTC(), h.Terms.NotBefore.UTC()
-	header, err := appendJSON(nil, headerMark, headerFrame, markedHeader{h, f.mark[:]})
+	header, err := f.begin(keys, h)
 	if err != nil {
 		return nil, fmt.Errorf("create spool %s: header: %w", h.ID, err)
 	}
-	header = appendNotice(header, f.mark, h.Notice)
+	header = f.sealer.appendNotice(header, h.Notice)
 	disk, err := dir.OpenFile(f.name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("create spool %s: %w", h.ID, err)
@@ -96,6 +96,31 @@ func Create(dir *os.Root, g Grant, h Header) (*File, error) {
 	}
 	f.disk = disk
 	return f, nil
+}
+
+// begin makes the file's key and returns its first frames.
+func (f *File) begin(keys Keys, h Header) ([]byte, error) {
+	var m mark
+	key := make([]byte, keyBytes)
+	rand.Read(m[:])
+	rand.Read(key)
+	wrapped, err := keys.WrapSpool(key)
+	if err != nil {
+		return nil, err
+	}
+	payload, err := json.Marshal(keyHeader{version, m[:], wrapped})
+	if err != nil {
+		return nil, err
+	}
+	if len(payload) > maxPayloadBytes {
+		return nil, fmt.Errorf("%d bytes, at most %d fit a frame", len(payload), maxPayloadBytes)
+	}
+	if f.sealer, err = newSealer(m, key); err != nil {
+		return nil, err
+	}
+	first := append(beginFrame(nil, headerMark, keyFrame, 0), payload...)
+	finishFrame(first, 0)
+	return f.sealer.appendJSON(first, headerFrame, h)
 }
 
 // validate says why the header cannot begin a spool.
@@ -219,7 +244,7 @@ func (f *File) Append(leg rtp.Leg, batch []byte) error {
 // larger than a frame may be.
 func (f *File) appendBatch(dst []byte, leg rtp.Leg, batch []byte) ([]byte, error) {
 	start := len(dst)
-	dst = beginFrame(dst, f.mark, batchFrame, leg)
+	dst = f.sealer.begin(dst, batchFrame, leg)
 	for len(batch) > 0 {
 		at, packet, rest, err := rtp.NextCaptured(batch)
 		if err != nil {
@@ -235,18 +260,17 @@ func (f *File) appendBatch(dst []byte, leg rtp.Leg, batch []byte) ([]byte, error
 			f.paused.Add(1)
 			continue
 		}
-		if len(dst)-start-frameHeaderBytes+rtp.CapturedBytes(len(packet)) > maxPayloadBytes {
-			sealFrame(dst, start)
+		if held(dst, start)+rtp.CapturedBytes(len(packet)) > maxSealedBytes {
+			dst = f.sealer.end(dst, start)
 			start = len(dst)
-			dst = beginFrame(dst, f.mark, batchFrame, leg)
+			dst = f.sealer.begin(dst, batchFrame, leg)
 		}
 		dst = append(dst, captured...)
 	}
-	if len(dst) == start+frameHeaderBytes {
+	if held(dst, start) == 0 {
 		return dst[:start], nil // nothing of the batch may be kept
 	}
-	sealFrame(dst, start)
-	return dst, nil
+	return f.sealer.end(dst, start), nil
 }
 
 // appendReport appends the frame of a sender report, unless it came before the
@@ -255,7 +279,7 @@ func (f *File) appendReport(dst []byte, r rtp.Reported) ([]byte, error) {
 	if r.At < f.notBefore || f.stoppedAt(r.At) {
 		return dst, nil
 	}
-	dst, err := appendJSON(dst, f.mark, eventFrame, Event{Kind: SenderReported, At: time.Unix(0, r.At).UTC(), Leg: r.Leg, Report: &r})
+	dst, err := f.sealer.appendJSON(dst, eventFrame, Event{Kind: SenderReported, At: time.Unix(0, r.At).UTC(), Leg: r.Leg, Report: &r})
 	if err != nil {
 		return dst, fmt.Errorf("report of spool %s: %w", f.id, err)
 	}
@@ -285,7 +309,7 @@ func (f *File) appendEvents(dst []byte) []byte {
 			f.unanswered = append(f.unanswered, e.Written)
 		}
 		var err error
-		if dst, err = appendJSON(dst, f.mark, eventFrame, e); err != nil {
+		if dst, err = f.sealer.appendJSON(dst, eventFrame, e); err != nil {
 			f.fail(fmt.Errorf("event %s of spool %s: %w", e.Kind, f.id, err))
 		}
 	}
@@ -348,7 +372,7 @@ func (f *File) Close(reason string) error {
 	f.over = true // none comes between the last events and the end
 	f.mu.Unlock()
 	frames := f.appendEvents(nil)
-	frames, err := appendJSON(frames, f.mark, endFrame, End{
+	frames, err := f.sealer.appendJSON(frames, endFrame, End{
 		At:     f.ended().UTC(),
 		Reason: reason,
 		Early:  f.Early(),

@@ -82,7 +82,7 @@ func TestFileOnDisk(t *testing.T) {
 	if got := info.Mode(); got != 0o600 {
 		t.Errorf("got mode %v, want 0600", got)
 	}
-	_, err = Create(dir, grant(t, terms()), header())
+	_, err = Create(dir, plainly{}, grant(t, terms()), header())
 	wantErr(t, err, os.ErrExist)
 
 	if id, ok := ID("/some/where/" + f.Name()); !ok || id != terms().Recording {
@@ -110,7 +110,7 @@ func TestCreateRefusesBadHeaders(t *testing.T) {
 		dir := directory(t)
 		h := header()
 		test.spoil(&h)
-		_, err := Create(dir, grant(t, terms()), h)
+		_, err := Create(dir, plainly{}, grant(t, terms()), h)
 		if err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("got error %v, want one with %q", err, test.want)
 		}

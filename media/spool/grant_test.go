@@ -43,7 +43,7 @@ func TestGrantNeedsEveryTerm(t *testing.T) {
 // Without a grant no file comes into being.
 func TestNoGrantNoFile(t *testing.T) {
 	dir := directory(t)
-	_, err := Create(dir, Grant{}, header())
+	_, err := Create(dir, plainly{}, Grant{}, header())
 	wantErr(t, err, ErrNoGrant)
 	if names := listing(t, dir); len(names) != 0 {
 		t.Errorf("got files %q, want none", names)

@@ -61,7 +61,7 @@ func (n *Notice) counted() *Notice {
 }
 
 // appendNotice appends the frames of the notice's audio to dst.
-func appendNotice(dst []byte, m mark, n *Notice) []byte {
+func (s *sealer) appendNotice(dst []byte, n *Notice) []byte {
 	if n == nil {
 		return dst
 	}
@@ -70,11 +70,10 @@ func appendNotice(dst []byte, m mark, n *Notice) []byte {
 		audio = append(audio, payload...)
 	}
 	for len(audio) > 0 {
-		part := audio[:min(len(audio), maxPayloadBytes)]
+		part := audio[:min(len(audio), maxSealedBytes)]
 		audio = audio[len(part):]
 		start := len(dst)
-		dst = append(beginFrame(dst, m, noticeFrame, 0), part...)
-		sealFrame(dst, start)
+		dst = s.end(append(s.begin(dst, noticeFrame, 0), part...), start)
 	}
 	return dst
 }

@@ -32,7 +32,7 @@ func TestNotice(t *testing.T) {
 	if err := f.Close(""); err != nil {
 		t.Fatal(err)
 	}
-	r, err := Open(dir.Name() + "/" + f.Name())
+	r, err := Open(dir.Name()+"/"+f.Name(), plainly{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,7 +83,7 @@ func TestNoticeRefused(t *testing.T) {
 		h := header()
 		h.Notice = notice()
 		spoil(h.Notice)
-		_, err := Create(dir, grant(t, terms()), h)
+		_, err := Create(dir, plainly{}, grant(t, terms()), h)
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got error %v, want one with %q", err, want)
 		}

@@ -32,20 +32,22 @@ type Reader struct {
 	file    *os.File // nil if not opened by name
 	in      *bufio.Reader
 	mark    mark
-	held    int   // bytes of in that the frame last returned shares
-	offset  int64 // of what in gives next
-	bytes   int64 // of the file as it was opened
+	sealer  *sealer
+	opened  []byte // the payload of the frame last returned
+	held    int    // bytes of in that the frame last returned shares
+	offset  int64  // of what in gives next
+	bytes   int64  // of the file as it was opened
 	damaged int
 	err     error // every further Next returns it
 }
 
-// Open opens a spool and reads its header.
-func Open(path string) (*Reader, error) {
+// Open opens a spool, whose key the keys unwrap, and reads its header.
+func Open(path string, keys Keys) (*Reader, error) {
 	file, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("open spool: %w", err)
 	}
-	r, err := NewReader(file)
+	r, err := NewReader(file, keys)
 	if err != nil {
 		file.Close()
 		return nil, fmt.Errorf("open spool %s: %w", path, err)
@@ -58,14 +60,14 @@ func Open(path string) (*Reader, error) {
 }
 
 // NewReader reads a spool's header from in.
-func NewReader(in io.Reader) (*Reader, error) {
+func NewReader(in io.Reader, keys Keys) (*Reader, error) {
 	r := &Reader{
 		in:   bufio.NewReaderSize(in, frameHeaderBytes+maxPayloadBytes),
 		mark: headerMark,
 	}
-	t, _, payload, err := r.peek()
-	if err == nil && t != headerFrame {
-		err = errDamaged
+	err := r.readKey(keys)
+	if err == nil {
+		err = r.readHeader()
 	}
 	if errors.Is(err, errDamaged) || err == io.EOF {
 		return nil, fmt.Errorf("%w: %w", ErrHeader, err)
@@ -73,23 +75,61 @@ func NewReader(in io.Reader) (*Reader, error) {
 	if err != nil {
 		return nil, err
 	}
-	var h markedHeader
-	if err := json.Unmarshal(payload, &h); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrHeader, err)
+	return r, nil
+}
+
+// readKey reads the first frame.
+func (r *Reader) readKey(keys Keys) error {
+	frame, err := r.peek()
+	if err != nil {
+		return err
+	}
+	if frameType(frame[8]) != keyFrame {
+		return errDamaged
+	}
+	var h keyHeader
+	if err := json.Unmarshal(frame[frameHeaderBytes:], &h); err != nil {
+		return fmt.Errorf("%w: %w", ErrHeader, err)
 	}
 	if h.Version != version {
-		return nil, fmt.Errorf("%w: version %d, not %d", ErrHeader, h.Version, version)
-	}
-	if err := h.validate(); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrHeader, err)
+		return fmt.Errorf("%w: version %d, not %d", ErrHeader, h.Version, version)
 	}
 	if len(h.Mark) != len(r.mark) {
-		return nil, fmt.Errorf("%w: mark of %d bytes", ErrHeader, len(h.Mark))
+		return fmt.Errorf("%w: mark of %d bytes", ErrHeader, len(h.Mark))
 	}
-	r.Header = h.Header
-	r.held = frameHeaderBytes + len(payload)
 	copy(r.mark[:], h.Mark)
-	return r, nil
+	key, err := keys.UnwrapSpool(h.Key)
+	if err == nil {
+		r.sealer, err = newSealer(r.mark, key)
+	}
+	if err != nil {
+		return fmt.Errorf("%w: key: %w", ErrHeader, err)
+	}
+	r.discard(len(frame))
+	return nil
+}
+
+// readHeader reads the first sealed frame.
+func (r *Reader) readHeader() error {
+	frame, err := r.peek()
+	if err != nil {
+		return err
+	}
+	if frameType(frame[8]) != headerFrame {
+		return errDamaged
+	}
+	header, err := r.sealer.open(nil, frame)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(header, &r.Header); err != nil {
+		return fmt.Errorf("%w: %w", ErrHeader, err)
+	}
+	if err := r.Header.validate(); err != nil {
+		return fmt.Errorf("%w: %w", ErrHeader, err)
+	}
+	r.held = len(frame)
+	return nil
 }
 
 // Close closes a spool that Open opened.
@@ -146,63 +186,66 @@ func (r *Reader) Next() (Frame, error) {
 
 // read returns the frame that begins here.
 func (r *Reader) read() (Frame, error) {
-	t, leg, payload, err := r.peek()
+	frame, err := r.peek()
 	if err != nil {
 		return nil, err
 	}
-	switch t {
+	if r.opened, err = r.sealer.open(r.opened[:0], frame); err != nil {
+		return nil, err
+	}
+	switch frameType(frame[8]) {
 	case batchFrame:
-		r.held = frameHeaderBytes + len(payload)
-		return Batch{leg, payload}, nil
+		r.held = len(frame)
+		return Batch{rtp.Leg(frame[9]), r.opened}, nil
 	case noticeFrame:
-		if len(payload)%2 != 0 {
+		if len(r.opened)%2 != 0 {
 			return nil, errDamaged
 		}
-		r.held = frameHeaderBytes + len(payload)
-		return NoticeAudio{payload}, nil
+		r.held = len(frame)
+		return NoticeAudio{r.opened}, nil
 	case eventFrame:
 		var e Event
-		if json.Unmarshal(payload, &e) != nil || e.Leg > 1 {
+		if json.Unmarshal(r.opened, &e) != nil || e.Leg > 1 {
 			return nil, errDamaged
 		}
-		r.held = frameHeaderBytes + len(payload)
+		r.held = len(frame)
 		return e, nil
 	case endFrame:
 		var e End
-		if json.Unmarshal(payload, &e) != nil {
+		if json.Unmarshal(r.opened, &e) != nil {
 			return nil, errDamaged
 		}
-		r.held = frameHeaderBytes + len(payload)
+		r.held = len(frame)
 		return e, nil
 	}
 	return nil, errDamaged
 }
 
-// peek returns the parts of the frame that begins here without going past it:
+// peek returns the whole frame that begins here, sealed, without going past it:
 // errDamaged if none does, io.EOF at the very end of the file.
-func (r *Reader) peek() (t frameType, leg rtp.Leg, payload []byte, err error) {
+func (r *Reader) peek() (frame []byte, err error) {
 	h, err := r.in.Peek(frameHeaderBytes)
 	if err == io.EOF && len(h) > 0 {
 		err = errDamaged
 	}
 	if err != nil {
-		return 0, 0, nil, err
+		return nil, err
 	}
 	n := binary.BigEndian.Uint32(h[12:])
 	if !bytes.Equal(h[:8], r.mark[:]) || h[9] > 1 || h[10]|h[11] != 0 || n > maxPayloadBytes {
-		return 0, 0, nil, errDamaged
+		return nil, errDamaged
 	}
 	f, err := r.in.Peek(frameHeaderBytes + int(n))
 	if err == io.EOF {
 		err = errDamaged
 	}
 	if err != nil {
-		return 0, 0, nil, err
+		return nil, err
 	}
 	if checksum(f) != binary.BigEndian.Uint32(f[16:]) {
-		return 0, 0, nil, errDamaged
+		return nil, errDamaged
 	}
-	return frameType(f[8]), rtp.Leg(f[9]), f[frameHeaderBytes:], nil
+	return f, nil
 }
 
 // discard goes past what was peeked at.

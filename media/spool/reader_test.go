@@ -2,6 +2,7 @@ package spool
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"io"
 	"os"
@@ -59,7 +60,7 @@ func sample(t testing.TB) (file []byte, frames []Frame, ends []int) {
 func TestTornAnywhere(t *testing.T) {
 	file, frames, ends := sample(t)
 	for n := range file {
-		r, err := NewReader(bytes.NewReader(file[:n]))
+		r, err := NewReader(bytes.NewReader(file[:n]), plainly{})
 		if n < ends[0] {
 			if !errors.Is(err, ErrHeader) {
 				t.Fatalf("cut at %d: got %v, want %v", n, err, ErrHeader)
@@ -97,7 +98,7 @@ func TestFlippedBit(t *testing.T) {
 	for bit := range len(file) * 8 {
 		flipped := bytes.Clone(file)
 		flipped[bit/8] ^= 1 << (bit % 8)
-		r, err := NewReader(bytes.NewReader(flipped))
+		r, err := NewReader(bytes.NewReader(flipped), plainly{})
 		if bit/8 < ends[0] {
 			if !errors.Is(err, ErrHeader) {
 				t.Fatalf("bit %d of the header: got %v, want %v", bit, err, ErrHeader)
@@ -148,7 +149,7 @@ func TestDamageNeverInventsFrames(t *testing.T) {
 				break
 			}
 		}
-		r, err := NewReader(bytes.NewReader(damaged))
+		r, err := NewReader(bytes.NewReader(damaged), plainly{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -181,7 +182,7 @@ func TestForgedFrameInsideAPacket(t *testing.T) {
 		t.Fatal(err)
 	}
 	file[ends[0]+frameHeaderBytes+2] ^= 1
-	r, err := NewReader(bytes.NewReader(file))
+	r, err := NewReader(bytes.NewReader(file), plainly{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -196,7 +197,7 @@ func TestDiskErrorIsReported(t *testing.T) {
 	file, _, ends := sample(t)
 	broken := errors.New("input/output error")
 	for _, n := range []int{0, 10, ends[0], ends[1] + 5} {
-		r, err := NewReader(io.MultiReader(bytes.NewReader(file[:n]), iotest.ErrReader(broken)))
+		r, err := NewReader(io.MultiReader(bytes.NewReader(file[:n]), iotest.ErrReader(broken)), plainly{})
 		if err == nil {
 			_, err = readAll(r)
 		}
@@ -208,23 +209,23 @@ func TestDiskErrorIsReported(t *testing.T) {
 
 // A file that is not there, not a spool, or a later version's is refused with the reason.
 func TestOpenRefuses(t *testing.T) {
-	_, err := Open(filepath.Join(t.TempDir(), "none.spool"))
+	_, err := Open(filepath.Join(t.TempDir(), "none.spool"), plainly{})
 	wantErr(t, err, os.ErrNotExist)
 
 	text := filepath.Join(t.TempDir(), "text.spool")
 	if err := os.WriteFile(text, []byte("not a spool, though long enough for a frame"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	_, err = Open(text)
+	_, err = Open(text, plainly{})
 	wantErr(t, err, ErrHeader)
 
-	later := markedHeader{header(), make([]byte, 8)}
-	later.ID, later.Version = "call", version+1
-	frame, err := appendJSON(nil, headerMark, headerFrame, later)
+	payload, err := json.Marshal(keyHeader{version + 1, make([]byte, 8), make([]byte, keyBytes)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = NewReader(bytes.NewReader(frame))
+	frame := append(beginFrame(nil, headerMark, keyFrame, 0), payload...)
+	finishFrame(frame, 0)
+	_, err = NewReader(bytes.NewReader(frame), plainly{})
 	wantErr(t, err, ErrHeader)
 }
 
@@ -240,7 +241,7 @@ func FuzzReader(f *testing.F) {
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, file []byte) {
 		read := func(in io.Reader) (frames []Frame, damaged int, err error) {
-			r, err := NewReader(in)
+			r, err := NewReader(in, plainly{})
 			if err != nil {
 				return nil, 0, err
 			}

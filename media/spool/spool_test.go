@@ -1,6 +1,7 @@
 package spool
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -16,6 +17,12 @@ var (
 	began     = time.Date(2026, 11, 24, 9, 0, 0, 0, time.UTC)
 	announced = began.Add(-time.Millisecond)
 )
+
+// plainly are keys that wrap nothing: what is under test is not whose they are.
+type plainly struct{}
+
+func (plainly) WrapSpool(key []byte) ([]byte, error)       { return bytes.Clone(key), nil }
+func (plainly) UnwrapSpool(wrapped []byte) ([]byte, error) { return wrapped, nil }
 
 func terms() Terms {
 	return Terms{
@@ -61,7 +68,7 @@ func directory(t testing.TB) *os.Root {
 
 func create(t testing.TB, dir *os.Root, terms Terms, h Header) *File {
 	t.Helper()
-	f, err := Create(dir, grant(t, terms), h)
+	f, err := Create(dir, plainly{}, grant(t, terms), h)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -113,7 +120,7 @@ func readAll(r *Reader) ([]Frame, error) {
 // read returns all that is in the spool of that name.
 func read(t testing.TB, dir *os.Root, name string) (Header, []Frame, error) {
 	t.Helper()
-	r, err := Open(filepath.Join(dir.Name(), name))
+	r, err := Open(filepath.Join(dir.Name(), name), plainly{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -244,7 +244,7 @@ func (w *Writer) drain(a *attachment, buf []byte) []byte {
 	}
 	if dropped := a.source.Dropped(); dropped != a.dropped && f.Err() == nil {
 		a.dropped = dropped
-		if buf, err = appendJSON(buf, f.mark, eventFrame, Event{Kind: PacketsDropped, At: f.now().UTC(), Dropped: dropped}); err != nil {
+		if buf, err = f.sealer.appendJSON(buf, eventFrame, Event{Kind: PacketsDropped, At: f.now().UTC(), Dropped: dropped}); err != nil {
 			f.fail(fmt.Errorf("event of spool %s: %w", f.id, err))
 		}
 	}

@@ -507,3 +507,51 @@ func BenchmarkRead(b *testing.B) {
 		}
 	}
 }
+
+// A file whose length is known before is the same as one whose header is filled in later, and
+// one that turns out otherwise is an error.
+func TestSizedWriter(t *testing.T) {
+	for _, e := range []Encoding{PCM16, ALaw, MuLaw} {
+		for _, frames := range []int{0, 1, 40_001} {
+			f, err := os.CreateTemp(t.TempDir(), "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer f.Close()
+			var sized bytes.Buffer
+			w, err := NewWriterOf(f, e, 8000, 1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s, err := NewSizedWriter(&sized, e, 8000, 1, int64(frames))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, w := range []*Writer{w, s} {
+				if err := w.Write(make([]int16, frames)); err != nil {
+					t.Fatal(err)
+				}
+				if err := w.Close(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(f.Name())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !bytes.Equal(sized.Bytes(), want) {
+				t.Errorf("encoding %v, %d frames: got %d bytes, want %d, the same", e, frames, sized.Len(), len(want))
+			}
+			short, err := NewSizedWriter(io.Discard, e, 8000, 1, int64(frames)+1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := short.Write(make([]int16, frames)); err != nil {
+				t.Fatal(err)
+			}
+			if err := short.Close(); err == nil {
+				t.Errorf("encoding %v: a file with less than its header says was closed without an error", e)
+			}
+		}
+	}
+}

@@ -13,11 +13,14 @@ const bufferBytes = 32 << 10
 
 // Writer writes one file. It buffers: only Close completes the file.
 type Writer struct {
-	w io.WriteSeeker
+	w    io.Writer
+	back io.Seeker // to the header, whose sizes Close fills in; nil where they stand in it
 	format
 
 	pending   []byte // samples not yet written
 	dataBytes int64  // all samples so far, pending ones included
+
+	sizedBytes int64 // what the header says of them, where it cannot be filled in later
 }
 
 // NewWriter begins a file of linear samples at the beginning of w.
@@ -27,17 +30,28 @@ func NewWriter(w io.WriteSeeker, hz, channels int) (*Writer, error) {
 
 // NewWriterOf begins a file whose samples stand there in an encoding.
 func NewWriterOf(w io.WriteSeeker, e Encoding, hz, channels int) (*Writer, error) {
-	if e != PCM16 && e != ALaw && e != MuLaw {
+	return begin(&Writer{w: w, back: w, format: format{e, hz, channels}})
+}
+
+// NewSizedWriter begins a file of so many samples a channel, which is how many there have to
+// be at Close: it writes from the beginning to the end and never goes back.
+func NewSizedWriter(w io.Writer, e Encoding, hz, channels int, samples int64) (*Writer, error) {
+	f := format{e, hz, channels}
+	return begin(&Writer{w: w, format: f, sizedBytes: samples * int64(f.blockBytes())})
+}
+
+func begin(w *Writer) (*Writer, error) {
+	if e := w.encoding; e != PCM16 && e != ALaw && e != MuLaw {
 		return nil, fmt.Errorf("write WAV: encoding %#x is not written", uint16(e))
 	}
-	if hz < 1 || channels < 1 || channels > maxChannels || int64(hz)*int64(channels)*int64(e.sampleBytes()) > math.MaxUint32 {
-		return nil, fmt.Errorf("write WAV: cannot hold %d channels at %d Hz", channels, hz)
+	if w.hz < 1 || w.channels < 1 || w.channels > maxChannels || int64(w.hz)*int64(w.channels)*int64(w.encoding.sampleBytes()) > math.MaxUint32 {
+		return nil, fmt.Errorf("write WAV: cannot hold %d channels at %d Hz", w.channels, w.hz)
 	}
-	f := format{e, hz, channels}
-	if _, err := w.Write(f.header(0)); err != nil {
+	if _, err := w.w.Write(w.header(w.sizedBytes)); err != nil {
 		return nil, fmt.Errorf("write WAV header: %w", err)
 	}
-	return &Writer{w: w, format: f, pending: make([]byte, 0, bufferBytes)}, nil
+	w.pending = make([]byte, 0, bufferBytes)
+	return w, nil
 }
 
 // Write appends interleaved samples, a whole number for each channel.
@@ -86,7 +100,13 @@ func (w *Writer) Close() error {
 	if err := w.flush(); err != nil {
 		return err
 	}
-	if _, err := w.w.Seek(0, io.SeekStart); err != nil {
+	if w.back == nil {
+		if w.dataBytes != w.sizedBytes {
+			return fmt.Errorf("write WAV: %d bytes of samples, and its header says %d", w.dataBytes, w.sizedBytes)
+		}
+		return nil
+	}
+	if _, err := w.back.Seek(0, io.SeekStart); err != nil {
 		return fmt.Errorf("rewind WAV: %w", err)
 	}
 	if _, err := w.w.Write(w.header(w.dataBytes)); err != nil {

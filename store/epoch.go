@@ -1,0 +1,101 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.etcd.io/bbolt"
+
+	"github.com/bewaard/bewaard/store/journal"
+	"github.com/bewaard/bewaard/store/seal"
+)
+
+// destroyEpochs destroys the keys of the days that are over, unless something is sealed with
+// them that is not due: a call that goes on, a legal hold. A file that cannot be deleted does
+// not keep a key alive: without it the file is worth nothing. One epoch's error does not stop
+// the others.
+func (s *Store) destroyEpochs(ctx context.Context, now time.Time) error {
+	over, err := s.keys.Over(now)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, e := range over {
+		if err := context.Cause(ctx); err != nil {
+			return errors.Join(append(errs, err)...)
+		}
+		if err := s.destroyEpoch(e, now); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (s *Store) destroyEpoch(e seal.Epoch, now time.Time) error {
+	needed, err := s.needed(e, now)
+	if err != nil || needed {
+		return err
+	}
+	if err := s.Note(journal.EpochKey, string(e), Act{Daemon, "it is over, and nothing that may stay is sealed to it: its key is destroyed"}); err != nil {
+		return err
+	}
+	if err := s.keys.Destroy(e); err != nil {
+		return err
+	}
+	s.blobs.step("destroyed epoch " + string(e))
+	s.log.Info("epoch destroyed: nothing that expired then can be opened any more", "epoch", e)
+	return s.dropRowKeys(e)
+}
+
+// needed reports whether a row that is not due has something sealed to an epoch.
+func (s *Store) needed(e seal.Epoch, now time.Time) (needed bool, err error) {
+	after, end := label(string(e)), append(label(string(e)), bytes.Repeat([]byte{0xff}, instantBytes)...)
+	for more := true; more && !needed; {
+		err := s.db.View(func(tx *bbolt.Tx) error {
+			keys := byEpoch.page(tx, after, end, rowsPerRead)
+			for _, key := range keys {
+				row, err := get(tx, keyID(key[byEpoch.sought:]))
+				if err != nil {
+					continue // the sweep tells of it; nobody can say that it may stay
+				}
+				if !row.due(now) {
+					needed = true
+					return nil
+				}
+			}
+			if more = len(keys) == rowsPerRead; more {
+				after = keys[len(keys)-1]
+			}
+			return nil
+		})
+		if err != nil {
+			return false, fmt.Errorf("look for what needs epoch %s: %w", e, err)
+		}
+	}
+	return needed, nil
+}
+
+// dropRowKeys deletes the row keys of an epoch, which nobody can open any more.
+func (s *Store) dropRowKeys(e seal.Epoch) error {
+	err := s.db.Update(func(tx *bbolt.Tx) error {
+		bucket := tx.Bucket(rowKeysBucket)
+		var ids [][]byte
+		cursor := bucket.Cursor()
+		for id, _ := cursor.Seek([]byte(e)); bytes.HasPrefix(id, []byte(e)); id, _ = cursor.Next() {
+			ids = append(ids, bytes.Clone(id))
+		}
+		for _, id := range ids {
+			if err := bucket.Delete(id); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("drop row keys of epoch %s: %w", e, err)
+	}
+	return nil
+}

@@ -1,0 +1,107 @@
+package store
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"go.etcd.io/bbolt"
+)
+
+// rowsPerMigration is how many rows one transaction of a migration changes.
+const rowsPerMigration = 1000
+
+// sealRows brings a database of schema 1, whose rows are in the clear, to this one. It can be
+// cut short at any instant: the next start begins anew, and passes over what is done.
+//
+//	rows sealed, indexed ─ the database written anew ─ schema noted
+func (s *Store) sealRows() error {
+	sealed := 0
+	for after := []byte(nil); ; {
+		var last []byte
+		err := s.db.Update(func(tx *bbolt.Tx) (err error) {
+			last, err = s.sealSome(tx, after, &sealed)
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("seal rows of schema %s: %w", schemaInClear, err)
+		}
+		if last == nil {
+			break
+		}
+		after = last
+	}
+	if _, err := s.compact(); err != nil { // free pages have what rows said before
+		return fmt.Errorf("write the database anew: %w", err)
+	}
+	err := s.db.Update(func(tx *bbolt.Tx) error { return tx.Bucket(metaBucket).Put(schemaKey, []byte(schema)) })
+	if err != nil {
+		return err
+	}
+	s.log.Info("rows of an earlier version are sealed", "rows", sealed)
+	return nil
+}
+
+// sealSome seals the next rows and returns the id of the last it looked at, nil when there are
+// no more.
+func (s *Store) sealSome(tx *bbolt.Tx, after []byte, sealed *int) ([]byte, error) {
+	type entry struct{ id, value []byte }
+	var entries []entry
+	cursor := tx.Bucket(rowsBucket).Cursor()
+	id, value := cursor.Seek(after)
+	if after != nil && bytes.Equal(id, after) {
+		id, value = cursor.Next()
+	}
+	for ; id != nil && len(entries) < rowsPerMigration; id, value = cursor.Next() {
+		entries = append(entries, entry{bytes.Clone(id), bytes.Clone(value)})
+	}
+	if entries == nil {
+		return nil, nil
+	}
+	for _, e := range entries {
+		row, err := decodeClear(e.id, e.value)
+		if err != nil { // sealed already, or none: then it stays as it is
+			if _, decoded := decodeRow(e.id, e.value); decoded != nil {
+				s.log.Error("row not readable", "call_id", string(e.id), "error", err)
+			}
+			continue
+		}
+		if err := s.seal(tx, &row); err != nil {
+			return nil, err
+		}
+		value, err := encodeRow(&row)
+		if err != nil {
+			return nil, err
+		}
+		if err := tx.Bucket(rowsBucket).Put(e.id, value); err != nil {
+			return nil, err
+		}
+		for _, x := range indexes {
+			if err := x.follow(tx, nil, &row); err != nil {
+				return nil, fmt.Errorf("index row %s: %w", row.ID, err)
+			}
+		}
+		*sealed++
+	}
+	return entries[len(entries)-1].id, nil
+}
+
+// decodeClear reads a row of schema 1.
+func decodeClear(id, value []byte) (Row, error) {
+	var probe struct {
+		Part json.RawMessage `json:"personal"`
+	}
+	var r Row
+	if err := errors.Join(json.Unmarshal(value, &probe), json.Unmarshal(value, &r)); err != nil {
+		return Row{}, err
+	}
+	if probe.Part != nil || r.ID != string(id) {
+		return Row{}, errors.New("not a row of schema " + schemaInClear)
+	}
+	if err := r.check(); err != nil {
+		return Row{}, err
+	}
+	r.inUTC()
+	return r, nil
+}

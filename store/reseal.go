@@ -1,0 +1,127 @@
+package store
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"go.etcd.io/bbolt"
+
+	"github.com/bewaard/bewaard/store/journal"
+	"github.com/bewaard/bewaard/store/seal"
+)
+
+// resealAhead is how long before the end of its epoch something is sealed anew. Rounds are a
+// day apart, and a machine can be off for some.
+const resealAhead = 7 * 24 * time.Hour
+
+// resealFiles seals the files of a row to a later epoch, and its personal part with them, where
+// the one that they have ends before they may go. So an epoch can be destroyed, with all else
+// that expired then, though something of it is kept. Where the master identity is elsewhere
+// that cannot be done, and the epoch stays: see destroyEpochs.
+//
+//	new file written, synced ─ commit: the row names it, journal ─ old file deleted
+func (s *Store) resealFiles(row *Row, until time.Time) error {
+	return s.reseal(row, until, time.Now().Add(resealAhead))
+}
+
+// reseal does so where the epoch ends before by, too.
+func (s *Store) reseal(row *Row, until, by time.Time) error {
+	if s.keys.Sealed() {
+		return nil
+	}
+	for _, f := range row.Files {
+		if f.Epoch == "" || !f.Epoch.End().Before(until) || !f.Epoch.End().Before(by) {
+			continue
+		}
+		if err := s.resealFile(row, f, seal.EpochOf(until)); err != nil {
+			return fmt.Errorf("%s: %w", f.Path, err)
+		}
+	}
+	return nil
+}
+
+func (s *Store) resealFile(row *Row, f File, to seal.Epoch) error {
+	fresh, err := s.sealAnew(row, f, to)
+	if err != nil {
+		return err
+	}
+	err = s.commit(func(tx *bbolt.Tx) (refusal, err error) {
+		old, err := get(tx, row.ID)
+		if err != nil {
+			return err, nil
+		}
+		i := slices.Index(old.Files, f)
+		if i < 0 {
+			return errors.New("the row has another file by now"), nil
+		}
+		updated := old.Clone()
+		updated.Files[i] = fresh
+		s.open(tx, &updated)
+		if err := s.seal(tx, &updated); err != nil {
+			return nil, err
+		}
+		if _, err := note(tx, journal.Reseal, row.ID, Act{Daemon, fmt.Sprintf("from epoch %s to %s", f.Epoch, to)}); err != nil {
+			return nil, err
+		}
+		return nil, put(tx, &old, &updated)
+	})
+	obsolete := f.Path
+	if err != nil {
+		obsolete = fresh.Path
+	}
+	_, removed := s.blobs.removeFile(obsolete)
+	return errors.Join(err, removed, s.blobs.sync(path.Dir(obsolete)))
+}
+
+// sealAnew writes a file's content for another epoch, beside it, and returns the new file.
+func (s *Store) sealAnew(row *Row, f File, to seal.Epoch) (fresh File, err error) {
+	content, err := s.OpenFile(f)
+	if err != nil {
+		return File{}, err
+	}
+	defer content.Close()
+	fresh = f
+	fresh.Epoch, fresh.Path = to, path.Join(path.Dir(f.Path), nameFor(row.ID, path.Base(f.Path), f.Epoch, to))
+	part := fresh.Path + partSuffix
+	disk, err := s.blobs.root.OpenFile(part, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return File{}, err
+	}
+	sealed, plain := sha256.New(), sha256.New()
+	w, err := s.keys.Seal(to, io.MultiWriter(disk, sealed))
+	if err == nil {
+		fresh.ContentBytes, err = io.Copy(io.MultiWriter(w, plain), content)
+		err = errors.Join(err, w.Close())
+	}
+	var info os.FileInfo
+	if err == nil {
+		info, err = disk.Stat()
+	}
+	if err = errors.Join(err, disk.Sync(), disk.Close()); err != nil {
+		return File{}, err
+	}
+	fresh.Bytes = info.Size()
+	fresh.SHA256, fresh.ContentSHA256 = hex.EncodeToString(sealed.Sum(nil)), hex.EncodeToString(plain.Sum(nil))
+	if f.ContentSHA256 != "" && fresh.ContentSHA256 != f.ContentSHA256 {
+		return File{}, errors.New("what is in it is not what its row says")
+	}
+	if err := s.blobs.root.Rename(part, fresh.Path); err != nil {
+		return File{}, err
+	}
+	return fresh, s.blobs.sync(path.Dir(fresh.Path))
+}
+
+// nameFor is a file's name once it is sealed to an epoch other than that of its recording:
+// <id>.<epoch>.opus.age.
+func nameFor(id, name string, from, to seal.Epoch) string {
+	rest := strings.TrimPrefix(strings.TrimPrefix(name, id+"."), string(from)+".")
+	return id + "." + string(to) + "." + rest
+}
