@@ -7,8 +7,9 @@ packages := gcc libopus-dev libopusfile-dev pkg-config
 testing := sip-tester
 interop := sip-tester baresip-core
 FUZZTIME ?= 20s
+KILLS ?= 500
 
-.PHONY: help demo build test race fuzz golden align bench bench-peers lint prompts interop interop-table clean opus sipp
+.PHONY: help demo build test race torture fuzz golden align bench bench-peers lint prompts interop interop-table clean opus sipp
 
 help: ## print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,6 +26,9 @@ test: opus sipp ## run the tests
 
 race: opus sipp ## run the tests as CI does, with the race detector and in any order
 	$(go) test -race -shuffle=on $(TESTFLAGS) ./...
+
+torture: ## kill a store 500 times in the middle of everything, and see that nothing is lost (KILLS=500)
+	$(go) test ./store -count=1 -timeout 2h -run TestKilledAnywhere -v -torture $(KILLS)
 
 fuzz: opus ## run every fuzz target for FUZZTIME (20s)
 	@set -e; grep -rl --include=*_test.go '^func Fuzz' . | while read -r file; do \

@@ -82,6 +82,9 @@ type Parts struct {
 	Purposes func() []string
 	// Reload reads the configuration anew; its error says what is wrong with that.
 	Reload func(context.Context) (Reloaded, error)
+	// Select makes a row one that is kept for a further purpose, Withdraw one that is kept for
+	// a purpose no longer. Their errors are ErrUnfit where there is a reason not to.
+	Select, Withdraw func(row *store.Row, purpose string) error
 	// Steer does something to the recording of a call that is up, for who asked: one of
 	// Steering. Its error is a Refused where there is a reason not to.
 	Steer func(ctx context.Context, id, what, by string, tag TagText) error
@@ -112,6 +115,8 @@ func New(cfg Config, parts Parts) (*Server, error) {
 	private.HandleFunc("GET /api/v1/calls/{id}", s.showCall)
 	private.HandleFunc("POST /api/v1/calls/{id}/{what}", s.steer)
 	private.HandleFunc("GET /api/v1/recordings/{id}", s.exportRecording)
+	private.HandleFunc("POST /api/v1/recordings/{id}/select", s.selectRecording)
+	private.HandleFunc("POST /api/v1/recordings/{id}/withdraw", s.withdrawRecording)
 	private.HandleFunc("GET /api/v1/recordings/{id}/{format}", s.exportRecording)
 	private.HandleFunc("GET /api/v1/prompts", s.listPrompts)
 	private.HandleFunc("GET /api/v1/prompts/{sha256}", s.showPrompt)

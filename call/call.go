@@ -71,6 +71,7 @@ type Call struct {
 	recording Recording
 	started   time.Time // of the capture
 	capturing bool      // what the parties say is recorded at the moment
+	restate   bool      // parties are to be told that the recording goes on or does not
 	wary      bool      // the far party wants the recording to pause
 	retelling bool      // who came into the call is told, and not recorded meanwhile
 	steering  steering

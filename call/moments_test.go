@@ -588,7 +588,7 @@ func TestNewFarPartyIsTold(t *testing.T) {
 				reply(b.carrier, out, "third", "200 OK", "", strings.Replace(offered, "4000", elsewhere, 1))
 				b.carrier.Expect("ACK ")
 				b.carrier.Reply(b.carrier.Expect("BYE "), "200 OK", "")
-				b.did("capture false", "stop of the caller", "codecs of the caller", "connect caller to 203.0.113.3:"+elsewhere, "codecs of the caller", "play 25 frames to caller")
+				b.did("capture false", "stop of the caller", "connect caller to 203.0.113.3:"+elsewhere, "play 25 frames to caller")
 				time.Sleep(100 * time.Millisecond) // of the bubble's
 				b.key(rtp.Caller, test.key)
 				time.Sleep(time.Second) // of the bubble's

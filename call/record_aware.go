@@ -21,14 +21,13 @@ func (c *Call) recordState() sdp.Record {
 	return sdp.RecordOff
 }
 
-// sayRecord has those who understand it know what has changed.
+// sayRecord has those who understand it know what has changed, once this event is dealt with.
 func (c *Call) sayRecord() {
 	for _, leg := range []rtp.Leg{rtp.Caller, rtp.Callee} {
 		if l := c.parties[leg].leg; l != nil && l.RecordAware() {
-			c.untold[leg] = true
+			c.untold[leg], c.restate = true, true
 		}
 	}
-	c.settle()
 }
 
 // saysRecord is what a description says of the recording, "" for nothing.

@@ -1,7 +1,9 @@
 package call
 
 import (
+	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/bewaard/bewaard/policy"
@@ -63,4 +65,66 @@ func (k retention) expire(r *store.Row, ended time.Time) {
 			r.CertificateExpires = last
 		}
 	}
+}
+
+// kept is a term as a row has it.
+func kept(t policy.Term) store.Term {
+	term := store.Term{Purpose: t.Purpose, Basis: string(t.Basis), Retention: t.Retention.String()}
+	if !t.Numbers.IsZero() {
+		term.RowRetention = t.Numbers.String()
+	}
+	if !t.Certificate.IsZero() {
+		term.CertificateRetention = t.Certificate.String()
+	}
+	return term
+}
+
+// Select has a recording kept for a further purpose, as long as that lasts if it lasts longer.
+func Select(r *store.Row, t policy.Term) error {
+	terms := r.AllTerms()
+	if slices.ContainsFunc(terms, func(has store.Term) bool { return has.Purpose == t.Purpose }) {
+		return fmt.Errorf("it is kept for %s already", t.Purpose)
+	}
+	return settle(r, append(terms, kept(t)))
+}
+
+// Withdraw has a recording kept for a purpose no longer: as long as the others last, and
+// where there are none, not at all.
+func Withdraw(r *store.Row, purpose string) error {
+	terms := r.AllTerms()
+	left := slices.DeleteFunc(slices.Clone(terms), func(t store.Term) bool { return t.Purpose == purpose })
+	if len(left) == len(terms) {
+		return fmt.Errorf("it is not kept for %s", purpose)
+	}
+	if len(left) > 0 {
+		return settle(r, left)
+	}
+	r.Expires, r.RowExpires = time.Now().UTC(), time.Time{}
+	return nil
+}
+
+// settle makes a row that of the term which lasts longest, counted from the call's end.
+func settle(r *store.Row, terms []store.Term) error {
+	if r.Ended.IsZero() {
+		return errors.New("the call goes on")
+	}
+	var longest store.Row
+	for _, t := range terms {
+		row := store.Row{ID: r.ID, Purpose: t.Purpose, Basis: t.Basis, Retention: t.Retention,
+			RowRetention: t.RowRetention, CertificateRetention: t.CertificateRetention}
+		keep, err := retentionIn(&row)
+		if err != nil {
+			return err
+		}
+		if keep.expire(&row, r.Ended); longest.Expires.IsZero() || row.Expires.After(longest.Expires) {
+			longest = row
+		}
+	}
+	r.Purpose, r.Basis, r.Retention, r.Expires = longest.Purpose, longest.Basis, longest.Retention, longest.Expires
+	r.RowRetention, r.RowExpires = longest.RowRetention, longest.RowExpires
+	r.CertificateRetention, r.CertificateExpires = longest.CertificateRetention, longest.CertificateExpires
+	if r.Terms = nil; len(terms) > 1 {
+		r.Terms = terms
+	}
+	return nil
 }

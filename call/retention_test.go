@@ -61,3 +61,40 @@ func TestRetention(t *testing.T) {
 		t.Error("got no error for a row without retention")
 	}
 }
+
+// A recording that is selected lives as long as the longest of its purposes, and losing
+// one shortens it at once: to what the others say, or to now.
+func TestSelectAndWithdraw(t *testing.T) {
+	ended := time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)
+	buffer := policy.Term{Purpose: "window", Basis: policy.Contract, Retention: policy.Period{Days: 14}, Certificate: policy.Period{Years: 10}}
+	complaint := policy.Term{Purpose: "complaint", Basis: policy.LegalObligation, Retention: policy.Period{Months: 6}, Numbers: policy.Period{Years: 1}}
+	row := store.Row{ID: "id", Ended: ended}
+	if err := settle(&row, []store.Term{kept(buffer)}); err != nil {
+		t.Fatal(err)
+	}
+	before := row.Clone()
+	if err := Select(&row, complaint); err != nil {
+		t.Fatal(err)
+	}
+	if row.Purpose != "complaint" || row.Basis != "legal_obligation" || !row.Expires.Equal(ended.AddDate(0, 6, 0)) || !row.RowExpires.Equal(ended.AddDate(1, 0, 0)) || len(row.Terms) != 2 {
+		t.Errorf("got %+v, want it kept for the complaint", row)
+	}
+	if err := Select(&row, complaint); err == nil {
+		t.Error("got no error for a purpose that it has")
+	}
+	if err := Withdraw(&row, "quality"); err == nil {
+		t.Error("got no error for a purpose that it has not")
+	}
+	if err := Withdraw(&row, "complaint"); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(before, row); diff != "" {
+		t.Errorf("row that lost the purpose again, -want +got:\n%s", diff)
+	}
+	if err := Withdraw(&row, "window"); err != nil || row.Expires.After(time.Now()) || row.Purpose != "window" {
+		t.Errorf("got %+v, %v, want it due, and for what it was kept", row, err)
+	}
+	if err := Select(&store.Row{Purpose: "window"}, complaint); err == nil {
+		t.Error("got no error for a call that goes on")
+	}
+}

@@ -57,6 +57,12 @@ func (c *Call) decided() {
 	if d.Record {
 		c.row.Purpose, c.row.Basis = d.Purpose, string(d.Basis)
 		retentionOf(&d).write(&c.row)
+		c.row.Terms = nil
+		if len(d.Terms) > 1 {
+			for _, term := range d.Terms {
+				c.row.Terms = append(c.row.Terms, kept(term))
+			}
+		}
 	}
 	if d.Exempt != "" {
 		c.row.Announcement = &store.Announcement{Exempt: d.Exempt}

@@ -438,6 +438,7 @@ func (c *Call) narrow(purpose string) error {
 		if term.Purpose == purpose {
 			d.Terms = policy.Terms{term}
 			d.Purpose, d.Basis, d.Retention = term.Purpose, term.Basis, term.Retention
+			d.Numbers, d.Certificate = term.Numbers, term.Certificate
 			c.decided()
 			return nil
 		}

@@ -26,8 +26,12 @@ func (c *Call) bridge(context.Context) *End {
 
 // talk lasts until a party hangs up.
 func (c *Call) talk(ctx context.Context) *End {
-	c.settle()
+	c.restate = true
 	for {
+		if c.restate {
+			c.restate = false
+			c.settle()
+		}
 		h, end := c.next(ctx, c.transfer.overdue())
 		if end != nil {
 			return end

@@ -66,7 +66,7 @@ func TestSeveralPurposes(t *testing.T) {
 	cfg := office()
 	cfg.Rules[customers].Record = &Record{Purposes: []string{"quality", "orders"}}
 	p := compile(t, cfg)
-	quality, orders := Term{"quality", LegitimateInterest, Period{Days: 14}}, Term{"orders", LegalObligation, Period{Years: 5}}
+	quality, orders := Term{Purpose: "quality", Basis: LegitimateInterest, Retention: Period{Days: 14}, Certificate: Period{Years: 10}}, Term{Purpose: "orders", Basis: LegalObligation, Retention: Period{Years: 5}, Certificate: Period{Years: 10}}
 	d := p.Decide(called("2026-11-24"))
 	if diff := cmp.Diff(Terms{quality, orders}, d.Terms); diff != "" {
 		t.Error(diff)

@@ -26,6 +26,7 @@ type demand struct {
 	told      Audience // these are told, whatever is written of exemptions
 	optIn     bool     // who is told agrees by a key
 	reminded  Reminder // the far party is told, or hears a beep at least so often
+	notice    bool     // an announcement stands in the recording, too
 	objection bool     // a key to refuse or object by, where the basis is consent or legitimate interest
 	complete  bool     // every call is recorded, and nobody takes a recording away: no sample, ceiling, refusal or discarding
 	pause     bool     // recording can be paused
@@ -76,6 +77,7 @@ var packs = map[string]pack{
 		about: "states of the USA where every party has to know, such as California and Washington",
 		demands: []demand{
 			{source: "Cal. Penal Code § 632, CPUC General Order 107-B: an announcement or a beep", reminded: Reminder(15 * time.Second)},
+			{source: "RCW 9.73.030(3): the announcement is recorded as well", notice: true},
 			{source: "Cal. Penal Code § 632: every party, staff too", staff: true},
 		},
 	},
@@ -246,6 +248,8 @@ func (d demand) check(f faults, r Rule) {
 		announce.at("opt_in").add("missing: a key by which to agree")
 	case d.reminded != 0 && (r.Announce == nil || !cmp.Or(r.Announce.To, Far).Has(Far)) && !r.beeps(time.Duration(d.reminded)):
 		announce.add("missing: the far party has to be told, or to hear a beep every %v at least (beep)", time.Duration(d.reminded))
+	case d.notice && r.Announce != nil && !r.Announce.Notice:
+		announce.at("notice").add("missing: has to be true")
 	case d.pause && (r.Keys == nil || r.Keys.Pause == "") && !slices.Contains(r.Control, ControlPause):
 		f.at("keys.pause").add("missing: a key, or control: [pause], by which to pause")
 	case d.complete:

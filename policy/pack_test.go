@@ -20,7 +20,7 @@ func careful(pack string) Config {
 		Announcements: map[string]Announcement{"recorded": {Text: map[string]string{"nl": "Opgenomen."}, Files: map[string]string{"nl": "nl.wav"}}},
 		Rules: []Rule{{
 			Name: "all", Record: &Record{Purpose: "quality"},
-			Announce: &Announce{Prompt: "recorded", To: Both, OptIn: "1"},
+			Announce: &Announce{Prompt: "recorded", To: Both, OptIn: "1", Notice: true},
 			Keys:     &Keys{Object: "9", Pause: "*"},
 			Beep:     &Beep{Every: 15 * time.Second},
 		}},
@@ -82,6 +82,7 @@ func TestPacks(t *testing.T) {
 		{"us-all-party", func(c *Config) { unannounced(c); c.Rules[0].Beep.To = Near }, []string{`rules[0].announce: missing|General Order 107-B`}},
 		{"us-all-party", unannounced, nil},
 		{"us-all-party", rule(func(r *Rule) { r.Beep = nil }), nil},
+		{"us-all-party", rule(func(r *Rule) { r.Announce.Notice = false }), []string{`rules[0].announce.notice: missing|RCW 9.73.030(3)`}},
 		{"us-all-party", noStaff, []string{`purposes.quality.staff: missing|§ 632`}},
 		{"pci", rule(func(r *Rule) { r.Keys.Pause = "" }), []string{`rules[0].keys.pause: missing|PCI DSS 3.3.1`}},
 		{"pci", rule(func(r *Rule) { r.Keys = nil; r.Control = []Control{ControlPause} }), nil},

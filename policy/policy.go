@@ -309,8 +309,7 @@ func (p *Policy) apply(rule Rule, f *view, d *Decision) {
 	last, _ := terms.Last(f.Time)
 	d.Record, d.Terms, d.OnFailure = true, terms, onFailure
 	d.Purpose, d.Basis, d.Retention = last.Purpose, last.Basis, last.Retention
-	keep := p.cfg.Purposes[last.Purpose].Retention
-	d.Numbers, d.Certificate = keep.Row, keep.certificate()
+	d.Numbers, d.Certificate = last.Numbers, last.Certificate
 	d.Control = rule.Control
 	if rule.Keys != nil {
 		d.Keys = rule.Keys.effective()
@@ -332,6 +331,23 @@ func (p *Policy) breaks(rule, country string) bool {
 	return slices.ContainsFunc(p.cfg.Packs.of(country), func(pack string) bool { return p.unmet[breach{rule, pack}] })
 }
 
+// Unmet are the demands of the packs for a call's country that the rule does not meet which it
+// comes to, each at the key that would.
+func (p *Policy) Unmet(f Facts) (all []Fault) {
+	v, d := p.view(f), p.Decide(f)
+	for i, r := range p.cfg.Rules {
+		if r.Name != d.Rule || !r.records() {
+			continue
+		}
+		for _, pack := range p.cfg.Packs.of(v.country) {
+			for _, purpose := range r.Record.names() {
+				all = append(all, p.cfg.breaches(i, purpose, pack)...)
+			}
+		}
+	}
+	return all
+}
+
 // terms are those of a rule's purposes for which anything may be recorded at that time, and
 // what becomes of a call that is not: one purpose that refuses it is enough.
 func (p *Policy) terms(rule Rule, at time.Time) (Terms, OnFailure) {
@@ -343,7 +359,7 @@ func (p *Policy) terms(rule Rule, at time.Time) (Terms, OnFailure) {
 			onFailure = Refuse
 		}
 		if b := purpose.Balancing; b == nil || at.Before(b.due(p.cfg.reviewGrace())) {
-			terms = append(terms, Term{name, purpose.Basis, purpose.Retention.Audio})
+			terms = append(terms, purpose.term(name))
 		}
 	}
 	return terms, onFailure

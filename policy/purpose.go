@@ -22,9 +22,10 @@ type Purpose struct {
 	Statute   string            `yaml:"statute" json:"statute,omitempty"`     // with public_task: the statute that gives the task
 	Balancing *Balancing        `yaml:"balancing" json:"balancing,omitempty"` // with legitimate_interest
 	Retention Retention         `yaml:"retention" json:"retention"`
-	OnFailure OnFailure         `yaml:"on_failure" json:"on_failure"` // default: continue
-	Staff     *Staff            `yaml:"staff" json:"staff,omitempty"` // default: the configuration's
-	Packs     []string          `yaml:"packs" json:"packs,omitempty"` // that constrain what is recorded for it, besides the configuration's
+	Buffer    bool              `yaml:"buffer" json:"buffer,omitempty"` // recordings are selected from it for other purposes, or go
+	OnFailure OnFailure         `yaml:"on_failure" json:"on_failure"`   // default: continue
+	Staff     *Staff            `yaml:"staff" json:"staff,omitempty"`   // default: the configuration's
+	Packs     []string          `yaml:"packs" json:"packs,omitempty"`   // that constrain what is recorded for it, besides the configuration's
 }
 
 // Balancing records that the interest in recording was weighed against the parties'.
@@ -50,9 +51,11 @@ type Staff struct {
 
 // Term is one purpose of a recording, on its own basis and for its own time.
 type Term struct {
-	Purpose   string
-	Basis     Basis
-	Retention Period
+	Purpose     string
+	Basis       Basis
+	Retention   Period // of the recording
+	Numbers     Period // who called, where that is kept longer
+	Certificate Period // that it is gone
 }
 
 // Terms are the purposes of one recording. It is kept until the last of them is over.

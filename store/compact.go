@@ -122,12 +122,43 @@ func (s *Store) copyHot() (*bbolt.DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Only Compact puts another in the place of this one.
-	if err := bbolt.Compact(fresh, s.db.DB, compactBytes); err != nil {
+	// Not through s.db: that is for short transactions, and only Compact changes the database.
+	err = s.db.DB.View(func(from *bbolt.Tx) error {
+		return from.ForEach(func(name []byte, bucket *bbolt.Bucket) error { return copyLarge(fresh, name, bucket) })
+	})
+	if err != nil {
 		return nil, errors.Join(err, fresh.Close())
 	}
 	fresh.NoSync, fresh.MaxBatchDelay = false, s.db.MaxBatchDelay
 	return fresh, fresh.Sync()
+}
+
+// copyLarge copies a bucket, some of it a transaction. Each of these ends before the one
+// that it reads from: bbolt keeps no copy of a value until it commits. (Its own Compact
+// commits the last one later, and so is not for a database that others write to.)
+func copyLarge(fresh *bbolt.DB, name []byte, from *bbolt.Bucket) error {
+	cursor := from.Cursor()
+	key, value := cursor.First()
+	for more := true; more; more = key != nil {
+		err := fresh.Update(func(to *bbolt.Tx) error {
+			bucket, err := to.CreateBucketIfNotExists(name)
+			if err != nil {
+				return err
+			}
+			bucket.FillPercent = 1 // keys come in their order
+			for size := 0; key != nil && size < compactBytes; key, value = cursor.Next() {
+				if err := bucket.Put(key, value); err != nil {
+					return err
+				}
+				size += len(key) + len(value)
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // swap puts the copy in the database's place, with what was written since it was made,

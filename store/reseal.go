@@ -29,12 +29,16 @@ const resealAhead = 7 * 24 * time.Hour
 //
 //	new file written, synced ─ commit: the row names it, journal ─ old file deleted
 func (s *Store) resealFiles(row *Row, until time.Time) error {
+	return s.reseal(row, until, time.Now().Add(resealAhead))
+}
+
+// reseal does so where the epoch ends before by, too.
+func (s *Store) reseal(row *Row, until, by time.Time) error {
 	if s.keys.Sealed() {
 		return nil
 	}
-	soon := time.Now().Add(resealAhead)
 	for _, f := range row.Files {
-		if f.Epoch == "" || !f.Epoch.End().Before(until) || !f.Epoch.End().Before(soon) {
+		if f.Epoch == "" || !f.Epoch.End().Before(until) || !f.Epoch.End().Before(by) {
 			continue
 		}
 		if err := s.resealFile(row, f, seal.EpochOf(until)); err != nil {

@@ -47,6 +47,8 @@ type Row struct {
 	Retention string    `json:"retention,omitempty"` // ISO 8601
 	Expires   time.Time `json:"expires,omitzero"`
 
+	Terms []Term `json:"terms,omitempty"` // every purpose that it is kept for, where it is more than one
+
 	// How long the personal fields are kept, where that is longer than the recording, and how
 	// long what is left, with the certificate: ISO 8601, and the instants that they come to.
 	RowRetention         string    `json:"row_retention,omitempty"`
@@ -101,6 +103,27 @@ func (p *Personal) numbers(yield func(string) bool) {
 			return
 		}
 	}
+}
+
+// Term is one purpose of a recording, on its own basis and for its own time. A recording is
+// kept until the last of its terms is over; the row's own purpose is that one's.
+type Term struct {
+	Purpose              string `json:"purpose"`
+	Basis                string `json:"basis"`
+	Retention            string `json:"retention"` // ISO 8601, as those that follow
+	RowRetention         string `json:"row_retention,omitempty"`
+	CertificateRetention string `json:"certificate_retention,omitempty"`
+}
+
+// AllTerms returns every purpose that the row is kept for, its own alone too.
+func (r *Row) AllTerms() []Term {
+	switch {
+	case len(r.Terms) > 0:
+		return slices.Clone(r.Terms)
+	case r.Purpose == "":
+		return nil
+	}
+	return []Term{{r.Purpose, r.Basis, r.Retention, r.RowRetention, r.CertificateRetention}}
 }
 
 // Joined is a party that came into the call later: called for the number dialled, which
@@ -179,7 +202,7 @@ func (r *Row) Told() (all []*Announcement) {
 // Event is something that was done to a recording while the call was on.
 type Event struct {
 	At   time.Time `json:"at"`
-	Kind string    `json:"kind"`         // paused, resumed, objected, stopped, discarded
+	Kind string    `json:"kind"`         // paused, resumed, objected, stopped, discarded, selected, withdrawn
 	By   string    `json:"by,omitempty"` // far, near, header, limit, or who asked over HTTP
 }
 
@@ -348,7 +371,7 @@ func (r Row) Clone() Row {
 		r.Recording = &recording
 	}
 	r.Files, r.Joined, r.Audio, r.Holds = slices.Clone(r.Files), slices.Clone(r.Joined), slices.Clone(r.Audio), slices.Clone(r.Holds)
-	r.Further, r.Events, r.Tags = slices.Clone(r.Further), slices.Clone(r.Events), maps.Clone(r.Tags)
+	r.Further, r.Events, r.Tags, r.Terms = slices.Clone(r.Further), slices.Clone(r.Events), maps.Clone(r.Tags), slices.Clone(r.Terms)
 	r.tokens = slices.Clone(r.tokens) // part is never changed
 	return r
 }

@@ -261,7 +261,7 @@ var (
 	lasting  = []string{
 		"ID", "State", "Reason", "Direction", "CallerTrunk", "CalleeTrunk", "Began", "Answered", "Ended",
 		"Outcome", "Cause", "EndedBy", "SIPStatus", "ContinuedIn", "Rule", "Policy", "Purpose", "Basis", "Retention", "Expires",
-		"RowRetention", "RowExpires", "CertificateRetention", "CertificateExpires", "Cleared",
+		"Terms", "RowRetention", "RowExpires", "CertificateRetention", "CertificateExpires", "Cleared",
 		"Announcement", "Further", "Events", "Recording", "Tries", "Files", "Audio", "Holds", "Entry", "Discarded", "Destroyed",
 	}
 )

@@ -59,6 +59,9 @@ type recordings struct {
 
 	Certificate recordingsCertificate `cmd:"" help:"Print the signed certificate that a recording is destroyed."`
 
+	Select   recordingsSelect   `cmd:"" help:"Keep a recording from a buffer for a further purpose."`
+	Withdraw recordingsWithdraw `cmd:"" help:"Keep a recording for one of its purposes no longer."`
+
 	Pause   pauseRecording   `cmd:"" help:"Have nothing of a call recorded for now. The rule's control has to allow it, as all that follows."`
 	Resume  resumeRecording  `cmd:"" help:"Go on after a pause."`
 	Stop    stopRecording    `cmd:"" help:"End the recording of a call that goes on; what there is is kept."`

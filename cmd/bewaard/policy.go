@@ -112,6 +112,11 @@ func (e *explain) Run() error {
 	for _, s := range steps {
 		fmt.Printf("rule %-20q %s\n", s.Rule, s.Why)
 	}
+	if decision.Reason == policy.BreaksPack {
+		for _, fault := range rules.Unmet(facts) {
+			fmt.Println(fault)
+		}
+	}
 	fmt.Println(sampled + verdict(decision, late))
 	return nil
 }

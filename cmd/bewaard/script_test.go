@@ -30,10 +30,20 @@ func TestScript(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	prompts, err := filepath.Abs("../../prompts")
+	if err != nil {
+		t.Fatal(err)
+	}
+	phones := t.TempDir() // a program of another package
+	if out, err := exec.Command("go", "build", "-o", phones, "../callsim").CombinedOutput(); err != nil {
+		t.Fatalf("build callsim: %v: %s", err, out)
+	}
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("SIPP", sipp)
+			e.Setenv("PROMPTS", prompts)
+			e.Setenv("PATH", e.Getenv("PATH")+string(os.PathListSeparator)+phones)
 			return nil
 		},
 		Condition: func(condition string) (bool, error) {

@@ -23,6 +23,7 @@ import (
 type commands struct {
 	Answer answer `cmd:"" help:"Answer every call that comes in, until interrupted."`
 	Call   call   `cmd:"" help:"Place one call."`
+	Find   find   `cmd:"" help:"Say whether a prompt is whole in what was heard, and where."`
 }
 
 // phone is what both do.
@@ -30,6 +31,9 @@ type phone struct {
 	Listen string `default:"127.0.0.1:0" help:"Where SIP is spoken, over UDP."`
 	Voice  string `default:"babble:120" help:"What is said: tone:HZ, babble:HZ or silence."`
 	Heard  string `type:"path" placeholder:"DIR" help:"Where to write what this phone hears, a WAV file a call; made if it is not there."`
+	Codec  string `default:"PCMA" help:"What is spoken: PCMA, PCMU, G722, L16 or OPUS."`
+
+	Do []string `placeholder:"WHEN:WHAT" sep:"none" help:"What the user does in a call, one after the other. When is a time since audio could be sent, or heard=PACKETS. What is press=KEYS (RFC 4733), info=KEYS, tone=KEYS (in the audio), hold, resume or hangup. As 1.5s:press=9."`
 }
 
 func (p phone) config() (cfg sim.Config, err error) {
@@ -40,6 +44,14 @@ func (p phone) config() (cfg sim.Config, err error) {
 		if err := os.MkdirAll(p.Heard, 0o755); err != nil {
 			return cfg, fmt.Errorf("--heard: %w", err)
 		}
+	}
+	cfg.Codec = p.Codec
+	for _, text := range p.Do {
+		act, err := sim.ParseAct(text)
+		if err != nil {
+			return cfg, fmt.Errorf("--do: %w", err)
+		}
+		cfg.Acts = append(cfg.Acts, act)
 	}
 	kind, number, _ := strings.Cut(p.Voice, ":")
 	hz, err := strconv.ParseFloat(number, 64)
@@ -83,6 +95,8 @@ type answer struct {
 	phone
 	Ring   time.Duration `default:"500ms" help:"How long it rings."`
 	Reject int           `help:"Answer with that status instead, such as 486."`
+	Early  bool          `help:"Send audio while it rings, as carriers do."`
+	Calls  int           `help:"End after so many calls that were answered. Default: only when interrupted."`
 }
 
 func (a *answer) Run(ctx context.Context) error {
@@ -90,7 +104,7 @@ func (a *answer) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	cfg.Ring, cfg.Reject = a.Ring, a.Reject
+	cfg.Ring, cfg.Reject, cfg.Early = a.Ring, a.Reject, a.Early
 	p, err := sim.New(ctx, cfg)
 	if err != nil {
 		return err
@@ -104,6 +118,9 @@ func (a *answer) Run(ctx context.Context) error {
 			if err := a.keep(fmt.Sprintf("answered-%03d", n), l); err != nil {
 				return err
 			}
+			if n == a.Calls {
+				return nil
+			}
 		case <-ctx.Done():
 			return nil
 		}
@@ -116,6 +133,8 @@ type call struct {
 	To   string        `arg:"" help:"The number called."`
 	From string        `default:"+31612345678" help:"The number of the caller."`
 	Talk time.Duration `default:"5s" help:"How long the parties speak."`
+
+	NoEarly bool `help:"Take no early media: nothing is heard before the call is answered."`
 }
 
 func (c *call) Run(ctx context.Context) error {
@@ -126,6 +145,7 @@ func (c *call) Run(ctx context.Context) error {
 	if cfg.Peer, err = netip.ParseAddrPort(c.Peer); err != nil {
 		return fmt.Errorf("PEER is address:port, such as 127.0.0.1:5060: got %q", c.Peer)
 	}
+	cfg.NoEarly = c.NoEarly
 	p, err := sim.New(ctx, cfg)
 	if err != nil {
 		return err

@@ -40,8 +40,14 @@ type Line struct {
 	packets  int
 	ssrc     uint32
 	keys     []byte // waiting to be sent
+	tones    string // keys that wait to be heard as tones
+	quiet    bool   // nothing is to be said: the other side has put us on hold
+	deaf     bool   // what comes in is not taken
+	held     bool   // we have put the other side on hold
+	version  int    // of our description
 
 	more chan struct{} // tells Wait of a packet
+	came chan struct{} // tells perform of one
 }
 
 func newLine(cfg Config, leg *sip.Leg) (*Line, error) {
@@ -55,7 +61,7 @@ func newLine(cfg Config, leg *sip.Leg) (*Line, error) {
 	}
 	l := &Line{
 		cfg: cfg, codec: c, leg: leg, conn: conn, hangup: make(chan struct{}), over: make(chan struct{}), ssrc: rand.Uint32(),
-		keys: []byte(cfg.Press), more: make(chan struct{}, 1), called: leg != nil,
+		keys: []byte(cfg.Press), more: make(chan struct{}, 1), came: make(chan struct{}, 1), called: leg != nil, deaf: leg == nil && cfg.NoEarly,
 	}
 	if l.secure, err = newSecure(cfg.SRTP, l.write); err != nil {
 		conn.Close()
@@ -130,31 +136,44 @@ func (l *Line) close() {
 	l.busy.Wait()
 }
 
-// description is our offer or answer.
-func (l *Line) description() []byte {
+// description is our offer or answer: an answer has at most the direction that is left by
+// the offer.
+func (l *Line) description(left sdp.Direction) []byte {
+	l.mu.Lock()
+	version, direction := 1+l.version, left
+	if l.held {
+		direction = left.And(sdp.SendOnly)
+	}
+	l.quiet = !direction.Sends()
+	l.mu.Unlock()
 	local := l.conn.LocalAddr().(*net.UDPAddr).AddrPort()
 	c := l.codec
-	d := fmt.Appendf(nil, "v=0\r\no=- %d 1 IN IP4 %s\r\ns=-\r\nc=IN IP4 %s\r\nt=0 0\r\nm=audio %d %s %d %d\r\na=rtpmap:%d %s\r\n",
-		l.ssrc, local.Addr(), local.Addr(), local.Port(), l.secure.profile(), c.payloadType, events, c.payloadType, c.name)
+	d := fmt.Appendf(nil, "v=0\r\no=- %d %d IN IP4 %s\r\ns=-\r\nc=IN IP4 %s\r\nt=0 0\r\nm=audio %d %s %d %d\r\na=rtpmap:%d %s\r\n",
+		l.ssrc, version, local.Addr(), local.Addr(), local.Port(), l.secure.profile(), c.payloadType, events, c.payloadType, c.name)
 	if c.fmtp != "" {
 		d = fmt.Appendf(d, "a=fmtp:%d %s\r\n", c.payloadType, c.fmtp)
 	}
-	return fmt.Appendf(d, "a=rtpmap:%d telephone-event/8000\r\na=fmtp:%d 0-15\r\na=ptime:20\r\n%s", events, events, l.secure.lines())
+	return fmt.Appendf(d, "a=rtpmap:%d telephone-event/8000\r\na=fmtp:%d 0-15\r\na=ptime:20\r\na=%s\r\n%s", events, events, direction, l.secure.lines())
 }
 
-// hear takes the other side's description: where to speak to.
+// hear takes the other side's description: where to speak to, and in which direction.
 func (l *Line) hear(body []byte) error {
+	_, err := l.take(body)
+	return err
+}
+
+func (l *Line) take(body []byte) (sdp.Direction, error) {
 	d, err := sdp.Parse(body)
 	if err != nil {
-		return err
+		return "", err
 	}
 	m, err := d.Audio()
 	if err != nil {
-		return err
+		return "", err
 	}
 	to, _, err := d.RTP(m)
 	if err != nil {
-		return err
+		return "", err
 	}
 	for _, c := range m.Codecs() {
 		if c.PayloadType == l.codec.payloadType {
@@ -162,15 +181,15 @@ func (l *Line) hear(body []byte) error {
 			l.to = to
 			defer l.mu.Unlock()
 			if l.secure != nil {
-				return l.secure.hear(d, m, l.called)
+				return d.Direction(m), l.secure.hear(d, m, l.called)
 			}
 			if m.Profile() != sdp.Plain {
-				return errProtected
+				return "", errProtected
 			}
-			return nil
+			return d.Direction(m), nil
 		}
 	}
-	return fmt.Errorf("no %s in %v", l.codec.name, m.Formats)
+	return "", fmt.Errorf("no %s in %v", l.codec.name, m.Formats)
 }
 
 // speak begins to send; a second call does nothing.
@@ -179,7 +198,8 @@ func (l *Line) speak() {
 	defer l.mu.Unlock()
 	if !l.speaking {
 		l.speaking = true
-		l.busy.Go(l.send) // ends when close closes over
+		l.busy.Go(l.send) // both end when close closes over
+		l.busy.Go(l.perform)
 	}
 }
 
@@ -190,6 +210,8 @@ func (l *Line) send() {
 	began := time.Now()
 	speech, packet := l.codec.newSpeech(), make([]byte, 12, 1500+srtp.Overhead)
 	var samples []int16
+	var tones string
+	toneFrames := 0 // of the tones, sent
 	sequence := uint16(rand.Uint32())
 	offset := rand.Uint32()
 	for frame := 0; ; frame++ {
@@ -206,12 +228,26 @@ func (l *Line) send() {
 		if len(l.keys) > 0 {
 			key, l.keys = l.keys[0], l.keys[1:]
 		}
+		if tones == "" {
+			tones, l.tones, toneFrames = l.tones, "", 0
+		}
+		quiet := l.quiet
 		l.mu.Unlock()
+		if quiet {
+			continue
+		}
 		stamp := offset + uint32(frame*l.codec.ticks)
 		if key != 0 {
 			sequence = l.sendKey(key, sequence, stamp)
 		}
-		samples = l.codec.say(samples, l.cfg.Voice, frame)
+		if tones == "" {
+			samples = l.codec.say(samples, l.cfg.Voice, frame)
+		} else {
+			samples = l.codec.say(samples, dialling(tones), toneFrames)
+			if toneFrames++; toneFrames == 2*keyTime*len(tones) {
+				tones = ""
+			}
+		}
 		packet = speech(packet[:12], samples)
 		l.header(packet, l.codec.payloadType, frame == 0, sequence, stamp)
 		l.say(packet)
@@ -294,12 +330,18 @@ func (l *Line) listen() {
 		}
 		samples = hearing(samples, packet[12:n])
 		l.mu.Lock()
+		if l.deaf {
+			l.mu.Unlock()
+			continue
+		}
 		l.packets++
 		l.heard = l.codec.heard(l.heard, samples)
 		l.mu.Unlock()
-		select {
-		case l.more <- struct{}{}:
-		default:
+		for _, tell := range []chan struct{}{l.more, l.came} {
+			select {
+			case tell <- struct{}{}:
+			default:
+			}
 		}
 	}
 }

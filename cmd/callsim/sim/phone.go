@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/bewaard/bewaard/sip"
+	"github.com/bewaard/bewaard/sip/sdp"
 )
 
 // Config says what a phone is.
@@ -30,8 +31,13 @@ type Config struct {
 	Reject int
 	// Press is keys that are pressed as soon as something is heard.
 	Press string
+	// Acts are what its user does in every call, in their order.
+	Acts []Act
 	// Early sends ringing as 183 with audio, as carriers do.
 	Early bool
+	// NoEarly takes no early media: nothing is heard, and nothing said, before the call is
+	// answered.
+	NoEarly bool
 	// SRTP is how the phone's audio is protected. Default: it is not.
 	SRTP SRTP
 	Log  *slog.Logger
@@ -127,7 +133,7 @@ func (p *Phone) answer(leg *sip.Leg) {
 		return
 	}
 	if p.cfg.Early {
-		leg.Progress(183, "Session Progress", line.description())
+		leg.Progress(183, "Session Progress", line.description(sdp.SendRecv))
 		line.speak()
 	} else {
 		leg.Progress(180, "Ringing", nil)
@@ -143,9 +149,11 @@ func (p *Phone) answer(leg *sip.Leg) {
 			case sip.Confirmed:
 				line.speak()
 				p.lines <- line
+			default:
+				line.follow(e)
 			}
 		case <-ringing.C:
-			if err := leg.Answer(line.description()); err != nil {
+			if err := leg.Answer(line.description(sdp.SendRecv)); err != nil {
 				return
 			}
 		case <-line.hangup:
@@ -170,7 +178,7 @@ func (p *Phone) Call(ctx context.Context, from, called string) (*Line, error) {
 	peer := *p.peer.Load()
 	leg, err := p.ua.Invite(sip.Invite{
 		Peer: sip.Peer{Transport: "udp", Host: peer.Addr().String(), Addr: peer}, Trunk: "peer",
-		Called: called, From: sip.Party{User: from}, MaxForwards: 70, Body: line.description(),
+		Called: called, From: sip.Party{User: from}, MaxForwards: 70, Body: line.description(sdp.SendRecv),
 	})
 	if err != nil {
 		line.close()
@@ -194,10 +202,11 @@ func (p *Phone) follow(ctx context.Context, line *Line, answered chan<- error) {
 		case e := <-line.leg.Events():
 			switch e.Kind {
 			case sip.Progressed:
-				if len(e.Body) > 0 && line.hear(e.Body) == nil {
+				if len(e.Body) > 0 && !p.cfg.NoEarly && line.hear(e.Body) == nil {
 					line.speak() // opens the way through whatever latches
 				}
 			case sip.Answered:
+				line.open()
 				if err := line.hear(e.Body); err != nil {
 					answered <- err
 					line.leg.Hangup(488, "Not Acceptable Here")
@@ -214,8 +223,15 @@ func (p *Phone) follow(ctx context.Context, line *Line, answered chan<- error) {
 				return
 			case sip.Ended:
 				return
+			default:
+				line.follow(e)
 			}
 		case <-line.hangup:
+			if setup != nil {
+				line.leg.Hangup(487, "Request Terminated")
+				answered <- fmt.Errorf("%w: the phone's user gave up", ErrRejected)
+				return
+			}
 			line.leg.Hangup(0, "")
 			return
 		case <-setup:
