@@ -256,6 +256,19 @@ func (s *stage) table(rows []store.Row) {
 			fmt.Printf("  %-4s %5s s  %s\n", f.Format, seconds(f.Seconds), filepath.Join(s.directory, f.Path))
 		}
 	}
+	s.opening(rows)
+}
+
+// opening tells how a file is opened without us.
+func (s *stage) opening(rows []store.Row) {
+	for _, r := range rows {
+		for _, f := range r.Files {
+			fmt.Printf("\nThey are sealed to the day on which they expire. To hear one, with age (bewaard recordings export does it where a daemon runs):\n"+
+				"  age -d -i %s/master.key %s/epochs/%s.age >day.key\n  age -d -i day.key %s >heard.%s\n",
+				s.daemon.store.Keys().Directory(), s.daemon.store.Keys().Directory(), f.Epoch, filepath.Join(s.directory, f.Path), f.Format)
+			return
+		}
+	}
 }
 
 // watch waits until the sweeper has destroyed a recording.
