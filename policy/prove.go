@@ -142,7 +142,7 @@ func (d Decision) outcomes(w way) []Outcome {
 		may("nobody presses "+a.OptIn, unrecorded, false, far)
 	}
 	if a.OptOut != "" {
-		may(a.OptOut+" is pressed", unrecorded, false, far)
+		may(a.OptOut+" is pressed", "goes on unrecorded", false, far)
 	}
 	if a.Transfers {
 		may("transferred to somebody outside", "told again, and recorded from then on", true, far)

@@ -285,9 +285,7 @@ func (p *Policy) numbersOf(kind phonenumbers.PhoneNumberType, countries []string
 	}
 	var all []string
 	for _, country := range append([]string{p.numbers.country}, countries...) {
-		if n := phonenumbers.GetExampleNumberForType(country, kind); n != nil {
-			all = append(all, phonenumbers.Format(n, phonenumbers.E164))
-		}
+		all = append(all, example(country, kind)...)
 	}
 	all = append(all, "201")
 	sorted := texts(append(patterns[:len(patterns):len(patterns)], p.never.patterns...)) // what is never recorded comes to no rule
@@ -303,7 +301,23 @@ func (p *Policy) numbersOf(kind phonenumbers.PhoneNumberType, countries []string
 			all = append(all, number)
 		}
 	}
+	for _, country := range countries { // where the others are never recorded
+		all = append(all, example(country, phonenumbers.MOBILE)...)
+		all = append(all, example(country, phonenumbers.FIXED_LINE)...)
+		if number, ok := p.within("+"+strconv.Itoa(phonenumbers.GetCountryCodeForRegion(country)), sorted); ok {
+			all = append(all, number)
+		}
+	}
 	return append(all, "+80012345678") // of no country
+}
+
+// example is a number of a country, if there is one of that kind.
+func example(country string, kind phonenumbers.PhoneNumberType) []string {
+	n := phonenumbers.GetExampleNumberForType(country, kind)
+	if n == nil {
+		return nil
+	}
+	return []string{phonenumbers.Format(n, phonenumbers.E164)}
 }
 
 // starts are what numbers begin with.
