@@ -36,20 +36,20 @@ func (s *Store) Discard(row Row, act Act) error {
 		if err != nil {
 			return err, nil
 		}
-		by := row.Clone()
-		row := old.Clone()
-		row.Become(by)
-		row.inUTC()
-		row.State, row.Recording, row.Files = StateNotRecorded, nil, nil
-		if err := errors.Join(checkArrow(old.State, row.State), row.check()); err != nil {
-			return err, nil
+		updated, refusal, err := s.changed(tx, &old, func(r *Row) error {
+			r.Become(row)
+			r.State, r.Recording, r.Files = StateNotRecorded, nil, nil
+			return nil
+		})
+		if refusal != nil || err != nil {
+			return refusal, err
 		}
 		head, err := note(tx, action, row.ID, act)
 		if err != nil {
 			return nil, err
 		}
-		row.Entry = head.Number
-		return nil, put(tx, &old, &row)
+		updated.Entry = head.Number
+		return nil, put(tx, &old, &updated)
 	})
 	if err != nil {
 		return fmt.Errorf("discard what was captured of %s: %w", row.ID, err)

@@ -58,26 +58,8 @@ func (s *Store) Update(id string, change func(*Row) error) (Row, error) {
 		if err != nil {
 			return err, nil
 		}
-		updated = old.Clone()
-		s.reopen(tx, &updated)
-		sealed := updated.Sealed
-		if err := change(&updated); err != nil {
-			return err, nil
-		}
-		switch updated.Sealed = sealed; {
-		case sealed && updated.part == nil: // replaced as a whole
-			updated.part, updated.tokens = old.part, old.tokens
-		case !sealed && updated.Personal.empty():
-			updated.clearPersonal()
-		}
-		// What change was given or has put in may still be used by its owner.
-		updated = updated.Clone()
-		updated.inUTC()
-		if err := checkUpdate(&old, &updated); err != nil {
-			return err, nil
-		}
-		if err := s.seal(tx, &updated); err != nil {
-			return nil, err
+		if updated, refusal, err = s.changed(tx, &old, change); refusal != nil || err != nil {
+			return refusal, err
 		}
 		return nil, put(tx, &old, &updated)
 	})
@@ -88,6 +70,29 @@ func (s *Store) Update(id string, change func(*Row) error) (Row, error) {
 		updated.Personal, updated.Sealed = Personal{}, updated.part != nil
 	}
 	return updated, nil
+}
+
+// changed returns a row as a change makes it, sealed, to be put.
+func (s *Store) changed(tx *bbolt.Tx, old *Row, change func(*Row) error) (updated Row, refusal, err error) {
+	updated = old.Clone()
+	s.reopen(tx, &updated)
+	sealed := updated.Sealed
+	if err := change(&updated); err != nil {
+		return Row{}, err, nil
+	}
+	switch updated.Sealed = sealed; {
+	case sealed && updated.part == nil: // replaced as a whole
+		updated.part, updated.tokens = old.part, old.tokens
+	case !sealed && updated.Personal.empty():
+		updated.clearPersonal()
+	}
+	// What change was given or has put in may still be used by its owner.
+	updated = updated.Clone()
+	updated.inUTC()
+	if err := checkUpdate(old, &updated); err != nil {
+		return Row{}, err, nil
+	}
+	return updated, nil, s.seal(tx, &updated)
 }
 
 func checkUpdate(old, updated *Row) error {
