@@ -155,7 +155,7 @@ func markHeld(tx *bbolt.Tx, h *LegalHold, ids []string, act Act) error {
 		if err != nil {
 			return fmt.Errorf("row %s: %w", id, err)
 		}
-		if old.State == StateExpired || old.State == StateDestroyed {
+		if old.State == StateExpired || old.State == StateDestroyed && !old.named() {
 			h.TooLate++
 			continue
 		}
@@ -333,7 +333,7 @@ func (s *Store) resealHeld(h *LegalHold, ids []string) error {
 	var errs []error
 	for _, id := range ids {
 		row, err := s.Get(id)
-		if err == nil && slices.Contains(row.Holds, h.ID) && until.After(row.Expires) {
+		if err == nil && slices.Contains(row.Holds, h.ID) && row.State != StateDestroyed && until.After(row.Expires) {
 			err = s.resealFiles(&row, until)
 		}
 		if err != nil {

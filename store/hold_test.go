@@ -3,6 +3,7 @@ package store
 import (
 	"errors"
 	"log/slog"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -107,6 +108,41 @@ func TestHoldLapses(t *testing.T) {
 		if i < 0 || last[i].Object != h.ID || last[i].Actor != Daemon {
 			t.Errorf("got journal %+v, want a release of %s by the daemon", last, h.ID)
 		}
+	})
+}
+
+// Where the recording is destroyed and the numbers are not, a legal hold keeps these.
+func TestHoldKeepsNumbers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, t.TempDir())
+		row := keep(t, s, time.Now().Add(time.Hour))
+		update(t, s, row.ID, func(r *Row) { r.RowExpires = r.Expires.Add(5 * day) })
+		w := NewSweeper(s, SweepConfig{Interval: 6 * time.Hour})
+		days := func(n int) {
+			for range 4 * n {
+				time.Sleep(6 * time.Hour)
+				sweep(t, w)
+			}
+		}
+		days(1)
+		h := hold(t, s, Held{IDs: []string{row.ID}}, time.Time{})
+		days(10)
+		if got := mustGet(t, s, row.ID); got.State != StateDestroyed || got.Caller != row.Caller {
+			t.Errorf("got %+v, want it destroyed, with its numbers", got)
+		}
+		a := &audited{Store: s, snapshot: filepath.Join(t.TempDir(), "audit.db")}
+		a.take(t)
+		if found, _ := a.audit(t, func(c *VerifyConfig) { c.Heads = nil }); found != nil {
+			t.Errorf("got %q, want no findings", found)
+		}
+		if _, err := s.ReleaseHold(h.ID, bert); err != nil {
+			t.Fatal(err)
+		}
+		sweep(t, w)
+		if got := mustGet(t, s, row.ID); got.personal() || got.Cleared.IsZero() {
+			t.Errorf("got %+v, want it without numbers", got)
+		}
+		checkIndexes(t, s)
 	})
 }
 

@@ -41,7 +41,7 @@ var (
 	// byRowExpiry has the destroyed rows that still say who called, byRemoval those that say
 	// no more, until what is left of them goes too.
 	byRowExpiry = index{bucket: []byte("by_row_expiry"), keys: func(r *Row) [][]byte {
-		if !r.named() {
+		if !r.named() || r.held() {
 			return nil
 		}
 		return [][]byte{indexKey(r.RowExpires, r.ID)}

@@ -308,7 +308,7 @@ func (r *Row) check() error {
 	if r.State.expires() && r.State != StateFinalizing && r.Expires.IsZero() {
 		return fmt.Errorf("%s without an expiry", r.State)
 	}
-	if r.held() && (r.State == StateExpired || r.State == StateDestroyed) {
+	if r.held() && (r.State == StateExpired || r.State == StateDestroyed && !r.named()) {
 		return fmt.Errorf("%s, and %w", r.State, ErrHeld)
 	}
 	if r.State == StateNotRecorded && len(r.Files) > 0 {

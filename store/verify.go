@@ -309,7 +309,7 @@ func (vf *verifier) row(tx *bbolt.Tx, row *Row) {
 		switch deadline := vf.v.At.Add(-overdueGrace); {
 		case row.personal() && !row.named():
 			vf.found(object, "it is destroyed, and still says who called")
-		case row.named() && row.RowExpires.Before(deadline):
+		case row.named() && !row.held() && row.RowExpires.Before(deadline):
 			vf.found(object, "overdue: it says who called, and should not have since %s", row.RowExpires.Format(time.RFC3339))
 		case !row.named() && !row.CertificateExpires.IsZero() && row.CertificateExpires.Before(deadline):
 			vf.found(object, "overdue: what is left of it should have been removed on %s", row.CertificateExpires.Format(time.RFC3339))
