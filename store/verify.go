@@ -16,6 +16,7 @@ import (
 
 	"github.com/google/uuid"
 	"go.etcd.io/bbolt"
+	bbolterrors "go.etcd.io/bbolt/errors"
 
 	"github.com/bewaard/bewaard/store/certificate"
 	"github.com/bewaard/bewaard/store/journal"
@@ -64,6 +65,9 @@ func Verify(ctx context.Context, c VerifyConfig, tell func(Finding)) (v Verifica
 		c.Progress = func(string, int) {}
 	}
 	db, err := bbolt.Open(c.Snapshot, 0o600, &bbolt.Options{ReadOnly: true, Timeout: lockTimeout})
+	if errors.Is(err, bbolterrors.ErrTimeout) {
+		err = fmt.Errorf("%w: a snapshot can be read beside it", ErrLocked)
+	}
 	if err != nil {
 		return v, fmt.Errorf("open snapshot %s: %w", c.Snapshot, err)
 	}

@@ -223,6 +223,14 @@ func (a *audited) rewrite(tx *bbolt.Tx, id string, change func(*Row)) error {
 	return put(tx, &old, &row)
 }
 
+// A database that a daemon has open is not waited for.
+func TestVerifyLocked(t *testing.T) {
+	s := open(t, t.TempDir())
+	if _, err := Verify(t.Context(), VerifyConfig{Snapshot: s.databasePath()}, func(Finding) {}); !errors.Is(err, ErrLocked) {
+		t.Errorf("got error %v, want %v", err, ErrLocked)
+	}
+}
+
 // What is overdue by more than a sweep takes is found; what is held is not overdue.
 func TestVerifyOverdue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
