@@ -119,7 +119,10 @@ func (s *Store) layHold(ctx context.Context, h *LegalHold, held Held, act Act) e
 		return errors.Join(fmt.Errorf("%w: all %d calls had been destroyed, or were about to be", ErrNothingHeld, h.TooLate), err)
 	}
 	s.log.Warn("legal hold laid", "hold", h.ID, "rows", h.Rows, "too_late", h.TooLate)
-	return s.resealHeld(h, ids)
+	if err := s.resealHeld(h, ids); err != nil { // the next round tries again
+		return fmt.Errorf("it is laid, and something of it not yet sealed for as long: %w", err)
+	}
+	return nil
 }
 
 // sought returns the ids of the rows that are to be held.
@@ -130,7 +133,7 @@ func (s *Store) sought(ctx context.Context, held Held) (ids []string, err error)
 		}
 		ids = append(ids, id)
 	}
-	if held.IDs != nil {
+	if len(held.IDs) > 0 {
 		return ids, nil
 	}
 	q := held.Query
@@ -150,6 +153,12 @@ func (s *Store) sought(ctx context.Context, held Held) (ids []string, err error)
 }
 
 func markHeld(tx *bbolt.Tx, h *LegalHold, ids []string, act Act) error {
+	// Somebody may have released it meanwhile: what were marked then would be held for ever.
+	if current, err := getHold(tx, h.ID); err != nil {
+		return err
+	} else if current.Ending {
+		return ErrNoHold
+	}
 	for _, id := range ids {
 		old, err := get(tx, id)
 		if err != nil {
@@ -158,6 +167,9 @@ func markHeld(tx *bbolt.Tx, h *LegalHold, ids []string, act Act) error {
 		if old.State == StateExpired || old.State == StateDestroyed && !old.named() {
 			h.TooLate++
 			continue
+		}
+		if slices.Contains(old.Holds, h.ID) {
+			continue // named twice
 		}
 		row := old.Clone()
 		row.Holds = append(row.Holds, h.ID)
@@ -233,14 +245,18 @@ func (s *Store) ReleaseHold(id string, act Act) (LegalHold, error) {
 
 func (s *Store) hold(id string) (h LegalHold, err error) {
 	err = s.db.View(func(tx *bbolt.Tx) error {
-		value := tx.Bucket(holdsBucket).Get([]byte(id))
-		if value == nil {
-			return ErrNoHold
-		}
-		h, err = decodeHold([]byte(id), value)
+		h, err = getHold(tx, id)
 		return err
 	})
 	return h, err
+}
+
+func getHold(tx *bbolt.Tx, id string) (LegalHold, error) {
+	value := tx.Bucket(holdsBucket).Get([]byte(id))
+	if value == nil {
+		return LegalHold{}, ErrNoHold
+	}
+	return decodeHold([]byte(id), value)
 }
 
 // release journals that a hold ends, frees its rows, some a commit, and forgets it last:

@@ -146,6 +146,43 @@ func TestHoldKeepsNumbers(t *testing.T) {
 	})
 }
 
+// A hold that is released while it is being laid marks no more rows, a row that is named
+// twice is marked once, and no row is left under a hold that there is not.
+func TestHoldReleasedWhileLaid(t *testing.T) {
+	s := open(t, t.TempDir())
+	s.db.NoSync = true
+	for range rowsPerCommit + 10 {
+		unrecorded(t, s, time.Now().Add(time.Hour))
+	}
+	s.blobs.step = func(what string) {
+		if what != "held" {
+			return
+		}
+		s.blobs.step = func(string) {}
+		holds, err := s.Holds()
+		if err != nil || len(holds) != 1 {
+			t.Fatalf("got holds %v, %v, want one", holds, err)
+		}
+		if _, err := s.ReleaseHold(holds[0].ID, bert); err != nil {
+			t.Error(err)
+		}
+	}
+	if h, err := s.LayHold(t.Context(), Held{Query: Query{From: time.Now().Add(-time.Hour)}}, time.Time{}, anna); !errors.Is(err, ErrNoHold) {
+		t.Errorf("got %+v, %v, want %v", h, err, ErrNoHold)
+	}
+	if holds, err := s.Holds(); len(holds) != 0 || err != nil {
+		t.Errorf("got holds %v, %v, want none", holds, err)
+	}
+	if n := count(t, s, heldCount); n != 0 {
+		t.Errorf("got %d rows held, want none", n)
+	}
+	row := unrecorded(t, s, time.Now().Add(time.Hour))
+	if h := hold(t, s, Held{IDs: []string{row.ID, row.ID}}, time.Time{}); h.Rows != 1 || len(mustGet(t, s, row.ID).Holds) != 1 {
+		t.Errorf("got %+v and row %+v, want it held once", h, mustGet(t, s, row.ID))
+	}
+	checkIndexes(t, s)
+}
+
 // With four eyes, who laid a hold does not release it; its own end still ends it.
 func TestFourEyes(t *testing.T) {
 	s, err := Open(Config{Directory: t.TempDir(), LegalHold: HoldConfig{FourEyes: true}}, nil, slog.New(slog.DiscardHandler))
