@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"io/fs"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -27,15 +28,13 @@ func TestCustodian(t *testing.T) {
 		}
 		write(t, s, changed.Files[0].Path, "SOUND")
 		ctx, cancel := context.WithCancel(t.Context())
-		done := make(chan struct{})
-		go func() { // ends with the context
-			defer close(done)
-			NewCustodian(s).Run(ctx)
-		}()
+		var running sync.WaitGroup // end with the context
+		running.Go(func() { NewCustodian(s).Run(ctx) })
+		running.Go(func() { NewSweeper(s, SweepConfig{Interval: 6 * time.Hour}).Run(ctx) })
 		time.Sleep(readEvery*day + time.Hour)
 		synctest.Wait()
 		cancel()
-		<-done
+		running.Wait()
 		text, err := fs.ReadFile(s.blobs.root.FS(), HeadFile)
 		if err != nil {
 			t.Fatal(err)

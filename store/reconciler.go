@@ -26,6 +26,8 @@ type Report struct {
 	Overdue          []string // ids of rows that should have been destroyed an hour ago; a thousand at most
 	Unreadable       []string // directories that cannot be read and files whose row cannot
 	SpoolsLeft       []string // of recordings that are kept and have their files; RemoveSpool takes them
+	KeysMissing      []string // epochs whose identity is gone before their time: nothing that is sealed to them opens
+	KeysOutlived     []string // epochs that were over a day ago, are needed by nobody, and are there
 
 	PartFiles []string // left by a job that was killed; removed
 	Outlived  []string // files of calls that are destroyed or not recorded; removed
@@ -50,6 +52,7 @@ func (s *Store) reconcile(ctx context.Context, r reconciler) (Report, error) {
 		r.files(ctx, spoolDirectory, r.spool),
 		r.rows(ctx),
 		r.overdue(),
+		r.keys(),
 		r.sync(),
 		s.noteFindings(&r.report),
 	)
@@ -65,7 +68,7 @@ func (r *Report) findings() map[string][]string {
 	return map[string][]string{
 		"file_without_row": r.FilesWithoutRow, "row_without_file": r.RowsWithoutFile, "file_of_other_size": r.FilesOfOtherSize,
 		"file_changed": r.FilesChanged, "overdue": r.Overdue, "unreadable": r.Unreadable, "spool_left": r.SpoolsLeft,
-		"part_file": r.PartFiles, "outlived": r.Outlived,
+		"part_file": r.PartFiles, "outlived": r.Outlived, "key_missing": r.KeysMissing, "key_outlived": r.KeysOutlived,
 	}
 }
 
@@ -74,6 +77,7 @@ func (r *Report) Log(log *slog.Logger) {
 	words := map[string]string{
 		"file_without_row": "file without a row", "row_without_file": "row without its file", "file_of_other_size": "file of another size than its row says",
 		"file_changed": "file that was changed", "overdue": "row that should have been destroyed", "unreadable": "not readable",
+		"key_missing": "key of a day that is gone before its time", "key_outlived": "key of a day that should have been destroyed",
 		"part_file": "left by a killed job, removed", "outlived": "file of a call that is destroyed or not recorded, removed",
 	}
 	for kind, found := range r.findings() {
@@ -123,6 +127,34 @@ func (r *reconciler) files(ctx context.Context, directory string, visit visitFil
 		}
 		return r.file(name, entry, visit)
 	})
+}
+
+// keyGrace is how long after its end an epoch's key may be there: a sweep may wait for
+// somebody to confirm the clock.
+const keyGrace = 24 * time.Hour
+
+// keys looks at the epochs' keys.
+func (r *reconciler) keys() error {
+	epochs, err := r.store.keys.Epochs()
+	if err != nil {
+		return err
+	}
+	for _, e := range epochs {
+		switch {
+		case !e.Destroyed.IsZero():
+		case e.Missing:
+			r.report.KeysMissing = append(r.report.KeysMissing, string(e.Epoch))
+		case r.began.After(e.Epoch.End().Add(keyGrace)):
+			needed, err := r.store.needed(e.Epoch, r.began)
+			if err != nil {
+				return err
+			}
+			if !needed {
+				r.report.KeysOutlived = append(r.report.KeysOutlived, string(e.Epoch))
+			}
+		}
+	}
+	return nil
 }
 
 // visitFile looks at a file and its row, nil where there is none.
