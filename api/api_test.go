@@ -331,12 +331,20 @@ func TestHolds(t *testing.T) {
 	if _, err := d.client.LayHold(t.Context(), store.Held{}, time.Time{}, "all"); err == nil || !strings.Contains(err.Error(), "nothing says which calls") {
 		t.Errorf("got error %v, want that nothing says which calls", err)
 	}
+	if page, err := d.client.Calls(t.Context(), store.Query{Held: true}); err != nil || len(page.Rows) != 2 {
+		t.Errorf("got %+v, %v, want both calls as held", page, err)
+	}
 	holds, err := d.client.Holds(t.Context())
 	if err != nil || len(holds) != 2 || holds[0].ID != byID.ID || holds[1].ID != byTime.ID {
 		t.Errorf("got %+v, %v, want both holds", holds, err)
 	}
-	if _, err := d.client.ReleaseHold(t.Context(), byID.ID, "settled"); err != nil {
-		t.Error(err)
+	for _, id := range []string{byTime.ID, byID.ID} {
+		if _, err := d.client.ReleaseHold(t.Context(), id, "settled"); err != nil {
+			t.Error(err)
+		}
+	}
+	if page, err := d.client.Calls(t.Context(), store.Query{Held: true}); err != nil || len(page.Rows) != 0 {
+		t.Errorf("got %+v, %v, want none held any more", page, err)
 	}
 	if _, err := d.client.ReleaseHold(t.Context(), byID.ID, "settled"); err == nil || !strings.Contains(err.Error(), "no such legal hold") {
 		t.Errorf("got error %v, want no such legal hold", err)

@@ -52,6 +52,9 @@ func EncodeQuery(q store.Query) url.Values {
 	if q.Limit != 0 {
 		v.Set("limit", strconv.Itoa(q.Limit))
 	}
+	if q.Held {
+		v.Set("held", "true")
+	}
 	if q.Recorded {
 		v.Set("recorded", "true")
 	}
@@ -62,7 +65,7 @@ func decodeQuery(v url.Values) (store.Query, error) {
 	q := store.Query{
 		Number: v.Get("number"), Purpose: v.Get("purpose"), Outcome: v.Get("outcome"),
 		State: store.State(v.Get("state")), Direction: v.Get("direction"), After: v.Get("after"),
-		Recorded: v.Get("recorded") == "true",
+		Held: v.Get("held") == "true", Recorded: v.Get("recorded") == "true",
 	}
 	for name, t := range instants(&q) {
 		if text := v.Get(name); text != "" {

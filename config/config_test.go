@@ -324,8 +324,13 @@ func FuzzParse(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text []byte) {
 		c, err := Parse("bewaard.yaml", text)
 		if err == nil {
-			if _, err := policy.Compile(c.Policy); err != nil {
+			rules, err := policy.Compile(c.Policy)
+			if err != nil {
 				t.Errorf("got a good file, and from its policy %v", err)
+				return
+			}
+			if _, err := c.Prove(rules, time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)); err != nil && strings.Contains(err.Error(), "cannot be proved") {
+				t.Error(err)
 			}
 			return
 		}

@@ -59,9 +59,9 @@ func New(cfg Config, registry prometheus.Registerer) (*Engine, error) {
 // keeps to itself while calls are up: whoever runs one adds so many.
 func (e *Engine) Threads() int {
 	if e.cfg.Engine == EngineEpoll {
-		return e.cfg.Loops
+		return e.cfg.Loops + pacerThreads
 	}
-	return 0
+	return pacerThreads
 }
 
 // Close closes the sessions that are left and stops what the engine runs.

@@ -76,7 +76,7 @@ func (p *pacer) run() {
 			return
 		default:
 		}
-		sleep(max(min(time.Until(due.wake(began)), maxSleep), 0))
+		pause(min(time.Until(due.wake(began)), maxSleep))
 	}
 }
 

@@ -4,6 +4,8 @@ package media
 
 import "time"
 
+const pacerThreads = 0
+
 func onTime() {}
 
-func sleep(d time.Duration) { time.Sleep(d) }
+func pause(d time.Duration) { time.Sleep(d) }

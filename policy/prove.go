@@ -46,7 +46,7 @@ type Proof struct {
 // Numbers fall into as many classes as there are patterns, since one pattern lies within another
 // or apart from it; so do a header's values. Of each class one number is tried, of every
 // condition only the values that no earlier rule takes unless it must. So a rule without a call
-// is one that no call reaches, but for countries: of each one number is tried besides.
+// is one that no call reaches, but for countries: of each a few numbers are tried besides.
 func (p *Policy) Prove(trunks []Trunk, now time.Time) Proof {
 	s := p.newSearch(trunks, now)
 	var proof Proof
@@ -142,7 +142,7 @@ func (d Decision) outcomes(w way) []Outcome {
 		may("nobody presses "+a.OptIn, unrecorded, false, far)
 	}
 	if a.OptOut != "" {
-		may(a.OptOut+" is pressed", unrecorded, false, far)
+		may(a.OptOut+" is pressed", "goes on unrecorded", false, far)
 	}
 	if a.Transfers {
 		may("transferred to somebody outside", "told again, and recorded from then on", true, far)

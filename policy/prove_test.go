@@ -85,6 +85,22 @@ func TestProveShadowed(t *testing.T) {
 	}
 }
 
+// Numbers that are never recorded take some of a rule's calls, or all.
+func TestProveNeverRecorded(t *testing.T) {
+	for never, want := range map[string]string{
+		"+31202*": "",
+		"+3120*":  `rules[0]: no call that these trunks can bring matches it, but for emergency calls and numbers that are never recorded`,
+		"+31*":    `rules[0]: no call that these trunks can bring matches it, but for emergency calls and numbers that are never recorded`,
+	} {
+		cfg := office()
+		cfg.Rules, cfg.NeverRecord = []Rule{{Name: "x", Match: Match{From: []string{"+3120*"}}}}, []string{never}
+		proof := compile(t, cfg).Prove(officeTrunks, called("2026-11-24").Time)
+		if got := strings.Join(messages(proof.Warnings), "\n"); got != want {
+			t.Errorf("%s: got %q, want %q", never, got, want)
+		}
+	}
+}
+
 // A far party who is recorded and not told is a fault, with a call that shows it.
 func TestProveUnannounced(t *testing.T) {
 	cfg := office()
@@ -165,6 +181,7 @@ func TestProveFindsWhatThereIs(t *testing.T) {
 		cfg := office()
 		cfg.Holidays = []Date{{2026, 12, 25}}
 		cfg.Rules = nil
+		cfg.NeverRecord = some("never", []string{"+31612345678", "+3120*", "20*", "299", "+1416*"})
 		for i := range rapid.IntRange(1, 6).Draw(t, "rules") {
 			m := Match{From: some("from", numbers), To: some("to", numbers), Country: some("country", []string{"NL", "CA", "DE", "unknown"})}
 			m.Direction = rapid.SampledFrom([]Direction{"", "", Inbound, Outbound}).Draw(t, "direction")

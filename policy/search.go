@@ -285,12 +285,10 @@ func (p *Policy) numbersOf(kind phonenumbers.PhoneNumberType, countries []string
 	}
 	var all []string
 	for _, country := range append([]string{p.numbers.country}, countries...) {
-		if n := phonenumbers.GetExampleNumberForType(country, kind); n != nil {
-			all = append(all, phonenumbers.Format(n, phonenumbers.E164))
-		}
+		all = append(all, example(country, kind)...)
 	}
 	all = append(all, "201")
-	sorted := texts(patterns)
+	sorted := texts(append(patterns[:len(patterns):len(patterns)], p.never.patterns...)) // what is never recorded comes to no rule
 	for _, pattern := range patterns {
 		if !pattern.prefix {
 			all = append(all, pattern.text)
@@ -298,11 +296,32 @@ func (p *Policy) numbersOf(kind phonenumbers.PhoneNumberType, countries []string
 			all = append(all, number)
 		}
 	}
-	if number, ok := p.within("", sorted); ok {
-		all = append(all, number)
+	for _, begin := range starts { // in no pattern, if there is such a number
+		if number, ok := p.within(string(begin), sorted); ok {
+			all = append(all, number)
+		}
 	}
-	return all
+	for _, country := range countries { // where the others are never recorded
+		all = append(all, example(country, phonenumbers.MOBILE)...)
+		all = append(all, example(country, phonenumbers.FIXED_LINE)...)
+		if number, ok := p.within("+"+strconv.Itoa(phonenumbers.GetCountryCodeForRegion(country)), sorted); ok {
+			all = append(all, number)
+		}
+	}
+	return append(all, "+80012345678") // of no country
 }
+
+// example is a number of a country, if there is one of that kind.
+func example(country string, kind phonenumbers.PhoneNumberType) []string {
+	n := phonenumbers.GetExampleNumberForType(country, kind)
+	if n == nil {
+		return nil
+	}
+	return []string{phonenumbers.Format(n, phonenumbers.E164)}
+}
+
+// starts are what numbers begin with.
+const starts = "+1234567890"
 
 // within makes a number that begins so and that no longer one of sorted is, or begins.
 func (p *Policy) within(begin string, sorted []string) (string, bool) {
@@ -316,11 +335,7 @@ func (p *Policy) within(begin string, sorted []string) (string, bool) {
 	if len(begin) > maxDigits {
 		return "", false
 	}
-	letters := "123456789" + "0"
-	if begin == "" {
-		letters = "+" + letters
-	}
-	for _, letter := range letters {
+	for _, letter := range starts[1:] {
 		next := begin + string(letter)
 		if _, taken := slices.BinarySearch(sorted, next); taken {
 			continue

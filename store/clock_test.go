@@ -1,14 +1,21 @@
 package store
 
 import (
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
+
+	"github.com/bewaard/bewaard/store/journal"
 )
 
 // The guard believes what an honest clock says, in a process that runs and in one
 // that was switched off for less than a day, and doubts everything else.
 func TestClockDoubt(t *testing.T) {
-	const day = 24 * time.Hour
 	for name, c := range map[string]struct {
 		ahead   time.Duration // of the mark
 		gained  time.Duration // on the monotonic clock
@@ -70,5 +77,90 @@ func TestBelievedRenews(t *testing.T) {
 	}
 	if got := b.gained(start.Add(clockAhead + time.Hour)); got != 0 {
 		t.Errorf("got a gain of %v while both clocks agree, want none", got)
+	}
+}
+
+// A database that is put back from a backup brings back what was destroyed since. Nothing
+// goes until somebody has looked; then it goes again, files or not, and whoever was told the
+// journal's head sees that it was rolled back.
+func TestRestoredBackup(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		directory := t.TempDir()
+		s := open(t, directory)
+		row := keep(t, s, time.Now().Add(day))
+		sweep(t, NewSweeper(s, SweepConfig{}))
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		backup, err := os.ReadFile(filepath.Join(directory, databaseFile))
+		if err != nil {
+			t.Fatal(err)
+		}
+		s = open(t, directory)
+		w := NewSweeper(s, SweepConfig{Interval: 6 * time.Hour})
+		for range 3 * 4 {
+			sweep(t, w)
+			time.Sleep(6 * time.Hour)
+		}
+		checkDestroyed(t, s, row)
+		told, err := s.Head()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+
+		if err := os.WriteFile(filepath.Join(directory, databaseFile), backup, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s = open(t, directory)
+		w = NewSweeper(s, SweepConfig{})
+		if _, err := w.Sweep(t.Context()); !errors.Is(err, ErrClockGuard) {
+			t.Errorf("got error %v, want %v", err, ErrClockGuard)
+		}
+		a := &audited{Store: s, snapshot: filepath.Join(t.TempDir(), "audit.db")}
+		a.take(t)
+		found, _ := a.audit(t, func(c *VerifyConfig) { c.Heads, c.Blobs = []journal.Head{told}, "" })
+		if !slices.ContainsFunc(found, func(f string) bool { return strings.Contains(f, "it was rolled back") }) {
+			t.Errorf("got %q, want that the journal was rolled back", found)
+		}
+		if err := w.ConfirmClock(anna); err != nil {
+			t.Fatal(err)
+		}
+		if got := sweep(t, w); got.Destroyed != 1 || got.Missing != 1 {
+			t.Errorf("got %+v, want the row destroyed again, without its file", got)
+		}
+	})
+}
+
+// The guard and the expiry go by UTC: a day on which clocks are put forward or back, a leap
+// day and the end of a year are days like others.
+func TestOddDays(t *testing.T) {
+	amsterdam, err := time.LoadLocation("Europe/Amsterdam")
+	if err != nil {
+		t.Skip(err)
+	}
+	for name, first := range map[string]time.Time{
+		"summer time begins": time.Date(2027, 3, 28, 1, 30, 0, 0, amsterdam),
+		"summer time ends":   time.Date(2027, 10, 31, 2, 30, 0, 0, amsterdam),
+		"leap day":           time.Date(2028, 2, 28, 23, 30, 0, 0, amsterdam),
+		"end of the year":    time.Date(2027, 12, 31, 23, 30, 0, 0, amsterdam),
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			time.Sleep(time.Until(first))
+			s := open(t, t.TempDir())
+			row := keep(t, s, first.AddDate(0, 0, 1))
+			w := NewSweeper(s, SweepConfig{Interval: time.Hour})
+			for time.Now().Before(row.Expires) {
+				if got := sweep(t, w); got.Destroyed != 0 {
+					t.Errorf("%s: destroyed at %v, expires %v", name, time.Now(), row.Expires)
+				}
+				time.Sleep(min(time.Hour, time.Until(row.Expires)))
+			}
+			if got := sweep(t, w); got.Destroyed != 1 {
+				t.Errorf("%s: got %+v at the expiry, want it destroyed", name, got)
+			}
+		})
 	}
 }

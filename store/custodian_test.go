@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"io"
 	"io/fs"
 	"strings"
 	"sync"
@@ -14,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/bewaard/bewaard/store/journal"
+	"github.com/bewaard/bewaard/store/seal"
 )
 
 // The head is told at the start and every day; a file that was changed is found within a
@@ -28,7 +30,7 @@ func TestCustodian(t *testing.T) {
 		}
 		write(t, s, changed.Files[0].Path, "SOUND")
 		ctx, cancel := context.WithCancel(t.Context())
-		var running sync.WaitGroup // end with the context
+		var running sync.WaitGroup // ends with the context
 		running.Go(func() { NewCustodian(s).Run(ctx) })
 		running.Go(func() { NewSweeper(s, SweepConfig{Interval: 6 * time.Hour}).Run(ctx) })
 		time.Sleep(readEvery*day + time.Hour)
@@ -79,4 +81,32 @@ func TestInspect(t *testing.T) {
 	if last := all[len(all)-1]; last.Action != journal.Reconcile || !strings.Contains(last.Reason, "overdue: 1, part_file: 1") {
 		t.Errorf("got %+v, want the findings", last)
 	}
+}
+
+// A recording whose key is gone, and a key that outlives its day, are found: the one can be
+// opened by nobody, the other by too many.
+func TestReconcileKeys(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, t.TempDir())
+		lost, due := keep(t, s, time.Now().Add(20*day)), keep(t, s, time.Now().Add(2*day))
+		for _, row := range []Row{lost, due} {
+			epoch := seal.EpochOf(row.Expires)
+			if _, err := s.Keys().Seal(epoch, io.Discard); err != nil { // makes the epoch
+				t.Fatal(err)
+			}
+			update(t, s, row.ID, func(r *Row) { r.Files[0].Epoch = epoch })
+		}
+		if diff := cmp.Diff(Report{}, reconcile(t, s)); diff != "" {
+			t.Errorf("report of what is in order, -want +got:\n%s", diff)
+		}
+		if err := s.Keys().Destroy(seal.EpochOf(lost.Expires)); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(5 * day)                                                                      // and nobody sweeps
+		outlived := []string{string(seal.EpochOf(due.Began)), string(seal.EpochOf(due.Expires))} // the first while it had no expiry
+		want := Report{KeysMissing: []string{lost.ID}, KeysOutlived: outlived, Overdue: []string{due.ID}}
+		if diff := cmp.Diff(want, reconcile(t, s)); diff != "" {
+			t.Errorf("report, -want +got:\n%s", diff)
+		}
+	})
 }

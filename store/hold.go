@@ -111,7 +111,8 @@ func (s *Store) layHold(ctx context.Context, h *LegalHold, held Held, act Act) e
 		return err
 	}
 	if err := s.change("held", ids, func(tx *bbolt.Tx, some []string) error { return markHeld(tx, h, some, act) }); err != nil {
-		return err
+		_, undone := s.release(h, Act{Daemon, "it could not be laid"})
+		return errors.Join(err, undone)
 	}
 	if h.Rows == 0 { // nobody needs it: what it was laid for is gone
 		_, err := s.release(h, Act{Daemon, "it holds nothing"})

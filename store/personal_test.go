@@ -309,25 +309,3 @@ func halfMigrated(t *testing.T, directory string) {
 		t.Fatal(err)
 	}
 }
-
-// A key that is gone before its time and one that outlives it are found.
-func TestReconcileKeys(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := open(t, t.TempDir())
-		soon, later := time.Now().Add(time.Hour), time.Now().Add(40*day)
-		unrecorded(t, s, soon)
-		unrecorded(t, s, later)
-		unrecorded(t, s, later.Add(day))
-		if err := os.Remove(filepath.Join(s.Directory(), keysDirectory, "epochs", string(seal.EpochOf(later))+".age")); err != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(3 * day) // and nobody sweeps
-		report := reconcile(t, s)
-		if diff := cmp.Diff([]string{string(seal.EpochOf(later))}, report.KeysMissing); diff != "" {
-			t.Errorf("missing, -want +got:\n%s", diff)
-		}
-		if diff := cmp.Diff([]string{string(seal.EpochOf(soon))}, report.KeysOutlived); diff != "" {
-			t.Errorf("outlived, -want +got:\n%s", diff)
-		}
-	})
-}

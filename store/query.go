@@ -22,6 +22,7 @@ type Query struct {
 	Outcome   string
 	State     State
 	Direction string
+	Held      bool // only what is under legal hold
 	Recorded  bool // only calls that a rule has recorded, whatever came of it
 
 	From time.Time // began then or later
@@ -40,6 +41,7 @@ func (q *Query) matches(r *Row) bool {
 		(q.Outcome == "" || q.Outcome == r.Outcome) &&
 		(q.State == "" || q.State == r.State) &&
 		(q.Direction == "" || q.Direction == r.Direction) &&
+		(!q.Held || r.held()) &&
 		(!q.Recorded || r.Purpose != "") &&
 		(q.From.IsZero() || !r.Began.Before(q.From)) &&
 		(q.To.IsZero() || r.Began.Before(q.To)) &&

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/bewaard/bewaard/store/journal"
+	"github.com/bewaard/bewaard/store/seal"
 )
 
 // Report is what files and rows did not agree on. Paths are relative to the store's
@@ -23,11 +24,11 @@ type Report struct {
 	RowsWithoutFile  []string // ids of kept rows of which a file is gone
 	FilesOfOtherSize []string // not as long as their row says
 	FilesChanged     []string // with another SHA-256 than their row says; a daily round reads a thirtieth of all
+	KeysMissing      []string // ids of kept rows whose files can be opened by nobody: the key of their epoch is not there
+	KeysOutlived     []string // epochs that ended a day ago, that nothing needs, and whose key is still there
 	Overdue          []string // ids of rows that should have been destroyed an hour ago; a thousand at most
 	Unreadable       []string // directories that cannot be read and files whose row cannot
 	SpoolsLeft       []string // of recordings that are kept and have their files; RemoveSpool takes them
-	KeysMissing      []string // epochs whose identity is gone before their time: nothing that is sealed to them opens
-	KeysOutlived     []string // epochs that were over a day ago, are needed by nobody, and are there
 
 	PartFiles []string // left by a job that was killed; removed
 	Outlived  []string // files of calls that are destroyed or not recorded; removed
@@ -48,11 +49,11 @@ func (s *Store) inspect(ctx context.Context) (Report, error) {
 func (s *Store) reconcile(ctx context.Context, r reconciler) (Report, error) {
 	r.store, r.touched, r.began = s, map[string]bool{}, time.Now()
 	err := errors.Join(
+		r.keys(),
 		r.files(ctx, recordingsDirectory, r.recording),
 		r.files(ctx, spoolDirectory, r.spool),
 		r.rows(ctx),
 		r.overdue(),
-		r.keys(),
 		r.sync(),
 		s.noteFindings(&r.report),
 	)
@@ -67,8 +68,8 @@ func (s *Store) reconcile(ctx context.Context, r reconciler) (Report, error) {
 func (r *Report) findings() map[string][]string {
 	return map[string][]string{
 		"file_without_row": r.FilesWithoutRow, "row_without_file": r.RowsWithoutFile, "file_of_other_size": r.FilesOfOtherSize,
-		"file_changed": r.FilesChanged, "overdue": r.Overdue, "unreadable": r.Unreadable, "spool_left": r.SpoolsLeft,
-		"part_file": r.PartFiles, "outlived": r.Outlived, "key_missing": r.KeysMissing, "key_outlived": r.KeysOutlived,
+		"file_changed": r.FilesChanged, "key_missing": r.KeysMissing, "key_outlived": r.KeysOutlived, "overdue": r.Overdue, "unreadable": r.Unreadable, "spool_left": r.SpoolsLeft,
+		"part_file": r.PartFiles, "outlived": r.Outlived,
 	}
 }
 
@@ -76,8 +77,8 @@ func (r *Report) findings() map[string][]string {
 func (r *Report) Log(log *slog.Logger) {
 	words := map[string]string{
 		"file_without_row": "file without a row", "row_without_file": "row without its file", "file_of_other_size": "file of another size than its row says",
-		"file_changed": "file that was changed", "overdue": "row that should have been destroyed", "unreadable": "not readable",
-		"key_missing": "key of a day that is gone before its time", "key_outlived": "key of a day that should have been destroyed",
+		"file_changed": "file that was changed", "key_missing": "recording that nobody can open: its key is not there", "key_outlived": "key of a day that is over, not destroyed",
+		"overdue": "row that should have been destroyed", "unreadable": "not readable",
 		"part_file": "left by a killed job, removed", "outlived": "file of a call that is destroyed or not recorded, removed",
 	}
 	for kind, found := range r.findings() {
@@ -111,7 +112,8 @@ type reconciler struct {
 	store   *Store
 	began   time.Time
 	report  Report
-	touched map[string]bool // directories that something was removed from
+	epochs  map[seal.Epoch]bool // whose keys are there
+	touched map[string]bool     // directories that something was removed from
 }
 
 // files visits every file below a directory with its row, nil where there is none.
@@ -127,34 +129,6 @@ func (r *reconciler) files(ctx context.Context, directory string, visit visitFil
 		}
 		return r.file(name, entry, visit)
 	})
-}
-
-// keyGrace is how long after its end an epoch's key may be there: a sweep may wait for
-// somebody to confirm the clock.
-const keyGrace = 24 * time.Hour
-
-// keys looks at the epochs' keys.
-func (r *reconciler) keys() error {
-	epochs, err := r.store.keys.Epochs()
-	if err != nil {
-		return err
-	}
-	for _, e := range epochs {
-		switch {
-		case !e.Destroyed.IsZero():
-		case e.Missing:
-			r.report.KeysMissing = append(r.report.KeysMissing, string(e.Epoch))
-		case r.began.After(e.Epoch.End().Add(keyGrace)):
-			needed, err := r.store.needed(e.Epoch, r.began)
-			if err != nil {
-				return err
-			}
-			if !needed {
-				r.report.KeysOutlived = append(r.report.KeysOutlived, string(e.Epoch))
-			}
-		}
-	}
-	return nil
 }
 
 // visitFile looks at a file and its row, nil where there is none.
@@ -250,6 +224,9 @@ func (r *reconciler) row(ctx context.Context, row *Row) {
 		}
 		return
 	}
+	if slices.ContainsFunc(row.Files, func(f File) bool { return f.Epoch != "" && !r.epochs[f.Epoch] }) && !slices.Contains(r.report.KeysMissing, row.ID) {
+		r.report.KeysMissing = append(r.report.KeysMissing, row.ID)
+	}
 	if !r.running || !r.turn(row.ID) {
 		return
 	}
@@ -265,6 +242,31 @@ func (r *reconciler) row(ctx context.Context, row *Row) {
 		case <-ctx.Done():
 		}
 	}
+}
+
+// keys looks which keys there are, and whether there should be.
+func (r *reconciler) keys() error {
+	epochs, err := r.store.keys.Epochs()
+	if err != nil {
+		return err
+	}
+	r.epochs = map[seal.Epoch]bool{}
+	for _, e := range epochs {
+		if !e.Destroyed.IsZero() || e.Missing {
+			continue
+		}
+		r.epochs[e.Epoch] = true
+		if e.Epoch.End().AddDate(0, 0, 1).After(r.began) {
+			continue // a sweep may be at it
+		}
+		switch needed, err := r.store.needed(e.Epoch, r.began); {
+		case err != nil:
+			return err
+		case !needed:
+			r.report.KeysOutlived = append(r.report.KeysOutlived, string(e.Epoch))
+		}
+	}
+	return nil
 }
 
 // readEvery is how many days a round takes to have read every file once.

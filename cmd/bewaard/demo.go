@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -19,6 +20,8 @@ import (
 	"github.com/bewaard/bewaard/media/opus"
 	"github.com/bewaard/bewaard/prompts"
 	"github.com/bewaard/bewaard/store"
+	"github.com/bewaard/bewaard/store/certificate"
+	"github.com/bewaard/bewaard/store/journal"
 )
 
 // demo runs the daemon on loopback between two scripted phones and shows what it does.
@@ -291,9 +294,12 @@ func (s *stage) watch(ctx context.Context, row store.Row) error {
 			s.say("  destroyed at %s; its row knows no number any more:\n", instant(now.Destroyed))
 			if !s.json {
 				writeRows(os.Stdout, "table", []store.Row{now})
-				fmt.Printf("\nThe other recordings stay in %s.\n", s.directory)
 			}
 			s.object(row, true)
+			if err := s.audit(ctx, row.ID); err != nil {
+				return err
+			}
+			s.say("\nThe other recordings stay in %s.\n", s.directory)
 			return nil
 		}
 		select {
@@ -302,6 +308,52 @@ func (s *stage) watch(ctx context.Context, row store.Row) error {
 			return fmt.Errorf("wait for the sweep of %s, which is %s: %w", row.ID, now.State, ctx.Err())
 		}
 	}
+}
+
+// audit shows what proves that a recording is gone, and looks at all of it as an auditor
+// would: at a snapshot, and the files.
+func (s *stage) audit(ctx context.Context, id string) error {
+	entries, _, err := s.daemon.store.Journal(ctx, store.JournalQuery{Object: id})
+	if err != nil {
+		return err
+	}
+	s.say("\nThe journal has of it:\n")
+	if !s.json {
+		if err := writeEntries(os.Stdout, "table", entries); err != nil {
+			return err
+		}
+	}
+	signed, err := s.daemon.store.Certificate(id)
+	if err != nil {
+		return err
+	}
+	key := s.daemon.store.PublicKey()
+	c, err := certificate.Verify(signed, key)
+	if err != nil {
+		return err
+	}
+	s.say("Its certificate says that it was destroyed on %s, signed with the key %.16s….\n", instant(c.Destroyed), key)
+
+	name := filepath.Join(s.directory, "audit.db")
+	file, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	by := store.Act{Actor: "the demo", Reason: "to be audited"}
+	err = s.daemon.store.Snapshot(by, func(journal.Head, int64) io.Writer { return file })
+	if err := errors.Join(err, file.Close()); err != nil {
+		return err
+	}
+	v, err := store.Verify(ctx, store.VerifyConfig{Snapshot: name, Blobs: s.directory, Keys: []certificate.Key{key}}, func(f store.Finding) { s.say("  %s\n", f) })
+	if err != nil {
+		return err
+	}
+	s.say("\nAn auditor, with a snapshot (%s), the files and the key:\n  %d entries of the journal, %d certificates, %d rows, %d files; %d findings\n",
+		name, v.Entries, v.Certificates, v.Rows, v.Files, v.Findings)
+	if v.Findings > 0 {
+		return fmt.Errorf("%d findings in %s", v.Findings, name)
+	}
+	return nil
 }
 
 // object writes a call as JSON, if that is the output.

@@ -23,6 +23,7 @@ type filter struct {
 	Outcome       string  `help:"${outcomes}."`
 	State         string  `help:"${states}."`
 	Direction     string  `help:"inbound or outbound."`
+	Held          bool    `help:"Under legal hold."`
 	From          day     `placeholder:"DATE" help:"Began on that day (UTC) or later."`
 	To            day     `placeholder:"DATE" help:"Began before that day."`
 	ExpiresBefore day     `placeholder:"DATE" help:"Expires before that day; a recording that goes on is taken as if it ended now."`
@@ -96,7 +97,7 @@ func (d day) String() string { return d.Format(time.DateOnly) }
 
 func (f filter) query(recorded bool) store.Query {
 	q := store.Query{
-		Purpose: f.Purpose, Outcome: f.Outcome, State: store.State(f.State), Direction: f.Direction, Recorded: recorded,
+		Purpose: f.Purpose, Outcome: f.Outcome, State: store.State(f.State), Direction: f.Direction, Held: f.Held, Recorded: recorded,
 		From: f.From.Time, To: f.To.Time, ExpiresBefore: f.ExpiresBefore.Time, ExpiresAfter: f.ExpiresAfter.Time,
 	}
 	if f.Number != nil {

@@ -182,7 +182,7 @@ func (r *reloader) effect(ctx context.Context, next *loaded) effect {
 // month. Without, rules with a ceiling record nothing.
 func countRecordings(ctx context.Context, calls *call.Manager, rows *store.Store, rules *policy.Policy, log *slog.Logger) {
 	now := time.Now()
-	counts := map[string]int{}
+	counts, sealed := map[string]int{}, 0
 	q := store.Query{From: call.MonthOf(now), Recorded: true, Limit: 1000}
 	for {
 		page, after, err := rows.List(ctx, q)
@@ -191,13 +191,20 @@ func countRecordings(ctx context.Context, calls *call.Manager, rows *store.Store
 			return
 		}
 		for i := range page {
-			if r := &page[i]; r.Recording != nil && r.Callee != "" {
+			r := &page[i]
+			if r.Sealed {
+				sealed++
+			}
+			if r.Recording != nil && r.Callee != "" {
 				counts[rules.Near(policy.Facts{Direction: policy.Direction(r.Direction), Caller: r.Caller, Callee: r.Callee})]++
 			}
 		}
 		if q.After = after; after == "" {
 			break
 		}
+	}
+	if sealed > 0 {
+		log.Warn("recordings of this month are sealed and not counted: a ceiling begins anew", "recordings", sealed)
 	}
 	calls.Counted(now, counts)
 }

@@ -83,7 +83,7 @@ type effect struct {
 	Policy  string    `json:"policy"` // version
 	Calls   int       `json:"calls"`
 	Changed int       `json:"changed"` // decided otherwise
-	Unknown int       `json:"unknown"` // cannot be decided: their numbers are gone
+	Unknown int       `json:"unknown"` // cannot be decided: their numbers are gone, or sealed
 	// Recorded is how many were to be recorded, and would be.
 	Recorded struct {
 		Was     int `json:"was"`
@@ -104,8 +104,8 @@ type change struct {
 // ruling is what a policy said of a call, as far as rows keep it.
 type ruling struct {
 	Rule      string `json:"rule"`
-	Purpose   string `json:"purpose"` // empty: not to be recorded
-	Retention string `json:"retention"`
+	Purpose   string `json:"purpose"`   // or several, by a comma; empty: not to be recorded
+	Retention string `json:"retention"` // of the one that lasts longest
 	Reason    string `json:"reason"`
 }
 
@@ -122,15 +122,28 @@ func (r ruling) String() string {
 
 // ruled is what was said of a row's call.
 func ruled(r *store.Row) ruling {
-	if r.Purpose != "" {
-		return ruling{Rule: r.Rule, Purpose: r.Purpose, Retention: r.Retention}
+	if terms := r.AllTerms(); len(terms) > 0 {
+		names := make([]string, len(terms))
+		for i, t := range terms {
+			names[i] = t.Purpose
+		}
+		return recordedFor(r.Rule, names, r.Retention)
 	}
 	return ruling{Rule: r.Rule, Reason: r.Reason}
 }
 
+func recordedFor(rule string, purposes []string, retention string) ruling {
+	slices.Sort(purposes)
+	return ruling{Rule: rule, Purpose: strings.Join(purposes, ", "), Retention: retention}
+}
+
 func rulingOf(d policy.Decision) ruling {
 	if d.Record {
-		return ruling{Rule: d.Rule, Purpose: d.Purpose, Retention: d.Retention.String()}
+		names := make([]string, len(d.Terms))
+		for i, t := range d.Terms {
+			names[i] = t.Purpose
+		}
+		return recordedFor(d.Rule, names, d.Retention.String())
 	}
 	return ruling{Rule: d.Rule, Reason: d.Reason}
 }
@@ -150,7 +163,11 @@ func effectOn(rows []store.Row, cfg *loaded) effect {
 		f := factsOf(r, cfg.Config)
 		month := cfg.rules.Near(f) + call.MonthOf(f.Time).Format(" 2006-01")
 		f.RecordedThisMonth = recorded[month]
-		was, would := ruled(r), rulingOf(cfg.rules.Decide(f))
+		was := ruled(r)
+		would := was
+		if r.Policy != e.Policy { // else it decided so already, by what rows do not keep as well
+			would = rulingOf(cfg.rules.Decide(f))
+		}
 		if was.Purpose != "" {
 			e.Recorded.Was++
 		}
@@ -222,7 +239,7 @@ func (e effect) write(w io.Writer) error {
 	}
 	fmt.Fprintf(w, "%d calls%s: %d would be decided otherwise; %d were to be recorded, %d would be\n", e.Calls, of, e.Changed, e.Recorded.Was, e.Recorded.WouldBe)
 	if e.Unknown > 0 {
-		fmt.Fprintf(w, "%d of them cannot be decided: their numbers are gone\n", e.Unknown)
+		fmt.Fprintf(w, "%d of them cannot be decided: their numbers are gone, or sealed\n", e.Unknown)
 	}
 	if len(e.Changes) > 0 {
 		t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)

@@ -44,8 +44,12 @@ rules:
 	gone.Caller, gone.Callee = "", ""
 	up := row("up", "", "", "", "")
 	up.Ended, up.Direction, up.CallerTrunk, up.CalleeTrunk = time.Time{}, "outbound", "pbx", "carrier"
+	same := row("same", "gold", "", "", "rule") // by a header that it does not tell
+	same.Policy = l.rules.Version()
+	two := row("two", "in", "quality", "P5Y", "")
+	two.Terms = []store.Term{{Purpose: "quality", Retention: "P1M"}, {Purpose: "orders", Retention: "P5Y"}}
 	e := effectOn([]store.Row{
-		up, gone,
+		up, gone, same, two,
 		row("f", "in", "quality", "P14D", ""),     // beyond the ceiling, which the two first reach
 		row("e", "in", "quality", "P1M", ""),      // the same
 		row("d", "in", "quality", "P14D", "disk"), // for longer
@@ -58,13 +62,14 @@ rules:
 	if err := e.write(&got); err != nil {
 		t.Fatal(err)
 	}
-	const want = `9 calls: 7 would be decided otherwise; 4 were to be recorded, 2 would be
-1 of them cannot be decided: their numbers are gone
+	const want = `11 calls: 8 would be decided otherwise; 5 were to be recorded, 2 would be
+1 of them cannot be decided: their numbers are gone, or sealed
 CALLS  WAS                                              WOULD BE                                     SUCH AS
 2      rule "in": recorded for quality, P14D            rule "in": not recorded (ceiling)            f
 1      no rule: not recorded (no_rule)                  rule "in": not recorded (ceiling)            c
 1      rule "diverted": not recorded (forwarded)        rule "diverted": not recorded (rule)         a
 1      rule "diverted": not recorded (rule)             rule "in": recorded for quality, P1M         b
+1      rule "in": recorded for orders, quality, P5Y      rule "in": not recorded (ceiling)            two
 1      rule "in": recorded for quality, P14D            rule "in": recorded for quality, P1M         0
 1      rule "in": recorded for quality, P1M             rule "in": not recorded (ceiling)            e
 note: rule "gold" asks for header X-Customer, which rows do not keep: no call is taken to have it
