@@ -122,16 +122,22 @@ func (c *Call) announce(ctx context.Context) *End {
 	if len(legs) > 0 || c.telling.going() {
 		c.media.Relay(rtp.Callee, false) // the callee's early media ends here
 	}
-	if slices.Contains(legs, rtp.Caller) {
-		if end := c.pickUp(ctx); end != nil {
+	for c.silent == "" && (len(legs) > 0 || c.telling.going()) {
+		if slices.Contains(legs, rtp.Caller) {
+			if end := c.pickUp(ctx); end != nil {
+				return end
+			}
+		}
+		if end := c.speak(legs...); end != nil {
 			return end
 		}
+		c.comfort()
+		if end := c.heardOut(ctx); end != nil {
+			return end
+		}
+		legs = c.untoldLegs() // who was told in early media may not have heard it
 	}
-	if end := c.speak(legs...); end != nil {
-		return end
-	}
-	c.comfort()
-	return c.heardOut(ctx)
+	return nil
 }
 
 // pickUp answers the caller and waits until he acknowledges it: then he hears us.

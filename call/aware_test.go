@@ -6,6 +6,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/bewaard/bewaard/media"
 	"github.com/bewaard/bewaard/media/rtp"
 	"github.com/bewaard/bewaard/policy"
 	"github.com/bewaard/bewaard/sip/trunk"
@@ -136,7 +137,15 @@ func TestPurposeByHeader(t *testing.T) {
 func TestInbandKeys(t *testing.T) {
 	inBubbleOf(t, nil, func(_, carrier *trunk.Config) { carrier.InbandKeys = true }, func(b *bubble) {
 		invite := b.calls(offered)
+		b.carrier.Expect("SIP/2.0 183")
 		b.did("connect caller to 203.0.113.3:4000", "listen to caller", "listen to caller", "play 25 frames to caller")
-		b.carrier.Transaction("CANCEL", invite, invite.Header("To"))
+		b.did()
+		toPBX := b.pbx.Expect("INVITE ")
+		answer, _ := b.connect(invite, toPBX)
+		b.did(append([]string{"connect callee to 10.0.0.5:6000"}, recorded...)...)
+		now := time.Now()
+		b.pressed <- media.Key{Leg: rtp.Caller, Digit: '5', From: now.Add(-time.Second), To: now}
+		b.did("excise of the caller") // its tones are not kept
+		b.ends(toPBX, answer)
 	})
 }

@@ -105,10 +105,11 @@ func (c *Call) live(ctx context.Context) *End {
 type happening struct {
 	kind   kind
 	leg    rtp.Leg
-	sip    sip.Event // of what a leg's peer did
-	key    byte      // of keyPressed, or of an INFO that says one
-	letter letter    // of written
-	err    error     // of orderWritten
+	sip    sip.Event    // of what a leg's peer did
+	key    byte         // of keyPressed, or of an INFO that says one
+	heard  [2]time.Time // from when to when its tones were, if it had any
+	letter letter       // of written
+	err    error        // of orderWritten
 }
 
 type kind uint8
@@ -151,7 +152,7 @@ func (c *Call) next(ctx context.Context, deadline <-chan time.Time) (happening, 
 	case b := <-c.media.Broken():
 		return happening{kind: shaking, leg: b.Leg}, c.unshaken(b)
 	case k := <-c.media.Keys():
-		return happening{kind: keyPressed, leg: k.Leg, key: k.Digit}, nil
+		return happening{kind: keyPressed, leg: k.Leg, key: k.Digit, heard: [2]time.Time{k.From, k.To}}, nil
 	case leg := <-c.media.Silences():
 		return happening{kind: fellSilent, leg: leg}, nil
 	case <-c.done(rtp.Caller):

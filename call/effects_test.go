@@ -33,6 +33,7 @@ type journal struct {
 	keys          []srtp.Key
 	broken        chan media.Broken
 	pressed       chan media.Key
+	playback      *fakePlayback // the last
 
 	// What the media was told last, by leg.
 	events   [2][]uint8
@@ -178,6 +179,9 @@ func (s *fakeSession) Play(leg rtp.Leg, f media.Frames) (Playback, error) {
 	s.mu.Unlock()
 	p := &fakePlayback{journal: s.journal, done: make(chan struct{}), total: len(f.Payloads)}
 	p.end = time.AfterFunc(time.Duration(p.total)*20*time.Millisecond, func() { close(p.done) })
+	s.mu.Lock()
+	s.playback = p
+	s.mu.Unlock()
 	return p, nil
 }
 

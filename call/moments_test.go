@@ -108,6 +108,37 @@ func TestAnnouncedWhileRinging(t *testing.T) {
 	})
 }
 
+// Early media that breaks off carries no announcement: the caller is told after the answer,
+// whether the PBX rings meanwhile or not.
+func TestToldAfterAllWhereEarlyMediaBreaks(t *testing.T) {
+	for _, moment := range []policy.When{policy.Early, policy.Ringing} {
+		for _, answers := range []time.Duration{100 * time.Millisecond, 300 * time.Millisecond} {
+			announced(t, when(moment), func(b *bubble) {
+				invite := b.calls(offered)
+				b.carrier.Expect("SIP/2.0 183")
+				breaks := time.AfterFunc(200*time.Millisecond, func() { // of the bubble's
+					b.mu.Lock()
+					p := b.playback
+					b.mu.Unlock()
+					p.Stop()
+				})
+				defer breaks.Stop()
+				toPBX := b.pbx.Expect("INVITE ")
+				time.Sleep(answers) // of the bubble's
+				answer := b.pbx.Reply(toPBX, "200 OK", answeredWith)
+				b.pbx.Expect("ACK ")
+				answered := b.carrier.Expect("SIP/2.0 200")
+				b.carrier.InDialog("ACK", invite, answered, 1)
+				time.Sleep(time.Second) // of the bubble's
+				b.ends(toPBX, answer)
+				if r := b.last; r.State != store.StateFinalizing || !r.Announcement.Complete {
+					t.Errorf("%s, answered after %v: got row %s %q, announcement %+v", moment, answers, r.State, r.Reason, r.Announcement)
+				}
+			})
+		}
+	}
+}
+
 // A PBX that rings on after the prompt is heard: its own early media, or our ringing tone.
 func TestRingingAfterPrompt(t *testing.T) {
 	for _, test := range []struct {

@@ -57,6 +57,13 @@ func (r *run) add(at time.Time) bool {
 	return r.keys >= secret
 }
 
+// mute takes the tones of a key, if it had any, out of the recording: digits are never kept.
+func (c *Call) mute(h happening) {
+	if c.capturing && !h.heard[0].IsZero() {
+		c.recording.Event(spool.Event{Kind: spool.Excised, Leg: h.leg, From: h.heard[0], To: h.heard[1]})
+	}
+}
+
 // margin is how long before and after such a run nothing is kept either.
 const margin = time.Second
 

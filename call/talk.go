@@ -119,6 +119,7 @@ func (c *Call) attend(h happening) *End {
 	case beepDue:
 		c.beep()
 	case keyPressed:
+		c.mute(h)
 		c.press(h.leg, h.key)
 	case fellSilent:
 		return c.silence(h.leg)
