@@ -542,3 +542,23 @@ func TestLookMakesNothing(t *testing.T) {
 		t.Error("an identity was made")
 	}
 }
+
+// Whatever a spool's first frame has as its key, it is opened or refused.
+func FuzzUnwrapSpool(f *testing.F) {
+	k, err := Open(f.TempDir(), Config{}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		f.Fatal(err)
+	}
+	wrapped, err := k.WrapSpool([]byte("0123456789abcdef0123456789abcdef"))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(wrapped)
+	f.Add([]byte("2026-02-30\nage-encryption.org/v1\n"))
+	f.Add([]byte("../numbers\n"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if key, err := k.UnwrapSpool(b); err == nil && len(key) > maxSpoolKeyBytes {
+			t.Errorf("got a key of %d bytes", len(key))
+		}
+	})
+}
