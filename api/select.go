@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 
@@ -15,7 +16,33 @@ var ErrUnfit = errors.New("refused")
 
 // selectRecording keeps a recording for a further purpose.
 func (s *Server) selectRecording(w http.ResponseWriter, r *http.Request) {
+	id, purpose, by := r.PathValue("id"), r.URL.Query().Get("purpose"), act(r)
+	if row, err := s.parts.Store.Get(id); err == nil && row.State == store.StateRecording {
+		s.selectRecorded(w, r, id, purpose, by)
+		return
+	}
 	s.reassign(w, r, journal.Select, s.parts.Select)
+}
+
+// selectRecorded has a recording that is being made kept for a further purpose: the call's own
+// to do. It stands in the journal before.
+func (s *Server) selectRecorded(w http.ResponseWriter, r *http.Request, id, purpose string, by store.Act) {
+	why := by
+	why.Reason = fmt.Sprintf("%s: %s", purpose, by.Reason)
+	if err := s.parts.Store.Note(journal.Select, id, why); err != nil {
+		s.fail(w, err)
+		return
+	}
+	var refused *Refused
+	err := s.parts.Steer(r.Context(), id, "select", by.Actor, TagText{Purpose: purpose})
+	switch {
+	case errors.As(err, &refused):
+		s.problem(w, refused.Status, err)
+	case err != nil:
+		s.fail(w, err)
+	default:
+		s.showCall(w, r)
+	}
 }
 
 // withdrawRecording keeps it for a purpose no longer.

@@ -11,13 +11,16 @@ import (
 )
 
 // Steering is what can be done to the recording of a call that is up: pause, resume, stop
-// (what there is is kept), discard (it is destroyed), tag.
-var Steering = []string{"pause", "resume", "stop", "discard", "tag"}
+// (what there is is kept), discard (it is destroyed), tag, select (what goes into a buffer is
+// kept for another purpose).
+var Steering = []string{"pause", "resume", "stop", "discard", "tag", "select"}
 
-// TagText is the body of a tag: something to note with the call.
+// TagText is the body of a tag, something to note with the call, and of a selection: the
+// purpose.
 type TagText struct {
-	Name string `json:"name"`
-	Text string `json:"text"`
+	Name    string `json:"name,omitempty"`
+	Text    string `json:"text,omitempty"`
+	Purpose string `json:"purpose,omitempty"`
 }
 
 // Refused is why something that was asked for is not done, and as which status that is told.
@@ -40,11 +43,11 @@ func (s *Server) steer(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	var tag TagText
-	if what == "tag" {
+	if what == "tag" || what == "select" {
 		in := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody))
 		in.DisallowUnknownFields()
 		if err := in.Decode(&tag); err != nil {
-			s.problem(w, http.StatusBadRequest, fmt.Errorf(`body: want {"name": "…", "text": "…"}: %w`, err))
+			s.problem(w, http.StatusBadRequest, fmt.Errorf(`body: want {"name": "…", "text": "…"} of a tag, {"purpose": "…"} to select: %w`, err))
 			return
 		}
 	}
@@ -64,7 +67,7 @@ func (s *Server) steer(w http.ResponseWriter, r *http.Request) {
 // Steer has something done to the recording of a call that is up: one of Steering.
 func (c *Client) Steer(ctx context.Context, id, what string, tag TagText) error {
 	var body any
-	if what == "tag" {
+	if what == "tag" || what == "select" {
 		body = tag
 	}
 	return c.post(ctx, "calls/"+id+"/"+what, body)

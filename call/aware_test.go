@@ -149,3 +149,54 @@ func TestInbandKeys(t *testing.T) {
 		b.ends(toPBX, answer)
 	})
 }
+
+// What goes into a buffer is kept for another purpose, by a key of our party's or by a
+// header; what is no buffer is not.
+func TestSelect(t *testing.T) {
+	for _, test := range []struct {
+		buffer bool
+		by     string
+		want   string
+	}{{true, "near", "complaint"}, {true, "header", "complaint"}, {false, "near", "quality"}} {
+		inBubbleOf(t, func(c *policy.Config) {
+			p := c.Purposes["quality"]
+			p.Buffer = test.buffer
+			c.Purposes["quality"] = p
+			c.Purposes["complaint"] = policy.Purpose{Text: map[string]string{"en": "Complaints"}, Basis: policy.Contract, Retention: policy.Retention{Audio: policy.Period{Years: 1}}}
+			for i := range c.Rules {
+				if c.Rules[i].Record != nil {
+					c.Rules[i].Keys = &policy.Keys{Select: "*5", SelectFor: "complaint"}
+					c.Rules[i].Control = []policy.Control{policy.ControlSelect}
+				}
+			}
+		}, nil, func(b *bubble) {
+			header := ""
+			if test.by == "header" {
+				header = "X-Bewaard-Select: complaint\r\n"
+			}
+			invite := b.pbx.Invite("+31301234567", answeredWith, header)
+			b.pbx.Expect("SIP/2.0 100")
+			toCarrier := b.carrier.Expect("INVITE ")
+			b.carrier.Reply(toCarrier, "200 OK", offered)
+			b.carrier.Expect("ACK ")
+			answered := b.pbx.Expect("SIP/2.0 200")
+			b.pbx.InDialog("ACK", invite, answered, 1)
+			synctest.Wait()
+			if test.by == "near" {
+				b.key(rtp.Callee, "*5") // the far party may not
+				if b.last.Purpose != "quality" {
+					t.Errorf("got purpose %s by a key of the far party's", b.last.Purpose)
+				}
+				b.key(rtp.Caller, "*5")
+			}
+			b.pbx.InDialog("BYE", invite, answered, 2)
+			b.pbx.Expect("SIP/2.0 200")
+			b.carrier.Reply(b.carrier.Expect("BYE "), "200 OK", "")
+			synctest.Wait()
+			r := b.last
+			if selected := test.want == "complaint"; r.Purpose != test.want || selected != (len(r.Terms) == 2) || selected != r.Expires.After(r.Ended.AddDate(0, 11, 0)) {
+				t.Errorf("got purpose %s, terms %v, until %v of a buffer (%v), want %s", r.Purpose, r.Terms, r.Expires, test.buffer, test.want)
+			}
+		})
+	}
+}

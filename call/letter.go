@@ -15,7 +15,7 @@ type letter struct {
 	gift *party   // given
 	call string   // whose that was
 
-	command Command
+	command *Command
 	answer  chan<- error // with room for one
 }
 

@@ -55,17 +55,23 @@ func (c *Call) decided() {
 	d := c.decision
 	c.row.Rule, c.row.Announcement = d.Rule, nil
 	if d.Record {
-		c.row.Purpose, c.row.Basis = d.Purpose, string(d.Basis)
-		retentionOf(&d).write(&c.row)
-		c.row.Terms = nil
-		if len(d.Terms) > 1 {
-			for _, term := range d.Terms {
-				c.row.Terms = append(c.row.Terms, kept(term))
-			}
-		}
+		c.purposes()
 	}
 	if d.Exempt != "" {
 		c.row.Announcement = &store.Announcement{Exempt: d.Exempt}
+	}
+}
+
+// purposes notes in the row what the call is recorded for, and for how long.
+func (c *Call) purposes() {
+	d := c.decision
+	c.row.Purpose, c.row.Basis = d.Purpose, string(d.Basis)
+	c.row.RowRetention, c.row.CertificateRetention, c.row.Terms = "", "", nil
+	retentionOf(&d).write(&c.row)
+	if len(d.Terms) > 1 {
+		for _, term := range d.Terms {
+			c.row.Terms = append(c.row.Terms, kept(term))
+		}
 	}
 }
 

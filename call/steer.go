@@ -170,6 +170,12 @@ func (c *Call) press(leg rtp.Leg, key byte) {
 		c.resume("near", nil)
 	case p.take(k.Pause):
 		c.pause("near", nil)
+	case p.take(k.Select):
+		if err := c.choose(k.SelectFor, "near"); err != nil {
+			c.log.Info("recording not selected", "call_id", c.id, "purpose", k.SelectFor, "error", err)
+			return
+		}
+		c.chirp(leg, c.manager.tones.resumed)
 	case p.take(k.Resume): // there is no pause: he hears so
 		c.mark("resume_ignored", "near")
 		c.chirp(leg, c.manager.tones.resumed)
@@ -322,7 +328,7 @@ func (c *Call) discard(reason, by string) {
 
 // mark notes on the row what was done to the recording.
 func (c *Call) mark(kind, by string) {
-	c.row.Events = append(slices.Clip(c.row.Events), store.Event{At: c.media.Now().UTC(), Kind: kind, By: by})
+	c.row.Events = append(slices.Clip(c.row.Events), store.Event{At: time.Now().UTC(), Kind: kind, By: by})
 }
 
 // beep reminds the parties that they are recorded.
@@ -342,6 +348,8 @@ type Command struct {
 	Kind CommandKind
 	By   string // who asked
 	Tag  [2]string
+
+	Purpose string // of Keep
 }
 
 // CommandKind says what a command does.
@@ -354,11 +362,12 @@ const (
 	Stop    CommandKind = "stop"    // ends the recording; what there is is kept
 	Discard CommandKind = "discard" // ends it; what there is is destroyed
 	Tag     CommandKind = "tag"
+	Keep    CommandKind = "select" // what goes into a buffer is kept for another purpose
 )
 
 // needs is what the rule has to allow for a command.
 var needs = map[CommandKind]policy.Control{
-	Pause: policy.ControlPause, Resume: policy.ControlPause, Stop: policy.ControlStop, Discard: policy.ControlDiscard, Tag: policy.ControlTag,
+	Pause: policy.ControlPause, Resume: policy.ControlPause, Stop: policy.ControlStop, Discard: policy.ControlDiscard, Tag: policy.ControlTag, Keep: policy.ControlSelect,
 }
 
 // Why a command is not obeyed.
@@ -370,6 +379,7 @@ var (
 	errNotPaused   = fmt.Errorf("%w: it is not paused", ErrConflict)
 	errOver        = fmt.Errorf("%w: it ended meanwhile", ErrNoCall)
 	ErrConflict    = errors.New("nothing to do")
+	ErrUnfit       = errors.New("the recording is not kept for it")
 	ErrTag         = errors.New("a tag is a name of letters, digits, - and _, of at most 32, and a text of at most 128; a call has at most 16")
 )
 
@@ -380,7 +390,7 @@ func (m *Manager) Steer(ctx context.Context, id string, command Command) error {
 	c := m.active[id]
 	m.mu.Unlock()
 	answer := make(chan error, 1)
-	if c == nil || !c.letters.send(letter{kind: commanded, command: command, answer: answer}) {
+	if c == nil || !c.letters.send(letter{kind: commanded, command: &command, answer: answer}) {
 		return ErrNoCall
 	}
 	select {
@@ -400,6 +410,8 @@ func (c *Call) obey(command Command, answer chan<- error) {
 		respond(answer, fmt.Errorf("%w: rule %q, control: %s", ErrForbidden, c.row.Rule, control))
 	case command.Kind == Tag:
 		respond(answer, c.tag(command.Tag[0], command.Tag[1]))
+	case command.Kind == Keep:
+		respond(answer, c.choose(command.Purpose, command.By))
 	case c.silent != "" || c.recording == nil && (command.Kind == Pause || command.Kind == Resume):
 		respond(answer, ErrNotRecorded)
 	case command.Kind == Pause:
@@ -415,6 +427,39 @@ func (c *Call) obey(command Command, answer chan<- error) {
 		}
 		respond(answer, nil)
 	}
+}
+
+// choose has what is recorded into a buffer kept for another purpose, too.
+func (c *Call) choose(purpose, by string) error {
+	if c.silent != "" {
+		return ErrNotRecorded
+	}
+	var made []string
+	for _, term := range c.decision.Terms {
+		if term.Purpose == purpose {
+			return fmt.Errorf("%w: it is kept for %s already", ErrConflict, purpose)
+		}
+		made = append(made, term.Purpose)
+	}
+	term, err := c.rules.Select(made, purpose, time.Now())
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrUnfit, err)
+	}
+	c.keptFor(append(slices.Clip(c.decision.Terms), term))
+	c.mark("selected", by)
+	if c.recording != nil {
+		retentionOf(&c.decision).expire(&c.row, c.started.UTC())
+	}
+	c.update(c.row.State)
+	return nil
+}
+
+// keptFor has the recording kept for these purposes, until the last of them is over.
+func (c *Call) keptFor(terms policy.Terms) {
+	d := &c.decision
+	last, _ := terms.Last(c.began)
+	d.Terms, d.Purpose, d.Basis, d.Retention, d.Numbers, d.Certificate = terms, last.Purpose, last.Basis, last.Retention, last.Numbers, last.Certificate
+	c.purposes()
 }
 
 const maxTags, maxTagName, maxTagText = 16, 32, 128
@@ -440,13 +485,9 @@ func (c *Call) tag(name, text string) error {
 
 // narrow has the call recorded for one of its rule's purposes alone, the PBX's choice.
 func (c *Call) narrow(purpose string) error {
-	d := &c.decision
-	for _, term := range d.Terms {
+	for _, term := range c.decision.Terms {
 		if term.Purpose == purpose {
-			d.Terms = policy.Terms{term}
-			d.Purpose, d.Basis, d.Retention = term.Purpose, term.Basis, term.Retention
-			d.Numbers, d.Certificate = term.Numbers, term.Certificate
-			c.decided()
+			c.keptFor(policy.Terms{term})
 			return nil
 		}
 	}
@@ -477,6 +518,10 @@ func (c *Call) instruct(leg rtp.Leg, headers []sip.Header) {
 			}
 		case control == policy.ControlPurpose && slices.Contains(c.decision.Control, control):
 			if err = c.narrow(strings.TrimSpace(h.Value)); err == nil {
+				continue
+			}
+		case control == policy.ControlSelect && slices.Contains(c.decision.Control, control):
+			if err = c.choose(strings.TrimSpace(h.Value), "header"); err == nil {
 				continue
 			}
 		case control == policy.ControlTag && slices.Contains(c.decision.Control, control):

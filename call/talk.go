@@ -108,7 +108,7 @@ func (c *Call) attend(h happening) *End {
 		c.passReply(h.sip)
 	case written:
 		if h.letter.kind == commanded {
-			c.obey(h.letter.command, h.letter.answer)
+			c.obey(*h.letter.command, h.letter.answer)
 			return nil
 		}
 		h.letter.refuse()

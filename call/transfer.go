@@ -363,7 +363,7 @@ func (c *Call) untell(leg rtp.Leg) *End {
 func (c *Call) read(l letter) *End {
 	switch l.kind {
 	case commanded:
-		c.obey(l.command, l.answer)
+		c.obey(*l.command, l.answer)
 	case asked:
 		return c.give(l)
 	case given:

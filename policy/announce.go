@@ -117,6 +117,10 @@ type Keys struct {
 	// default.
 	Pause  string `yaml:"pause" json:"pause,omitempty"`
 	Resume string `yaml:"resume" json:"resume,omitempty"`
+	// Select is the near party's too: what is recorded into a buffer is kept for the purpose
+	// SelectFor.
+	Select    string `yaml:"select" json:"select,omitempty"`
+	SelectFor string `yaml:"select_for" json:"select_for,omitempty"`
 	// PauseLimit is after how long a pause ends by itself, with an alarm. Default: 5m.
 	PauseLimit time.Duration `yaml:"pause_limit" json:"pause_limit,omitempty"`
 	// Paused is what becomes of a pause's time in the recording: silence or cut. Default:
@@ -165,9 +169,10 @@ const (
 	ControlOff     Control = "off"     // by header: not to begin it
 	ControlPurpose Control = "purpose" // by header: to choose another purpose of the rule's
 	ControlTag     Control = "tag"     // to note something with it
+	ControlSelect  Control = "select"  // to keep what goes into a buffer for another purpose
 )
 
-var controls = []Control{ControlPause, ControlStop, ControlDiscard, ControlOff, ControlPurpose, ControlTag}
+var controls = []Control{ControlPause, ControlStop, ControlDiscard, ControlOff, ControlPurpose, ControlTag, ControlSelect}
 
 func (c Config) validateAnnounce(f faults, a Announce, direction Direction) {
 	if a.Prompt == "" {
@@ -245,7 +250,7 @@ func (f faults) key(key string) {
 
 func (c Config) validateKeys(f faults, k Keys) {
 	effective := k.effective()
-	all := []struct{ key, keys string }{{"object", k.Object}, {"pause", k.Pause}, {"resume", k.Resume}}
+	all := []struct{ key, keys string }{{"object", k.Object}, {"pause", k.Pause}, {"resume", k.Resume}, {"select", k.Select}}
 	for _, one := range all {
 		if one.keys != "" && (len(one.keys) > maxKeys || strings.Trim(one.keys, keypad) != "") {
 			f.at(one.key).add("%.40q is not one to %d keys of 0 to 9, * and #", one.keys, maxKeys)
@@ -263,6 +268,20 @@ func (c Config) validateKeys(f faults, k Keys) {
 	}
 	if k.Pause != effective.Resume && (strings.HasPrefix(k.Pause, effective.Resume) || strings.HasPrefix(effective.Resume, k.Pause)) {
 		f.at("resume").add("%s and %s begin alike: nobody could press the longer one", k.Pause, effective.Resume)
+	}
+	switch to, ok := c.Purposes[k.SelectFor]; {
+	case k.Select == "" && k.SelectFor == "":
+	case k.Select == "":
+		f.at("select_for").add("there is no key for it: give select")
+	case !ok:
+		f.at("select_for").add("there is no purpose %.40q%s", k.SelectFor, known(c.Purposes))
+	case to.Buffer:
+		f.at("select_for").add("%s is a buffer itself", k.SelectFor)
+	}
+	for _, one := range all {
+		if k.Select != "" && one.key != "select" && one.key != "object" && one.keys != "" && (strings.HasPrefix(k.Select, one.keys) || strings.HasPrefix(one.keys, k.Select)) {
+			f.at("select").add("%s and %s (%s) begin alike", k.Select, one.keys, one.key)
+		}
 	}
 	if k.PauseLimit != 0 && (k.PauseLimit < time.Second || k.PauseLimit > maxPauseLimit) {
 		f.at("pause_limit").add("%v is not between 1s and %v", k.PauseLimit, maxPauseLimit)

@@ -90,7 +90,7 @@ var passed = []string{
 
 // addressed are the headers that a PBX tells us something by; the other leg does not get
 // them, that is the call's to see to.
-var addressed = []string{"X-Bewaard-Record", "X-Bewaard-Purpose", "X-Bewaard-Tag"}
+var addressed = []string{"X-Bewaard-Record", "X-Bewaard-Purpose", "X-Bewaard-Tag", "X-Bewaard-Select"}
 
 // passing returns the headers of a message that the other leg gets: passed, and those
 // that the configuration names.

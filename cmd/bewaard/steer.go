@@ -62,10 +62,10 @@ func (s *tagRecording) Run(ctx context.Context) error {
 
 // steer takes to the calls what is asked of one.
 func (d *daemon) steer(ctx context.Context, id, what, by string, tag api.TagText) error {
-	err := d.calls.Steer(ctx, id, call.Command{Kind: call.CommandKind(what), By: by, Tag: [2]string{tag.Name, tag.Text}})
+	err := d.calls.Steer(ctx, id, call.Command{Kind: call.CommandKind(what), By: by, Tag: [2]string{tag.Name, tag.Text}, Purpose: tag.Purpose})
 	for refusal, status := range map[error]int{
 		call.ErrNoCall: http.StatusNotFound, call.ErrForbidden: http.StatusForbidden, call.ErrTag: http.StatusBadRequest,
-		call.ErrConflict: http.StatusConflict, call.ErrNotRecorded: http.StatusConflict,
+		call.ErrConflict: http.StatusConflict, call.ErrUnfit: http.StatusConflict, call.ErrNotRecorded: http.StatusConflict,
 	} {
 		if errors.Is(err, refusal) {
 			return &api.Refused{Status: status, Err: err}

@@ -255,6 +255,8 @@ var deeds = map[string]string{
 	"resume_ignored": "asked to resume, though not paused",
 	"objected":       "the far party objected: what was captured was destroyed",
 	"stopped":        "ended; what there was is kept",
+	"selected":       "kept for a further purpose",
+	"withdrawn":      "no longer kept for one of its purposes",
 	"excised":        "a number that the far party pressed is taken out",
 	"discarded":      "ended, and what was captured was destroyed",
 }
