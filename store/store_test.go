@@ -1,6 +1,7 @@
 package store
 
 import (
+	"encoding/binary"
 	"errors"
 	"log/slog"
 	"os"
@@ -8,10 +9,12 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
 	"go.etcd.io/bbolt"
 )
 
@@ -44,10 +47,23 @@ func TestExposed(t *testing.T) {
 	}
 }
 
+var ids atomic.Uint64
+
+// nextID returns an id of now, in their order. Those of NewID never go back in time, so that
+// they are of the future once another test has been there.
+func nextID() string {
+	id := uuid.UUID{6: 0x70, 8: 0x80}
+	for i, ms := 0, time.Now().UnixMilli(); i < 6; i++ {
+		id[i] = byte(ms >> (8 * (5 - i)))
+	}
+	binary.BigEndian.PutUint32(id[12:], uint32(ids.Add(1)))
+	return id.String()
+}
+
 // calling returns the row of a call that comes in now.
 func calling() Row {
 	return Row{
-		ID: NewID(), Direction: "inbound", CallerTrunk: "carrier", CalleeTrunk: "pbx",
+		ID: nextID(), Direction: "inbound", CallerTrunk: "carrier", CalleeTrunk: "pbx",
 		Personal: Personal{Caller: "+31201234567", Callee: "+31687654321", CallerCallID: "a84b4c76e66710", CalleeCallID: "f81d4fae7dec"},
 		Began:    time.Now(),
 	}
