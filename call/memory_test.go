@@ -13,7 +13,7 @@ import (
 
 // maxCallBytes is what an established call may take of memory without its media: both
 // legs, their dialogs, and the call's goroutine.
-const maxCallBytes = 48 << 10
+const maxCallBytes = 52 << 10
 
 // An established call holds no more memory than it may, once its transactions are over;
 // and nothing is left of those that have ended: as many again leave no more than the first.
