@@ -194,6 +194,7 @@ func (c *Call) cannotRecord(reason string) *End {
 	if c.silent != "" {
 		return nil
 	}
+	c.cease()
 	c.silent = reason
 	if c.decision.OnFailure == policy.Refuse {
 		return &End{Cause: RecordingRefused, Leg: rtp.Caller, Err: errors.New(reason)}

@@ -10,6 +10,7 @@ import (
 	"github.com/bewaard/bewaard/policy"
 	"github.com/bewaard/bewaard/sip"
 	"github.com/bewaard/bewaard/sip/sdp"
+	"github.com/bewaard/bewaard/sip/trunk"
 )
 
 // Prompt is one announcement in one language.
@@ -33,9 +34,9 @@ func (c *Call) far() rtp.Leg {
 	return rtp.Caller
 }
 
-// side says who a leg's party is to the policy.
+// side says who a leg's party is to the policy: where both are outside, both are far.
 func (c *Call) side(leg rtp.Leg) policy.Audience {
-	if leg == c.far() {
+	if leg == c.far() || c.manager.cfg.Trunks[c.parties[leg].trunk].Side == trunk.External {
 		return policy.Far
 	}
 	return policy.Near
@@ -88,7 +89,7 @@ func (c *Call) forewarn(ctx context.Context) *End {
 	c.describe(rtp.Caller, answer, c.offer)
 	caller.bound = true
 	if when == policy.Connect {
-		if end := c.pickUp(ctx); end != nil {
+		if end := c.pickUp(ctx); end != nil || c.silent != "" {
 			return end
 		}
 		return c.tell(ctx, rtp.Caller)
@@ -121,6 +122,9 @@ func (c *Call) announce(ctx context.Context) *End {
 	legs := c.untoldLegs()
 	if len(legs) > 0 || c.telling.going() {
 		c.media.Relay(rtp.Callee, false) // the callee's early media ends here
+		if c.early {
+			c.media.Relay(rtp.Caller, false)
+		}
 	}
 	for c.silent == "" && (len(legs) > 0 || c.telling.going()) {
 		if slices.Contains(legs, rtp.Caller) {
@@ -161,7 +165,7 @@ func (c *Call) pickUp(ctx context.Context) *End {
 // has it so.
 func (c *Call) comfort() {
 	near := c.far().Other()
-	if c.telling.going() && c.decision.Announce.Meanwhile == policy.RingingTone && c.telling[near] == nil && c.parties[near].answered {
+	if c.telling.going() && c.decision.Announce.Meanwhile == policy.RingingTone && c.telling[near] == nil && (c.parties[near].answered || c.parties[near].bound) {
 		c.tone(near, c.manager.tones.ringing)
 	}
 }

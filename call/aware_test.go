@@ -60,7 +60,7 @@ func TestRecordAware(t *testing.T) {
 		says("off")
 		told("off")
 		b.ends(toPBX, answer)
-		if r := b.last; r.Reason != objected || r.State != store.StateNotRecorded || kinds(r.Events) != "paused by far, resumed by far, objected by far" {
+		if r := b.latest(); r.Reason != objected || r.State != store.StateNotRecorded || kinds(r.Events) != "paused by far, resumed by far, objected by far" {
 			t.Errorf("got row %s %q, events %s", r.State, r.Reason, kinds(r.Events))
 		}
 	})
@@ -74,7 +74,7 @@ func TestRecordPrefFromTheStart(t *testing.T) {
 		answer, _ := b.connect(invite, toPBX)
 		b.did("connect caller to 203.0.113.3:4000", "connect callee to 10.0.0.5:6000", "relay caller true", "relay callee true")
 		b.ends(toPBX, answer)
-		if r := b.last; r.Reason != objected || r.State != store.StateNotRecorded {
+		if r := b.latest(); r.Reason != objected || r.State != store.StateNotRecorded {
 			t.Errorf("got row %s %q", r.State, r.Reason)
 		}
 	})
@@ -84,6 +84,7 @@ func TestRecordPrefFromTheStart(t *testing.T) {
 // around it; a few keys are not, nor those of our side.
 func TestNumberIsExcised(t *testing.T) {
 	talking(t, keys, func(b *bubble, over func()) {
+		time.Sleep(refusal) // of the bubble's
 		b.key(rtp.Callee, "12345678")
 		b.key(rtp.Caller, "12345")
 		time.Sleep(slowest + time.Second) // of the bubble's
@@ -92,11 +93,12 @@ func TestNumberIsExcised(t *testing.T) {
 		b.key(rtp.Caller, "67")
 		b.did("excise of the caller", "excise of the caller")
 		over()
-		if got := kinds(b.last.Events); got != "excised by far" {
+		if got := kinds(b.latest().Events); got != "excised by far" {
 			t.Errorf("got events %s", got)
 		}
 	})
 	talking(t, func(*policy.Rule) {}, func(b *bubble, over func()) { // nothing can be paused: it is wanted whole
+		time.Sleep(refusal) // of the bubble's
 		b.key(rtp.Caller, "1234567890")
 		b.did()
 		over()
@@ -123,8 +125,8 @@ func TestPurposeByHeader(t *testing.T) {
 			answered := b.pbx.Expect("SIP/2.0 200")
 			b.pbx.InDialog("ACK", invite, answered, 1)
 			synctest.Wait()
-			if b.last.Purpose != test.want {
-				t.Errorf("got purpose %s for %s, want %s", b.last.Purpose, test.header, test.want)
+			if b.latest().Purpose != test.want {
+				t.Errorf("got purpose %s for %s, want %s", b.latest().Purpose, test.header, test.want)
 			}
 			b.pbx.InDialog("BYE", invite, answered, 2)
 			b.pbx.Expect("SIP/2.0 200")
@@ -184,8 +186,8 @@ func TestSelect(t *testing.T) {
 			synctest.Wait()
 			if test.by == "near" {
 				b.key(rtp.Callee, "*5") // the far party may not
-				if b.last.Purpose != "quality" {
-					t.Errorf("got purpose %s by a key of the far party's", b.last.Purpose)
+				if b.latest().Purpose != "quality" {
+					t.Errorf("got purpose %s by a key of the far party's", b.latest().Purpose)
 				}
 				b.key(rtp.Caller, "*5")
 			}
@@ -193,7 +195,7 @@ func TestSelect(t *testing.T) {
 			b.pbx.Expect("SIP/2.0 200")
 			b.carrier.Reply(b.carrier.Expect("BYE "), "200 OK", "")
 			synctest.Wait()
-			r := b.last
+			r := b.latest()
 			if selected := test.want == "complaint"; r.Purpose != test.want || selected != (len(r.Terms) == 2) || selected != r.Expires.After(r.Ended.AddDate(0, 11, 0)) {
 				t.Errorf("got purpose %s, terms %v, until %v of a buffer (%v), want %s", r.Purpose, r.Terms, r.Expires, test.buffer, test.want)
 			}

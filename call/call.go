@@ -71,6 +71,7 @@ type Call struct {
 	recording Recording
 	started   time.Time // of the capture
 	capturing bool      // what the parties say is recorded at the moment
+	ending    *End      // is to end the call
 	restate   bool      // parties are to be told that the recording goes on or does not
 	wary      bool      // the far party wants the recording to pause
 	retelling bool      // who came into the call is told, and not recorded meanwhile
@@ -142,6 +143,9 @@ const (
 
 // next waits for what happens next to the call. It is the only place that waits.
 func (c *Call) next(ctx context.Context, deadline <-chan time.Time) (happening, *End) {
+	if c.ending != nil {
+		return happening{}, c.ending
+	}
 	select {
 	case e := <-c.parties[rtp.Caller].events():
 		return c.heard(rtp.Caller, e)
@@ -152,13 +156,13 @@ func (c *Call) next(ctx context.Context, deadline <-chan time.Time) (happening, 
 	case b := <-c.media.Broken():
 		return happening{kind: shaking, leg: b.Leg}, c.unshaken(b)
 	case k := <-c.media.Keys():
-		return happening{kind: keyPressed, leg: k.Leg, key: k.Digit, heard: [2]time.Time{k.From, k.To}}, nil
+		return pressedKey(k), nil
 	case leg := <-c.media.Silences():
 		return happening{kind: fellSilent, leg: leg}, nil
 	case <-c.done(rtp.Caller):
-		return happening{kind: played, leg: rtp.Caller}, nil
+		return c.over(rtp.Caller), nil
 	case <-c.done(rtp.Callee):
-		return happening{kind: played, leg: rtp.Callee}, nil
+		return c.over(rtp.Callee), nil
 	case <-c.telling.due(rtp.Caller):
 		return happening{kind: listenerDue, leg: rtp.Caller}, nil
 	case <-c.telling.due(rtp.Callee):
@@ -180,6 +184,20 @@ func (c *Call) next(ctx context.Context, deadline <-chan time.Time) (happening, 
 	case <-ctx.Done():
 		return happening{}, &End{Cause: ShuttingDown}
 	}
+}
+
+// over is the end of what plays to a leg; a key that was pressed in it comes first.
+func (c *Call) over(leg rtp.Leg) happening {
+	select {
+	case k := <-c.media.Keys():
+		return pressedKey(k)
+	default:
+		return happening{kind: played, leg: leg}
+	}
+}
+
+func pressedKey(k media.Key) happening {
+	return happening{kind: keyPressed, leg: k.Leg, key: k.Digit, heard: [2]time.Time{k.From, k.To}}
 }
 
 // happenings are what events of a leg mean to the call that do not end it.

@@ -173,7 +173,7 @@ func (c *Call) take(leg rtp.Leg, d *sdp.Description, how said) *End {
 	}
 	c.noteCodecs(p, leg)
 	c.heed(leg, d.RecordPref(m))
-	return nil
+	return c.ending
 }
 
 // noteCodecs lets the media know by which payload types a party's keys may come now, and how

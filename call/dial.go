@@ -92,7 +92,9 @@ func (c *Call) ringing(ctx context.Context, deadline <-chan time.Time) *End {
 			if end != nil {
 				return end
 			}
-			c.untie()
+			if end := c.untie(); end != nil {
+				return end
+			}
 			continue
 		}
 		switch h.kind {
@@ -109,6 +111,9 @@ func (c *Call) ringing(ctx context.Context, deadline <-chan time.Time) *End {
 			return &End{Cause: NoAnswer, Leg: rtp.Callee}
 		default:
 			end = c.attend(h)
+		}
+		if end == nil {
+			end = c.untie()
 		}
 		if end != nil {
 			return end
@@ -211,9 +216,9 @@ func (m *Manager) credentials(name string) *sip.Credentials {
 func (c *Call) ring(e sip.Event) *End {
 	headers := c.forward(rtp.Callee, e.Headers)
 	answer := c.branch(e)
-	if c.telling.going() { // he hears what he is told; the rest waits
+	if c.telling.going() { // he hears what he is told: a 180 would have his phone ring over it
 		c.rung = true
-		return c.progress(e.Code, e.Reason, nil, headers)
+		return c.progress(183, "Session Progress", nil, headers)
 	}
 	if answer != nil && c.carriesEarly() {
 		if body, ok := c.earlyMedia(answer); ok {
@@ -231,18 +236,19 @@ func (c *Call) carriesEarly() bool {
 }
 
 // untie lets the caller, once he is told, hear what there was of the callee meanwhile.
-func (c *Call) untie() {
+func (c *Call) untie() *End {
 	if !c.rung || c.telling.going() {
-		return
+		return nil
 	}
 	c.rung = false
 	callee := c.parties[rtp.Callee]
 	if answer := callee.branches[callee.branch]; answer != nil && c.carriesEarly() {
 		if _, ok := c.earlyMedia(answer); ok {
-			return
+			return nil
 		}
 	}
 	c.ringback()
+	return c.progress(180, "Ringing", nil, nil)
 }
 
 // ringback plays the ringing tone to a caller who listens to us since the announcement:

@@ -42,6 +42,13 @@ type journal struct {
 	final    media.Stats // what Close returns
 }
 
+// latest is the row as it was written last.
+func (j *journal) latest() store.Row {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.last
+}
+
 func (j *journal) note(format string, args ...any) {
 	j.mu.Lock()
 	defer j.mu.Unlock()

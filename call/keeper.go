@@ -190,6 +190,10 @@ type spooling struct {
 	opened chan struct{} // closed when file and err are set
 	file   *spool.File
 	err    error
+
+	mu    sync.Mutex
+	ready bool          // file and err are set
+	early []spool.Event // before that, in their order
 }
 
 // Record begins to write what the tap brings.
@@ -208,6 +212,7 @@ func (k *Keeper) Record(g spool.Grant, h spool.Header, tap *media.Tap) Recording
 			k.log.Error("spool not opened", "call_id", g.Terms().Recording, "error", s.err)
 			s.fail()
 		}
+		s.open()
 	})
 	return s
 }
@@ -229,26 +234,37 @@ func (s *spooling) Stop() { s.Event(spool.Event{Kind: spool.CaptureStopped}) }
 
 func (s *spooling) Event(e spool.Event) {
 	e.At = s.began.Add(time.Since(s.began)) // on the capture's own clock
-	note := func() {
-		if s.file == nil {
-			if e.Written != nil {
-				e.Written <- s.err // it has room
-			}
-			return
-		}
-		if err := s.file.Event(e); err != nil {
-			s.keeper.log.Debug("event not noted", "call_id", s.file.ID(), "error", err)
-		}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.ready { // the disk has not made the file yet
+		s.early = append(s.early, e)
+		return
 	}
-	select {
-	case <-s.opened:
-		note()
-	default: // the disk has not made the file yet
-		s.keeper.opening.Go(func() { // ends when the file is made; Keeper.Close waits for it
-			<-s.opened
-			note()
-		})
+	s.note(e)
+}
+
+// note has an event written. It is called with mu held: events keep their order.
+func (s *spooling) note(e spool.Event) {
+	if s.file == nil {
+		if e.Written != nil {
+			e.Written <- s.err // it has room
+		}
+		return
 	}
+	if err := s.file.Event(e); err != nil {
+		s.keeper.log.Debug("event not noted", "call_id", s.file.ID(), "error", err)
+	}
+}
+
+// open lets events through, those first that came before there was a file.
+func (s *spooling) open() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ready = true
+	for _, e := range s.early {
+		s.note(e)
+	}
+	s.early = nil
 }
 
 func (s *spooling) Close(reason string) error {
@@ -267,16 +283,19 @@ func (s *spooling) Close(reason string) error {
 	return s.file.Close(reason)
 }
 
+// byParty are the reasons for which a party of the call has it that nothing is kept.
+var byParty = map[string]bool{objected: true, "opted_out": true}
+
 // Discard has the row and the journal say that the recording goes before anything of it does:
 // should the daemon die in between, nothing is made of it, and the next start ends this.
 func (s *spooling) Discard(row store.Row, by string) error {
 	k := s.keeper
 	act := store.Act{Actor: by, Reason: "asked for while the call was up"}
-	if row.Reason == objected {
-		act = store.Act{Actor: store.Daemon, Reason: "a party of the call objected, by key"}
+	if byParty[row.Reason] {
+		act = store.Act{Actor: store.Daemon, Reason: "a party of the call objected"}
 	}
-	if err := k.store.Discard(row, act); err != nil {
-		return errors.Join(err, s.Close(row.Reason))
+	if err := k.store.Discard(row, act); err != nil { // it goes all the same: the row is to say failed then
+		return errors.Join(err, s.Close(row.Reason), k.store.RemoveSpool(row.ID))
 	}
 	closed := s.Close(row.Reason) // what it has no more room for goes with it
 	if err := k.store.FinishDiscard(row.ID); err != nil {

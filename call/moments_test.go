@@ -102,7 +102,7 @@ func TestAnnouncedWhileRinging(t *testing.T) {
 		b.carrier.InDialog("ACK", invite, answered, 1)
 		b.did(recorded...)
 		b.ends(toPBX, answer)
-		if a := b.last.Announcement; a == nil || !a.Complete || a.Leg != "caller" {
+		if a := b.latest().Announcement; a == nil || !a.Complete || a.Leg != "caller" {
 			t.Errorf("got announcement %+v, want it whole, to the caller", a)
 		}
 	})
@@ -131,7 +131,7 @@ func TestToldAfterAllWhereEarlyMediaBreaks(t *testing.T) {
 				b.carrier.InDialog("ACK", invite, answered, 1)
 				time.Sleep(time.Second) // of the bubble's
 				b.ends(toPBX, answer)
-				if r := b.last; r.State != store.StateFinalizing || !r.Announcement.Complete {
+				if r := b.latest(); r.State != store.StateFinalizing || !r.Announcement.Complete {
 					t.Errorf("%s, answered after %v: got row %s %q, announcement %+v", moment, answers, r.State, r.Reason, r.Announcement)
 				}
 			})
@@ -232,7 +232,7 @@ func TestBothAreTold(t *testing.T) {
 		b.carrier.InDialog("ACK", invite, answered, 1)
 		b.did(recorded...)
 		b.ends(toPBX, answer)
-		if a, further := b.last.Announcement, b.last.Further; a.Leg != "caller" || !a.Complete || len(further) != 1 || further[0].Leg != "callee" || !further[0].Complete {
+		if a, further := b.latest().Announcement, b.latest().Further; a.Leg != "caller" || !a.Complete || len(further) != 1 || further[0].Leg != "callee" || !further[0].Complete {
 			t.Errorf("got %+v and %+v, want both whole", a, further)
 		}
 	})
@@ -255,7 +255,7 @@ func TestBothAreTold(t *testing.T) {
 		b.carrier.InDialog("ACK", invite, answered, 1)
 		b.did(recorded...)
 		b.ends(toPBX, answer)
-		if a := b.last.Announcement; a.Leg != "callee" {
+		if a := b.latest().Announcement; a.Leg != "callee" {
 			t.Errorf("got announcement %+v, want that of who is told alone", a)
 		}
 	})
@@ -322,7 +322,7 @@ func TestOptIn(t *testing.T) {
 				}
 				b.did(want...)
 				b.ends(toPBX, answer)
-				r := b.last
+				r := b.latest()
 				if r.Reason != test.want || (test.want == "") != (r.State == store.StateFinalizing) {
 					t.Errorf("got row %s %q, want reason %q", r.State, r.Reason, test.want)
 				}
@@ -368,7 +368,7 @@ func TestReplay(t *testing.T) {
 		time.Sleep(time.Second) // of the bubble's
 		b.did(recorded...)
 		b.ends(toPBX, answer)
-		if a := b.last.Announcement; !a.Complete || a.Interruptions != 1 {
+		if a := b.latest().Announcement; !a.Complete || a.Interruptions != 1 {
 			t.Errorf("got announcement %+v, want it whole after one interruption", a)
 		}
 	})
@@ -390,8 +390,8 @@ func TestReplay(t *testing.T) {
 		time.Sleep(absence + time.Second) // of the bubble's
 		b.did("relay caller true", "relay callee true")
 		b.ends(toPBX, answer)
-		if b.last.Reason != "announcement_interrupted" {
-			t.Errorf("got reason %q", b.last.Reason)
+		if b.latest().Reason != "announcement_interrupted" {
+			t.Errorf("got reason %q", b.latest().Reason)
 		}
 	})
 	announced(t, replays(0), func(b *bubble) {
@@ -401,8 +401,8 @@ func TestReplay(t *testing.T) {
 		b.carrier.Expect("SIP/2.0 491")
 		b.did("interrupt", "relay caller true", "relay callee true")
 		b.ends(toPBX, answer)
-		if b.last.Reason != "announcement_interrupted" {
-			t.Errorf("got reason %q", b.last.Reason)
+		if b.latest().Reason != "announcement_interrupted" {
+			t.Errorf("got reason %q", b.latest().Reason)
 		}
 	})
 }
@@ -435,6 +435,7 @@ func kinds(events []store.Event) string {
 // the call goes on.
 func TestObjection(t *testing.T) {
 	talking(t, keys, func(b *bubble, over func()) {
+		time.Sleep(refusal)     // of the bubble's: the announcement's key counts no more
 		b.key(rtp.Callee, "*9") // our own may not
 		b.key(rtp.Caller, "*8")
 		b.key(rtp.Caller, "*")
@@ -442,13 +443,13 @@ func TestObjection(t *testing.T) {
 		b.key(rtp.Caller, "9")
 		b.did()
 		b.key(rtp.Caller, "**9")
-		b.did("capture false", "stop recording", "beep 20 frames to caller", "discard spool, row not_recorded objected")
+		b.did("stop of the caller", "capture false", "stop recording", "discard spool, row not_recorded objected", "beep 20 frames to caller")
 		b.key(rtp.Caller, "*9") // once
 		b.key(rtp.Callee, "*1")
 		b.did()
 		over()
 		b.did("close media")
-		if r := b.last; r.State != store.StateNotRecorded || r.Reason != "objected" || r.Outcome != "answered" || r.Recording != nil || kinds(r.Events) != "objected by far" {
+		if r := b.latest(); r.State != store.StateNotRecorded || r.Reason != "objected" || r.Outcome != "answered" || r.Recording != nil || kinds(r.Events) != "objected by far" {
 			t.Errorf("got row %s %q %q, recording %v, events %s", r.State, r.Reason, r.Outcome, r.Recording, kinds(r.Events))
 		}
 	})
@@ -477,7 +478,7 @@ func TestPause(t *testing.T) {
 		time.Sleep(time.Minute + time.Second) // of the bubble's: the limit
 		b.did("beep 20 frames to callee", "capture true", "start of the caller", "beep 15 frames to callee")
 		over()
-		if got, want := kinds(b.last.Events), "paused by near, pause_ignored by near, resumed by near, resume_ignored by near, paused by near, resumed by limit"; got != want {
+		if got, want := kinds(b.latest().Events), "paused by near, pause_ignored by near, resumed by near, resume_ignored by near, paused by near, resumed by limit"; got != want {
 			t.Errorf("got events %s, want %s", got, want)
 		}
 	})
@@ -507,7 +508,7 @@ func TestSteer(t *testing.T) {
 			}
 		}
 		over()
-		r := b.last
+		r := b.latest()
 		if r.Reason != "discarded" || r.State != store.StateNotRecorded || r.Tags["case"] != "4711" {
 			t.Errorf("got row %s %q, tags %v", r.State, r.Reason, r.Tags)
 		}
@@ -522,7 +523,7 @@ func TestSteer(t *testing.T) {
 		b.did("capture false", "stop recording")
 		over()
 		b.did("capture false", "stop recording", "close media", "close spool", "finalize")
-		if r := b.last; r.State != store.StateFinalizing || r.Reason != "stopped" || kinds(r.Events) != "stopped by ops" {
+		if r := b.latest(); r.State != store.StateFinalizing || r.Reason != "stopped" || kinds(r.Events) != "stopped by ops" {
 			t.Errorf("got row %s %q, events %s", r.State, r.Reason, kinds(r.Events))
 		}
 	})
@@ -555,7 +556,7 @@ func TestBeep(t *testing.T) {
 		b.did("capture false", "stop of the caller", "beep 20 frames to callee")
 		b.key(rtp.Caller, "*9")
 		time.Sleep(20 * time.Second) // of the bubble's
-		b.did("capture false", "stop recording", "beep 20 frames to caller", "discard spool, row not_recorded objected")
+		b.did("stop of the caller", "capture false", "stop recording", "discard spool, row not_recorded objected", "beep 20 frames to caller")
 		b.ends(toPBX, answer)
 	})
 }
@@ -586,7 +587,7 @@ func TestHeadersOfPBX(t *testing.T) {
 			b.pbx.Expect("SIP/2.0 200")
 			b.carrier.Reply(b.carrier.Expect("BYE "), "200 OK", "")
 			synctest.Wait()
-			if r := b.last; r.Reason != test.want || (r.State == store.StateFinalizing) != (test.want == "") || len(r.Tags) != test.tags {
+			if r := b.latest(); r.Reason != test.want || (r.State == store.StateFinalizing) != (test.want == "") || len(r.Tags) != test.tags {
 				t.Errorf("got row %s %q, tags %v", r.State, r.Reason, r.Tags)
 			}
 		})
@@ -624,8 +625,8 @@ func TestNewFarPartyIsTold(t *testing.T) {
 				b.key(rtp.Caller, test.key)
 				time.Sleep(time.Second) // of the bubble's
 				b.did(test.want...)
-				if test.key == "" && (b.last.State != store.StateRecording || len(b.last.Joined) != 1) {
-					t.Errorf("got row %+v", b.last)
+				if test.key == "" && (b.latest().State != store.StateRecording || len(b.latest().Joined) != 1) {
+					t.Errorf("got row %+v", b.latest())
 				}
 			})
 		})

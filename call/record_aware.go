@@ -1,6 +1,8 @@
 package call
 
 import (
+	"errors"
+
 	"github.com/bewaard/bewaard/media/rtp"
 	"github.com/bewaard/bewaard/policy"
 	"github.com/bewaard/bewaard/sip/sdp"
@@ -9,6 +11,8 @@ import (
 // A party that understands it is told in every description of ours whether it is recorded
 // (RFC 7866 §6.1.2), and anew when that changes; the far one may say there what it wants
 // (§6.2.1).
+
+var errPrefOff = errors.New("the party does not want to be recorded (a=recordpref)")
 
 // recordState is what a description says of the recording now.
 func (c *Call) recordState() sdp.Record {
@@ -54,15 +58,14 @@ func (c *Call) heed(leg rtp.Leg, pref sdp.RecordPref) {
 		return
 	}
 	switch {
-	case pref == sdp.PrefOff && c.recorded():
-		c.discard(objected, "far")
-		c.manager.metrics.steered.WithLabelValues("objected").Inc()
-	case pref == sdp.PrefOff && c.silent == "":
-		c.cease()
-		c.silent = objected
+	case pref == sdp.PrefOff && (c.silent == "" || c.recording != nil):
+		c.object(objected, leg)
+		if c.decision.OnFailure == policy.Refuse { // no recording, no call
+			c.ending = &End{Cause: RecordingRefused, Leg: leg, Err: errPrefOff}
+		}
 	case pref == sdp.PrefPause && c.recorded() && !c.steering.paused:
 		c.pause("far", nil)
-	case pref == sdp.PrefOn && c.recorded() && c.steering.paused:
+	case pref == sdp.PrefOn && c.recorded() && c.steering.paused && c.steering.byFar:
 		c.resume("far", nil)
 	}
 	c.wary = pref == sdp.PrefPause

@@ -141,7 +141,7 @@ func (c *Call) replaceOffer(leg rtp.Leg, e sip.Event) {
 	case other.leg == nil && leg == rtp.Caller:
 		c.offer = offer // the callee is offered this
 	default:
-		c.untold[leg.Other()] = true
+		c.untold[leg.Other()], c.restate = true, true
 	}
 }
 

@@ -124,27 +124,30 @@ const (
 	levelConfirmed level = "confirmed"  // and a receiver report of his covers the last one
 )
 
-// grade adds what was learned of the announcements' arrival until the call ended.
+// grade adds what was learned of the announcements' arrival until the call ended. Of a leg
+// that was told more than once that is known of the last time.
 func (c *Call) grade(stats media.Stats) {
-	for _, told := range c.row.Told() {
-		if told.Leg == "" {
+	told := c.row.Told()
+	for i, a := range told {
+		if a.Leg == "" {
 			continue // exempt
 		}
+		last := !slices.ContainsFunc(told[i+1:], func(later *store.Announcement) bool { return later.Leg == a.Leg })
 		result, proof := "interrupted", "none"
-		if told.Complete {
+		if a.Complete {
 			result = "complete"
 			heard := stats.Legs[rtp.Caller]
-			if told.Leg == rtp.Callee.String() {
+			if a.Leg == rtp.Callee.String() {
 				heard = stats.Legs[rtp.Callee]
 			}
-			if heard.HeardDuring {
-				told.Level = string(levelPathAlive)
+			if heard.HeardDuring && last {
+				a.Level = string(levelPathAlive)
 			}
-			if heard.Acknowledged {
-				told.Level = string(levelConfirmed)
-				told.AcknowledgedSequence, told.AcknowledgedLoss = heard.AcknowledgedSequence, heard.AcknowledgedLoss
+			if heard.Acknowledged && last {
+				a.Level = string(levelConfirmed)
+				a.AcknowledgedSequence, a.AcknowledgedLoss = heard.AcknowledgedSequence, heard.AcknowledgedLoss
 			}
-			proof = told.Level
+			proof = a.Level
 		}
 		c.manager.metrics.announcements.WithLabelValues(result, proof).Inc()
 	}

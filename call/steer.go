@@ -25,6 +25,7 @@ type steering struct {
 	pressed [2]pressed // by each leg's party
 	run     run        // of the far party's
 	paused  bool
+	byFar   bool        // the far party wants the pause: nobody else ends it
 	limit   *time.Timer // until a pause ends by itself; nil while there is none
 	orders  []order     // that the writer has not confirmed yet, in their order
 	beeper  *time.Ticker
@@ -69,12 +70,12 @@ const margin = time.Second
 
 // hide takes out of the recording what was said while the far party pressed a number.
 func (c *Call) hide() {
-	if !c.capturing || c.decision.Keys.Pause == "" && !slices.Contains(c.decision.Control, policy.ControlPause) {
+	r := &c.steering.run
+	if !r.add(c.media.Now()) || !c.recorded() {
 		return
 	}
-	r := &c.steering.run
-	if r.add(c.media.Now()) {
-		if r.keys == secret {
+	if c.decision.Keys.Pause != "" || slices.Contains(c.decision.Control, policy.ControlPause) {
+		if n := len(c.row.Events); n == 0 || c.row.Events[n-1].Kind != "excised" || r.keys == secret {
 			c.mark("excised", "far")
 		}
 		c.recording.Event(spool.Event{Kind: spool.Excised, From: r.first.Add(-margin), To: r.last.Add(margin), Both: true})
@@ -99,11 +100,11 @@ func (p *pressed) take(keys string) bool {
 	return true
 }
 
-// order is a pause or its end, that holds when the writer says so.
+// order is something done to the recording that holds when it is on its way to the disk.
 type order struct {
 	written chan error
 	answer  chan<- error // of who asked over HTTP; nil for a key
-	tone    *prompt.Prompt
+	heard   func()       // lets a party hear that it holds
 }
 
 func (s *steering) written() <-chan error {
@@ -150,19 +151,38 @@ func respond(answer chan<- error, err error) {
 // recorded reports whether a recording is under way, paused or not.
 func (c *Call) recorded() bool { return c.recording != nil && c.silent == "" }
 
-// press takes a key that a party pressed while both are connected. The far party may
-// object, the near one pause and resume; nobody may do what is the other's.
+// refusal is how long after an announcement its key to refuse still counts: who is told of it
+// at the end of the prompt presses it then.
+const refusal = 5 * time.Second
+
+// refuses reports whether a key is the one by which a party that was told may refuse, and
+// still in time: until both are connected, or soon after the prompt. Later the key may be for
+// a menu of the PBX's.
+func (c *Call) refuses(leg rtp.Leg, key byte) bool {
+	told := c.told[leg]
+	return told != nil && string(key) == c.decision.Announce.OptOut && (c.bridged.IsZero() || c.media.Now().Sub(told.since()) < refusal)
+}
+
+// press takes a key that a party pressed. The far party may object, from the announcement's
+// beginning on, the near one pause and resume; nobody may do what is the other's.
 func (c *Call) press(leg rtp.Leg, key byte) {
-	if !c.recorded() {
-		return
+	if c.silent != "" && c.recording == nil || c.decision.Announce == nil && c.recording == nil {
+		return // there is nothing to say of it
 	}
 	p, k := &c.steering.pressed[leg], c.decision.Keys
 	p.add(key, c.media.Now())
+	if c.refuses(leg, key) {
+		c.object("opted_out", leg)
+		return
+	}
 	if c.side(leg) == policy.Far {
 		c.hide()
 		if p.take(k.Object) {
-			c.object()
+			c.object(objected, leg)
 		}
+		return
+	}
+	if !c.recorded() {
 		return
 	}
 	switch {
@@ -185,11 +205,16 @@ func (c *Call) press(leg rtp.Leg, key byte) {
 // objected is a row's reason.
 const objected = "objected"
 
-// object takes that the far party does not want to be recorded: what there is of it goes.
-func (c *Call) object() {
-	c.discard(objected, "far")
-	c.manager.metrics.steered.WithLabelValues("objected").Inc()
-	far := c.far()
+// object takes that a party does not want to be recorded: what there is of it goes, and when
+// that is certain the party hears so.
+func (c *Call) object(reason string, leg rtp.Leg) {
+	c.manager.metrics.steered.WithLabelValues(reason).Inc()
+	c.cease()
+	c.discard(reason, string(c.side(leg)), nil, func() { c.confirm(leg) })
+}
+
+// confirm tells a party that it is not recorded any more.
+func (c *Call) confirm(leg rtp.Leg) {
 	told := ""
 	if a := c.row.Announcement; a != nil {
 		told = a.Language
@@ -197,10 +222,10 @@ func (c *Call) object() {
 	k := c.decision.Keys
 	voice := c.rules.prompts[k.Confirm][c.rules.ConfirmLanguage(k.Confirm, told)]
 	if voice.Prompt == nil {
-		c.chirp(far, c.manager.tones.paused)
+		c.chirp(leg, c.manager.tones.paused)
 		return
 	}
-	c.tone(far, voice.Prompt)
+	c.tone(leg, voice.Prompt)
 }
 
 // pause stops capturing. A second one changes nothing.
@@ -213,13 +238,15 @@ func (c *Call) pause(by string, answer chan<- error) {
 		}
 		return
 	}
-	c.steering.paused = true
+	c.steering.paused, c.steering.byFar = true, by == string(policy.Far)
 	c.mark("paused", by)
 	limit := c.decision.Keys.PauseLimit
 	if limit == 0 {
 		limit = defaultPause
 	}
-	c.steering.limit = time.NewTimer(limit)
+	if !c.steering.byFar {
+		c.steering.limit = time.NewTimer(limit)
+	}
 	c.order(answer, c.manager.tones.paused)
 }
 
@@ -228,29 +255,43 @@ const defaultPause = 5 * time.Minute
 
 // resume captures again.
 func (c *Call) resume(by string, answer chan<- error) {
-	if !c.steering.paused {
+	if err := c.resumable(by); err != nil {
 		c.mark("resume_ignored", by)
-		respond(answer, errNotPaused)
+		respond(answer, err)
 		return
 	}
 	c.steering.paused = false
-	c.steering.limit.Stop()
-	c.steering.limit = nil
+	if c.steering.limit != nil {
+		c.steering.limit.Stop()
+		c.steering.limit = nil
+	}
 	c.mark("resumed", by)
 	c.order(answer, c.manager.tones.resumed)
+}
+
+// resumable says why a pause cannot be ended so, nil if it can.
+func (c *Call) resumable(by string) error {
+	switch {
+	case !c.steering.paused:
+		return errNotPaused
+	case c.steering.byFar && by != string(policy.Far):
+		return errFarPaused
+	}
+	return nil
 }
 
 // order has the writer follow, and waits beside the call until it has.
 func (c *Call) order(answer chan<- error, t *prompt.Prompt) {
 	written := make(chan error, 1)
-	c.steering.orders = append(c.steering.orders, order{written, answer, t})
+	c.steering.orders = append(c.steering.orders, order{written, answer, func() { c.chirp(c.far().Other(), t) }})
 	c.follow(written)
 }
 
 // follow has what the parties say recorded, or not, as all there is to it says now. The
 // channel, if there is one, gets to know when the writer has it.
 func (c *Call) follow(written chan error) {
-	wanted := c.recorded() && !c.steering.paused && !c.retelling
+	gone := c.transfer != nil && c.transfer.gone // somebody's place is empty
+	wanted := c.recorded() && !c.steering.paused && !c.retelling && !gone
 	if wanted == c.capturing {
 		if written != nil {
 			written <- nil
@@ -278,8 +319,8 @@ func (c *Call) obeyed(err error) {
 		err = fmt.Errorf("recording: %w", err)
 	}
 	respond(o.answer, err)
-	if err == nil {
-		c.chirp(c.far().Other(), o.tone)
+	if err == nil && o.heard != nil {
+		o.heard()
 	}
 }
 
@@ -303,6 +344,12 @@ func (c *Call) halt() {
 	if c.capturing {
 		defer c.sayRecord()
 	}
+	c.cease()
+	if c.steering.limit != nil {
+		c.steering.limit.Stop()
+		c.steering.limit = nil
+	}
+	c.steering.paused = false
 	c.capturing, c.retelling = false, false
 	c.media.Capture(nil)
 	if c.recording != nil {
@@ -310,20 +357,33 @@ func (c *Call) halt() {
 	}
 }
 
-// discard ends the recording and destroys what there is of it at once.
-func (c *Call) discard(reason, by string) {
+// discard ends the recording and destroys what there is of it at once. Who asked over HTTP
+// gets an answer, and a party hears of it, when it is certain that nothing will be made of it.
+func (c *Call) discard(reason, by string, answer chan<- error, heard func()) {
 	recording := c.recording
 	c.silent = reason
-	c.halt()
 	c.mark(reason, by)
 	if recording == nil {
+		c.cease()
+		respond(answer, nil)
+		if heard != nil && !c.bridged.IsZero() {
+			heard()
+		}
 		return
 	}
+	recording.Event(spool.Event{Kind: spool.CaptureStopped, Reason: reason}) // should the daemon die before the row says so
+	c.halt()
 	c.recording, c.row.Recording = nil, nil
 	c.row.Reason, c.row.Expires = reason, c.decision.KeepRow.After(c.media.Now().UTC())
 	c.row.State = store.StateNotRecorded
 	row := c.row.Clone()
-	c.write("discard", func() error { return recording.Discard(row, by) })
+	written := make(chan error, 1)
+	c.steering.orders = append(c.steering.orders, order{written, answer, heard})
+	c.write("discard", func() error {
+		err := recording.Discard(row, by)
+		written <- err
+		return err
+	})
 }
 
 // mark notes on the row what was done to the recording.
@@ -376,6 +436,7 @@ var (
 	ErrForbidden   = errors.New("the rule does not allow it")
 	ErrNotRecorded = errors.New("the call is not being recorded")
 	errPaused      = fmt.Errorf("%w: it is paused already", ErrConflict)
+	errFarPaused   = fmt.Errorf("%w: the far party wants the pause", ErrConflict)
 	errNotPaused   = fmt.Errorf("%w: it is not paused", ErrConflict)
 	errOver        = fmt.Errorf("%w: it ended meanwhile", ErrNoCall)
 	ErrConflict    = errors.New("nothing to do")
@@ -412,6 +473,8 @@ func (c *Call) obey(command Command, answer chan<- error) {
 		respond(answer, c.tag(command.Tag[0], command.Tag[1]))
 	case command.Kind == Keep:
 		respond(answer, c.choose(command.Purpose, command.By))
+	case command.Kind == Discard && c.recording != nil: // also of what was stopped
+		c.discard("discarded", command.By, answer, nil)
 	case c.silent != "" || c.recording == nil && (command.Kind == Pause || command.Kind == Resume):
 		respond(answer, ErrNotRecorded)
 	case command.Kind == Pause:
@@ -422,10 +485,10 @@ func (c *Call) obey(command Command, answer chan<- error) {
 		c.cease() // it may not have begun yet
 		if command.Kind == Stop {
 			c.conclude("stopped", command.By)
+			respond(answer, nil)
 		} else {
-			c.discard("discarded", command.By)
+			c.discard("discarded", command.By, answer, nil)
 		}
-		respond(answer, nil)
 	}
 }
 

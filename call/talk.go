@@ -15,6 +15,7 @@ func (c *Call) bridge(context.Context) *End {
 	if end := c.answerCaller(); end != nil {
 		return end
 	}
+	c.cease() // nobody is told any more what does not hold
 	c.quiet(rtp.Caller)
 	c.quiet(rtp.Callee)
 	c.media.Relay(rtp.Caller, true)

@@ -97,6 +97,9 @@ func (c *Call) heardOut(ctx context.Context) *End {
 func (c *Call) speak(legs ...rtp.Leg) *End {
 	a := c.decision.Announce
 	for _, leg := range legs {
+		if c.silent != "" {
+			return nil
+		}
 		voice := c.rules.prompts[a.Prompt][a.Language]
 		if voice.Prompt == nil { // loading them saw to it that every rule has its own
 			return c.giveUp("announcement_failed")
@@ -203,6 +206,9 @@ func (c *Call) interrupt(l *listener, e sip.Event) *End {
 		return c.giveUp("announcement_interrupted")
 	}
 	c.replaceOffer(l.leg, e)
+	if c.telling[l.leg] != l { // it said, too, that it does not want to be recorded
+		return c.ending
+	}
 	if l.stage == absent {
 		l.until.Stop()
 		l.until = nil
@@ -286,11 +292,8 @@ func (c *Call) evidence(l *listener) {
 	if p.Complete {
 		a.Level = string(levelSent)
 	}
-	first := policy.Far
-	if !c.decision.Announce.To.Has(first) {
-		first = policy.Near
-	}
-	c.row.Tell(a, c.side(l.leg) == first && c.recording == nil)
+	own := l.leg == c.far() || !c.decision.Announce.To.Has(policy.Far)
+	c.row.Tell(a, own && c.recording == nil)
 }
 
 // play begins a playback towards a leg, in place of any that goes on.

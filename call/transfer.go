@@ -319,6 +319,8 @@ func (c *Call) adopt(p *party, from string, how said) *End {
 		c.media.Relay(t.leg.Other(), true)
 		if c.capturing {
 			c.media.Capture(c.tap)
+		} else if c.recorded() {
+			c.follow(nil)
 		}
 	}
 	if c.retelling {

@@ -48,19 +48,23 @@ func (s *Session) Beep(leg rtp.Leg, tone Frames) error {
 	return nil
 }
 
+// decode reads G.711 of either law, by its static payload type.
+func decode(payloadType uint8, pcm []int16, octets []byte) {
+	if payloadType == 8 {
+		g711.DecodeALaw(pcm, octets)
+	} else {
+		g711.DecodeMuLaw(pcm, octets)
+	}
+}
+
 // lay lays the next part of the tone over a payload of the same codec, in place. It reports
 // whether there is more to come.
 func (m *mix) lay(payloadType uint8, at int64, payload []byte) (more bool) {
-	for payloadType == m.payloadType && len(payload) > 0 && len(m.left) > 0 {
+	for (payloadType == 0 || payloadType == 8) && len(payload) > 0 && len(m.left) > 0 {
 		var said, tone [160]int16
 		n := min(len(said), len(payload), len(m.left))
-		if payloadType == 8 {
-			g711.DecodeALaw(said[:n], payload[:n])
-			g711.DecodeALaw(tone[:n], m.left[:n])
-		} else {
-			g711.DecodeMuLaw(said[:n], payload[:n])
-			g711.DecodeMuLaw(tone[:n], m.left[:n])
-		}
+		decode(payloadType, said[:n], payload[:n])
+		decode(m.payloadType, tone[:n], m.left[:n]) // of the other law, maybe
 		for i := range n {
 			said[i] = int16(max(math.MinInt16, min(math.MaxInt16, int(said[i])+int(tone[i]))))
 		}
