@@ -105,6 +105,7 @@ func (d *descriptors) listen(leg rtp.Leg, addr netip.Addr, port uint16) (err err
 	if d.rtp[leg], err = d.socket(d.at[leg], false); err != nil {
 		return err
 	}
+	hearRefusals(d.rtp[leg], addr.Is6())
 	if d.rtcp[leg], err = d.socket(netip.AddrPortFrom(addr, port+1), false); err != nil {
 		unix.Close(d.rtp[leg])
 		d.rtp[leg] = -1
@@ -211,6 +212,7 @@ type loop struct {
 	epoll, wake int // wake is an eventfd, readable when there are orders
 	most        int // see mostFiles
 	sessions    atomic.Int32
+	wakes       atomic.Uint32
 	done        sync.WaitGroup
 
 	mu     sync.Mutex
@@ -283,9 +285,13 @@ func (l *loop) run() {
 		n := l.wait()
 		woke := time.Now()
 		l.tick++
+		l.wakes.Store(l.tick)
 		ordered := false
 		for i := range n {
 			if e := &l.events[i]; e.Fd != wakeSlot {
+				if e.Events&unix.EPOLLERR != 0 {
+					refusals(l.slots[e.Fd], e.Pad)
+				}
 				l.read(l.slots[e.Fd], e.Pad, woke)
 			} else {
 				ordered = true
@@ -408,9 +414,14 @@ func (l *loop) read(d *descriptors, kind int32, now time.Time) {
 func sendTo(fd int, b []byte, to netip.AddrPort) error {
 	var name sockaddr
 	size := name.set(to)
-	_, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)), unix.MSG_NOSIGNAL,
-		uintptr(unsafe.Pointer(&name)), uintptr(size))
-	return errnoOf(errno)
+	for range 2 { // what an earlier one met with (ICMP) is told on the next, which is then not sent
+		_, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)), unix.MSG_NOSIGNAL,
+			uintptr(unsafe.Pointer(&name)), uintptr(size))
+		if !refused(errno) {
+			return errnoOf(errno)
+		}
+	}
+	return unix.ECONNREFUSED
 }
 
 // name tells the kernel an address for a socket: SYS_BIND its own, SYS_CONNECT its peer's.

@@ -383,3 +383,61 @@ func TestPlace(t *testing.T) {
 		}
 	}
 }
+
+// A prompt to where nobody listens is interrupted: the network says so. What the loop does for
+// others goes on.
+func TestPromptToNobody(t *testing.T) {
+	for _, address := range []string{"127.0.0.1", "::1"} {
+		e := newEngine(t, Config{Ports: Ports{26400, 26499}, Engine: EngineEpoll, Loops: 1})
+		here := Where{Known: netip.MustParseAddr(address)}
+		s, err := e.Open([2]Where{here, here})
+		if errors.Is(err, unix.EADDRNOTAVAIL) || errors.Is(err, unix.EAFNOSUPPORT) {
+			t.Logf("%s: %v", address, err)
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		gone, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.ParseIP(address)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		to := addr(gone)
+		gone.Close()
+		if err := s.Connect(rtp.Caller, Remote{RTP: to, RTCP: to}); err != nil {
+			t.Fatal(err)
+		}
+		frames := Frames{PayloadType: 8, Samples: 160, Payloads: make([][]byte, 250)}
+		for i := range frames.Payloads {
+			frames.Payloads[i] = make([]byte, 160)
+		}
+		p, err := s.Play(rtp.Caller, frames)
+		if err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case <-p.Done():
+		case <-time.After(10 * time.Second):
+			t.Fatal("the prompt did not end")
+		}
+		if r := p.Result(); r.Complete || r.Interruptions == 0 || r.Packets >= 200 {
+			t.Errorf("%s: got %+v, want it interrupted", address, r)
+		}
+		s.Close()
+		if busy := e.driver.(*epoll).loops[0]; busy.spins(t) {
+			t.Errorf("%s: the loop does not rest", address)
+		}
+		other, err := e.Open(loopback)
+		if err != nil {
+			t.Fatal(err)
+		}
+		talkOnce(T{t, EngineEpoll}, other, 1)
+	}
+}
+
+// spins reports whether a loop is woken though there is nothing to do.
+func (l *loop) spins(t *testing.T) bool {
+	before := l.wakes.Load()
+	time.Sleep(50 * time.Millisecond)
+	return l.wakes.Load() > before+2
+}

@@ -42,6 +42,7 @@ type leg struct {
 	// Written by the sockets and the pacer, read by anybody.
 	received, bytes, rejected, invalid, relayed, played, errors, dropped atomic.Uint64
 	forged, replayed, unkeyed                                            atomic.Uint64
+	refused                                                              atomic.Uint64 // packets to the peer, by the network
 	lost                                                                 atomic.Uint64 // of reception
 	jitter                                                               atomic.Int64  // of reception, in nanoseconds
 	heardHz                                                              atomic.Int64  // of reception: the clock of the peer's latest packets; 0 before there are any

@@ -12,6 +12,10 @@ import (
 // hole, and the prompt counts as interrupted.
 const maxStall = 200 * time.Millisecond
 
+// deaf is how many of its packets the network may say that nobody takes them before a prompt
+// counts as interrupted: one may be of what was sent before.
+const deaf = 2
+
 // keyGrace is how long a prompt to a leg that is protected waits: the description with our
 // key is still under way, and what overtakes it cannot be made out.
 const keyGrace = 200 * time.Millisecond
@@ -24,8 +28,9 @@ type Playback struct {
 	done    chan struct{}
 
 	// Owned by the pacer.
-	next   time.Time // when the next frame is due
-	packet []byte
+	next    time.Time // when the next frame is due
+	packet  []byte
+	refused uint64 // of the leg's packets, before it began
 
 	mu     sync.Mutex
 	over   bool
@@ -44,7 +49,8 @@ func newPlayback(s *Session, leg rtp.Leg, frames Frames) *Playback {
 	return &Playback{
 		session: s, leg: leg, frames: frames, done: make(chan struct{}),
 		next: begins, packet: make([]byte, rtp.HeaderBytes+longest+srtp.Overhead),
-		result: Played{Total: len(frames.Payloads), SSRC: s.legs[leg].out.ssrc.Load()},
+		refused: s.legs[leg].refused.Load(),
+		result:  Played{Total: len(frames.Payloads), SSRC: s.legs[leg].out.ssrc.Load()},
 	}
 }
 
@@ -89,6 +95,9 @@ func (p *Playback) send(now time.Time) bool {
 	p.mu.Unlock()
 	switch {
 	case over:
+		return false
+	case p.session.legs[p.leg].refused.Load() >= p.refused+deaf: // nobody is there to hear it
+		p.end(true)
 		return false
 	case sent == len(p.frames.Payloads): // the last packet's time is over
 		p.end(false)

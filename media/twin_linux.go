@@ -105,7 +105,7 @@ func mostFiles() int {
 func send(fd int, b []byte) error {
 	for range 2 {
 		_, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)), unix.MSG_NOSIGNAL, 0, 0)
-		if errno != unix.ECONNREFUSED {
+		if !refused(errno) {
 			return errnoOf(errno)
 		}
 	}
