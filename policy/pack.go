@@ -27,8 +27,8 @@ type demand struct {
 	optIn     bool     // who is told agrees by a key
 	reminded  Reminder // the far party is told, or hears a beep at least so often
 	notice    bool     // an announcement stands in the recording, too
-	objection bool     // a key to refuse or object by, where the basis is consent or legitimate interest
-	complete  bool     // every call is recorded, and nobody takes a recording away: no sample, ceiling, refusal or discarding
+	objection bool     // a key to refuse or object by, where the basis is one that can be objected to; where it is consent, one that withdraws it at any time
+	complete  bool     // every call is recorded whole, and nobody takes of a recording: no sample, ceiling, refusal, pause or discarding
 	pause     bool     // recording can be paused
 	staff     bool     // what our own side's being recorded rests on is written
 	onFailure OnFailure
@@ -271,18 +271,29 @@ func (d demand) checkComplete(f faults, r Rule) {
 	if r.Keys != nil && r.Keys.Object != "" {
 		f.at("keys.object").add("no recording may be destroyed before its time")
 	}
+	if r.Keys != nil && r.Keys.Pause != "" {
+		f.at("keys.pause").add("every call has to be recorded whole")
+	}
 	for i, control := range r.Control {
-		if control == ControlDiscard || control == ControlOff {
+		switch control {
+		case ControlDiscard, ControlOff:
 			f.at("control").index(i).add("every call has to be recorded, and kept")
+		case ControlPause, ControlStop:
+			f.at("control").index(i).add("every call has to be recorded whole")
+		case ControlPurpose: // it takes the place of those that the rule records for
+			f.at("control").index(i).add("every call has to be recorded for this purpose, whatever a header says")
 		}
 	}
 }
 
 // checkPurpose holds one purpose of a rule to what concerns it.
 func (d demand) checkPurpose(f faults, p Purpose, r Rule, staffed bool, rule faults) {
-	objects := r.Announce != nil && (r.Announce.OptOut != "" || r.Announce.OptIn != "") || r.Keys != nil && r.Keys.Object != ""
+	objects := r.Keys != nil && r.Keys.Object != ""
+	refuses := r.Announce != nil && (r.Announce.OptOut != "" || r.Announce.OptIn != "")
 	switch {
-	case d.objection && (p.Basis == Consent || p.Basis == LegitimateInterest) && !objects:
+	case d.objection && p.Basis == Consent && !objects: // a key at the beginning gives it, and withdraws nothing
+		rule.at("keys.object").add("missing: a key by which to withdraw consent at any time; basis %s demands it", p.Basis)
+	case d.objection && (p.Basis == LegitimateInterest || p.Basis == PublicTask) && !objects && !refuses:
 		rule.at("keys.object").add("missing: a key by which to object during the call, or announce.opt_out; basis %s demands it", p.Basis)
 	case d.staff && p.Staff == nil && !staffed:
 		f.at("staff").add("missing: works_council and notified, or a reason, here or for all purposes")

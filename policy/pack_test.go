@@ -31,7 +31,7 @@ func careful(pack string) Config {
 func orders() Config {
 	cfg := careful("mifid")
 	cfg.Purposes["quality"] = Purpose{Text: map[string]string{"nl": "Orders"}, Basis: LegalObligation, Law: "MiFID II art. 16(7)"}
-	cfg.Rules[0].Announce.OptIn, cfg.Rules[0].Keys.Object = "", ""
+	cfg.Rules[0].Announce.OptIn, cfg.Rules[0].Keys = "", nil
 	return cfg
 }
 
@@ -49,6 +49,7 @@ func TestPacks(t *testing.T) {
 	noStaff := func(c *Config) { c.Staff = nil }
 	noObjection := rule(func(r *Rule) { r.Announce.OptIn, r.Keys.Object = "", "" })
 	inWriting := purpose(func(p *Purpose) { p.Consent = "in writing" })
+	publicTask := purpose(func(p *Purpose) { p.Basis, p.Statute = PublicTask, "Gemeentewet art. 172" })
 	unannounced := func(c *Config) {
 		inWriting(c)
 		c.Rules[0].Announce, c.Rules[0].Exempt = nil, "told in writing"
@@ -60,6 +61,9 @@ func TestPacks(t *testing.T) {
 		want   []string // how each fault begins, and what it cites
 	}{
 		{"nl", func(c *Config) { inWriting(c); noObjection(c) }, []string{`rules[0].keys.object: missing|AVG art. 21(1)`}},
+		{"nl", rule(func(r *Rule) { r.Announce.OptOut, r.Keys.Object = "2", "" }), []string{`rules[0].keys.object: missing: a key by which to withdraw consent|7(3)`}},
+		{"nl", func(c *Config) { publicTask(c); noObjection(c) }, []string{`rules[0].keys.object: missing: a key by which to object|AVG art. 21(1)`}},
+		{"nl", func(c *Config) { publicTask(c); noObjection(c); c.Rules[0].Announce.OptOut = "9" }, nil},
 		{"nl", noStaff, []string{`purposes.quality.staff: missing|WOR art. 27(1)`}},
 		{"nl", func(c *Config) {
 			purpose(func(p *Purpose) { p.Basis = Contract })(c)
@@ -91,11 +95,14 @@ func TestPacks(t *testing.T) {
 		{"mifid", purpose(func(p *Purpose) { p.Retention.Audio = Period{Years: 7} }), nil},
 		{"mifid", rule(func(r *Rule) {
 			r.Record = &Record{Purpose: "quality", Sample: 10_00, Ceiling: 5}
-			r.Announce.OptOut, r.Keys.Object, r.Control = "9", "8", []Control{ControlPause, ControlDiscard, ControlOff}
+			r.Announce.OptOut, r.Keys = "9", &Keys{Object: "8", Pause: "7"}
+			r.Control = []Control{ControlPause, ControlDiscard, ControlOff, ControlStop, ControlPurpose, ControlTag, ControlSelect}
 		}), []string{
 			`rules[0].record.sample: every call|art. 76(10)`, `rules[0].record.ceiling: every call|art. 76(10)`,
 			`rules[0].announce.opt_out: nobody may refuse|art. 76(10)`, `rules[0].keys.object: no recording|art. 76(10)`,
-			`rules[0].control[1]: every call|art. 76(10)`, `rules[0].control[2]: every call|art. 76(10)`,
+			`rules[0].keys.pause: every call|art. 76(10)`,
+			`rules[0].control[0]: every call|art. 76(10)`, `rules[0].control[1]: every call|art. 76(10)`, `rules[0].control[2]: every call|art. 76(10)`,
+			`rules[0].control[3]: every call|art. 76(10)`, `rules[0].control[4]: every call|art. 76(10)`,
 		}},
 	} {
 		cfg := careful(c.pack)
