@@ -94,8 +94,40 @@ func (s Staff) validate(f faults) {
 	}
 }
 
-// Warnings are what is allowed for now: balancings that are to be made again, and purposes
-// for which nothing says by what right our own side is recorded.
+// foretold are the days of what is said to have been done that are yet to come.
+func (c Config) foretold(now time.Time) []Fault {
+	var all []Fault
+	f := faults{all: &all}
+	not := func(f faults, d Date) {
+		if d.ahead(now) {
+			f.add("%v is yet to come (it is %s by this machine's clock): the day on which it was done", d, now.UTC().Format(time.DateOnly))
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.Purposes)) {
+		at, p := f.at("purposes").at(name), c.Purposes[name]
+		if p.Balancing != nil {
+			not(at.at("balancing.on"), p.Balancing.On)
+		}
+		if p.Staff != nil {
+			not(at.at("staff.notified"), p.Staff.Notified)
+		}
+	}
+	if c.Staff != nil {
+		not(f.at("staff.notified"), c.Staff.Notified)
+	}
+	return all
+}
+
+// What is longer than these is warned of: a balancing is weighed against a world that changes,
+// and what no law wants kept so long is hardly needed (AVG article 5(1)(e)).
+var (
+	longReview    = Period{Years: 3}
+	longRetention = Period{Years: 10}
+)
+
+// Warnings are what is allowed for now: balancings that are to be made again, or long after they
+// were made, what is kept for very long without an obligation, and purposes for which nothing
+// says by what right our own side is recorded.
 func (c Config) Warnings(now time.Time) []Fault {
 	var all []Fault
 	f := faults{all: &all}.at("purposes")
@@ -107,6 +139,12 @@ func (c Config) Warnings(now time.Time) []Fault {
 			} else {
 				f.at(name).at("balancing.review").add("the balancing was to be made again on %v: nothing is recorded for %s since %s", b.Review, name, due.Format(time.DateOnly))
 			}
+		}
+		if b := p.Balancing; b != nil && !b.On.IsZero() && longReview.After(b.On.start()).Before(b.Review.start()) {
+			f.at(name).at("balancing.review").add("%v is more than %d years after the balancing was made: make it again sooner", b.Review, longReview.Years)
+		}
+		if long := p.Retention.longest(); p.Basis != LegalObligation && longRetention.longest().Before(long.longest()) {
+			f.at(name).at("retention").add("%v is more than %d years, and basis %s obliges to none: say less, or basis %s with the law", long, longRetention.Years, p.Basis, LegalObligation)
 		}
 		if p.Staff == nil && c.Staff == nil && c.inUse(name) {
 			f.at(name).at("staff").add("missing: our own side is recorded too; give works_council and notified, or a reason, here or for all purposes in staff")

@@ -152,3 +152,63 @@ func TestConsentByKey(t *testing.T) {
 		t.Errorf("with one rule that does not ask: got %v, want a fault", faults)
 	}
 }
+
+// What is said to have been done was not done on a day that is yet to come.
+func TestForetold(t *testing.T) {
+	for _, c := range []struct {
+		on, notified, own Date
+		now               time.Time
+		want              []string
+	}{
+		{Date{2026, 11, 24}, Date{2026, 11, 24}, Date{2026, 11, 24}, time.Date(2026, 11, 24, 0, 0, 0, 0, time.UTC), nil},
+		{Date{2026, 11, 24}, Date{2026, 11, 24}, Date{2026, 11, 24}, time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC), nil}, // UTC+14
+		{Date{2026, 11, 24}, Date{2026, 11, 23}, Date{2026, 11, 23}, time.Date(2026, 11, 23, 9, 59, 0, 0, time.UTC), []string{
+			"purposes.quality.balancing.on: 2026-11-24 is yet to come (it is 2026-11-23 by this machine's clock): the day on which it was done",
+		}},
+		{Date{2090, 1, 1}, Date{2099, 1, 1}, Date{2098, 1, 1}, called("2026-11-24").Time, []string{
+			"purposes.quality.balancing.on: 2090-01-01 is yet to come (it is 2026-11-24 by this machine's clock): the day on which it was done",
+			"purposes.quality.staff.notified: 2098-01-01 is yet to come (it is 2026-11-24 by this machine's clock): the day on which it was done",
+			"staff.notified: 2099-01-01 is yet to come (it is 2026-11-24 by this machine's clock): the day on which it was done",
+		}},
+	} {
+		cfg := office()
+		quality := cfg.Purposes["quality"]
+		quality.Balancing.On, quality.Balancing.Review = c.on, Date{2199, 1, 1}
+		quality.Staff = &Staff{WorksCouncil: "OR 2026-14", Notified: c.own}
+		cfg.Purposes["quality"] = quality
+		cfg.Staff = &Staff{WorksCouncil: "OR 2026-14", Notified: c.notified}
+		if diff := cmp.Diff(c.want, messages(compile(t, cfg).Prove(officeTrunks, c.now).Faults)); diff != "" {
+			t.Errorf("%v: %s", c.now, diff)
+		}
+	}
+}
+
+// A balancing that holds for more than three years, and more than ten years of retention that no
+// law demands, are warned of.
+func TestLongWarnings(t *testing.T) {
+	for _, c := range []struct {
+		review Date
+		keep   Retention
+		basis  Basis
+		want   []string
+	}{
+		{Date{2029, 11, 1}, Retention{Audio: Period{Years: 10}}, LegitimateInterest, nil},
+		{Date{2029, 11, 2}, Retention{Audio: Period{Days: 14}}, LegitimateInterest, []string{"purposes.quality.balancing.review: 2029-11-02 is more than 3 years after the balancing was made: make it again sooner"}},
+		{Date{2027, 11, 1}, Retention{Audio: Period{Years: 90}}, LegitimateInterest, []string{"purposes.quality.retention: P90Y is more than 10 years, and basis legitimate_interest obliges to none: say less, or basis legal_obligation with the law"}},
+		{Date{2027, 11, 1}, Retention{Audio: Period{Days: 14}, Row: Period{Years: 10, Days: 1}}, LegitimateInterest, []string{"purposes.quality.retention: P10Y1D is more than 10 years, and basis legitimate_interest obliges to none: say less, or basis legal_obligation with the law"}},
+		{Date{}, Retention{Audio: Period{Years: 90}}, LegalObligation, nil},
+	} {
+		cfg := office()
+		cfg.Staff = &Staff{Reason: "owners only"}
+		quality := cfg.Purposes["quality"]
+		quality.Basis, quality.Retention, quality.Balancing.Review = c.basis, c.keep, c.review
+		if c.basis == LegalObligation {
+			quality.Balancing, quality.Law = nil, "a law"
+		}
+		cfg.Purposes["quality"] = quality
+		compile(t, cfg)
+		if diff := cmp.Diff(c.want, messages(cfg.Warnings(called("2026-11-24").Time))); diff != "" {
+			t.Errorf("review %v, %v: %s", c.review, c.keep, diff)
+		}
+	}
+}

@@ -30,6 +30,11 @@ func (d Date) IsZero() bool { return d == Date{} }
 // Before reports whether d is an earlier day than e.
 func (d Date) Before(e Date) bool { return d.start().Before(e.start()) }
 
+// ahead reports whether the day has begun nowhere yet: it does so first at UTC+14.
+func (d Date) ahead(now time.Time) bool {
+	return !d.IsZero() && now.Add(14*time.Hour).Before(d.start())
+}
+
 func (d Date) start() time.Time { return time.Date(d.Year, d.Month, d.Day, 0, 0, 0, 0, time.UTC) }
 
 // String writes the date; the zero Date is empty.

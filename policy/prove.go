@@ -35,13 +35,14 @@ type Outcome struct {
 // Proof is what can be said of all calls that there may be.
 type Proof struct {
 	Paths    []Path
-	Faults   []Fault // ways that are recorded unannounced, or against a pack
+	Faults   []Fault // ways that are recorded unannounced, or against a pack; and days that are yet to come
 	Warnings []Fault // rules that no call comes to
 }
 
 // Prove looks for a call for every rule and every pair of trunks, confirms it by Explain, and
 // holds all that may become of it against the promise that nothing is recorded before the far
-// party was told, unless it is written why not. Times are looked for from now on.
+// party was told, unless it is written why not. Times are looked for from now on. What a
+// configuration says to have been done is not to lie ahead of now.
 //
 // Numbers fall into as many classes as there are patterns, since one pattern lies within another
 // or apart from it; so do a header's values. Of each class one number is tried, of every
@@ -49,7 +50,7 @@ type Proof struct {
 // is one that no call reaches, but for countries: of each a few numbers are tried besides.
 func (p *Policy) Prove(trunks []Trunk, now time.Time) Proof {
 	s := p.newSearch(trunks, now)
-	var proof Proof
+	proof := Proof{Faults: p.cfg.foretold(now)}
 	for i, rule := range p.cfg.Rules {
 		reached := false
 		for _, w := range s.ways {

@@ -46,5 +46,13 @@ func (r Retention) validate(f faults) {
 	f.retention(r.Audio, true)
 }
 
+// longest is for how long anything personal is kept: audio, or numbers.
+func (r Retention) longest() Period {
+	if r.Audio.longest().Before(r.Row.longest()) {
+		return r.Row
+	}
+	return r.Audio
+}
+
 // certificate is the period with its default.
 func (r Retention) certificate() Period { return cmp.Or(r.Certificate, keepCertificate) }
