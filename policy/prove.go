@@ -29,7 +29,7 @@ type Outcome struct {
 	Case     string // empty for the usual
 	Then     string
 	Recorded bool
-	Told     bool // the far party, before anything is recorded
+	Told     bool // everybody outside, before anything is recorded
 }
 
 // Proof is what can be said of all calls that there may be.
@@ -89,6 +89,9 @@ func (p *Policy) path(w way, rule int, f Facts) (Path, *Fault) {
 			if o.Case != "" {
 				in = ", " + o.Case
 			}
+			if w.through() {
+				return path, &Fault{at + ".announce.to", fmt.Sprintf("records two parties outside, not both of whom were told%s: %s; let both hear it (to: both), or write why nobody has to (exempt)", in, Sample(f))}
+			}
 			return path, &Fault{at + ".announce.to", fmt.Sprintf("records a far party who was not told%s: %s; let him hear it (to: far or both)", in, Sample(f))}
 		}
 	}
@@ -125,32 +128,35 @@ func (d Decision) outcomes(w way) []Outcome {
 		may("transferred to a call of another rule", "the recording ends", false, false)
 		return all
 	}
-	far := a.To.Has(Far)
+	told := a.To.Has(Far)
+	if w.through() { // the callee, near by our count, is outside too
+		told = a.To == Both
+	}
 	when := a.When
 	if before := when == Early || when == Ringing; before && !w.from.EarlyMedia {
 		when = Answered
 	}
-	may("", fmt.Sprintf("recorded for %s; %s told of %s in %s, %s", d.purposes(), a.To, a.Prompt, a.Language, when), true, far)
+	may("", fmt.Sprintf("recorded for %s; %s told of %s in %s, %s", d.purposes(), a.To, a.Prompt, a.Language, when), true, told)
 	if when != Answered {
-		may("the INVITE has no offer", "told after the answer", true, far)
+		may("the INVITE has no offer", "told after the answer", true, told)
 	}
 	if a.Replays > 0 {
-		may("the announcement is interrupted", fmt.Sprintf("played again, %d times at most; then the call %s", a.Replays, unrecorded), false, far)
+		may("the announcement is interrupted", fmt.Sprintf("played again, %d times at most; then the call %s", a.Replays, unrecorded), false, told)
 	} else {
-		may("the announcement is interrupted", unrecorded, false, far)
+		may("the announcement is interrupted", unrecorded, false, told)
 	}
 	if a.OptIn != "" {
-		may("nobody presses "+a.OptIn, unrecorded, false, far)
+		may("nobody presses "+a.OptIn, unrecorded, false, told)
 	}
 	if a.OptOut != "" {
-		may(a.OptOut+" is pressed", "goes on unrecorded", false, far)
+		may(a.OptOut+" is pressed", "goes on unrecorded", false, told)
 	}
 	if a.Transfers {
-		may("transferred to somebody outside", "told again, and recorded from then on", true, far)
+		may("transferred to somebody outside", "told again, and recorded from then on", true, told)
 	} else {
-		may("transferred to somebody outside", "the recording ends", false, far)
+		may("transferred to somebody outside", "the recording ends", false, told)
 	}
-	may("the recorder fails", unrecorded, false, far)
+	may("the recorder fails", unrecorded, false, told)
 	return all
 }
 

@@ -116,6 +116,40 @@ func TestProveUnannounced(t *testing.T) {
 	}
 }
 
+// Between two carriers both parties are outside: both are told, or it is written why not.
+func TestProveThrough(t *testing.T) {
+	trunks := []Trunk{
+		{Name: "one", Side: "external", Route: "two", EarlyMedia: true, Trusted: true},
+		{Name: "two", Side: "external", Route: "one", EarlyMedia: true, Trusted: true},
+	}
+	const fault = "rules[0].announce.to: records two parties outside, not both of whom were told: inbound, from "
+	for _, c := range []struct {
+		to                Audience
+		exempt, forwarded string
+		want              string
+	}{
+		{"", "", "by agreement", fault}, {Far, "", "by agreement", fault}, {Near, "", "by agreement", fault},
+		{Both, "", "by agreement", ""}, {"", "told in writing", "by agreement", ""},
+		{"", "", "", ""}, // not recorded
+	} {
+		cfg := front(Match{})
+		r := &cfg.Rules[0]
+		r.Forwarded, r.Exempt, r.Announce = c.forwarded, c.exempt, nil
+		if c.exempt == "" {
+			r.Announce = &Announce{Prompt: "recorded", To: c.to}
+		}
+		proof := compile(t, cfg).Prove(trunks, called("2026-11-24").Time)
+		if len(proof.Paths) != 2 || (len(proof.Faults) > 0) != (c.want != "") {
+			t.Errorf("%+v: got %d paths and %q, want %q", c, len(proof.Paths), messages(proof.Faults), c.want)
+		}
+		for _, f := range proof.Faults {
+			if !strings.HasPrefix(f.Error(), c.want) || !strings.Contains(f.Message, "(to: both)") {
+				t.Errorf("%+v: got %v, want %s", c, f, c.want)
+			}
+		}
+	}
+}
+
 // Where no early media is carried, the announcement waits; what the paths say is what may be.
 func TestProveOutcomes(t *testing.T) {
 	cfg := front(Match{})

@@ -29,6 +29,9 @@ type way struct {
 	far       int // the axis of the far party's number
 }
 
+// through reports whether both parties of the way's calls are outside.
+func (w way) through() bool { return w.from.Side == "external" && w.to.Side == "external" }
+
 // axis is one condition and its values, no two of which the same rules take.
 type axis struct{ values []value }
 
@@ -113,7 +116,7 @@ func (p *Policy) newSearch(trunks []Trunk, now time.Time) *search {
 		w.axes = append(w.axes,
 			p.parties(append(callers, Withheld), inbound, func(m matcher) numbers { return m.from }, func(f *Facts, n string) { f.Caller = n }),
 			p.parties(called, !inbound, func(m matcher) numbers { return m.to }, func(f *Facts, n string) { f.Callee = n }),
-			p.moments(times), p.forwards(t.Side == "external" && to.Side == "external"))
+			p.moments(times), p.forwards(w.through()))
 		for _, name := range p.Headers() {
 			w.axes = append(w.axes, p.headerValues(name, t.Trusted))
 		}
