@@ -1,6 +1,7 @@
 package media
 
 import (
+	"bytes"
 	"errors"
 	"math"
 	"testing"
@@ -133,11 +134,19 @@ func TestMixEnds(t *testing.T) {
 	if !m.lay(8, 0, loud) || linear(loud)[0] < 30000 {
 		t.Errorf("got %d, want a sum that is cut off, and more to come", linear(loud)[0])
 	}
-	if !m.lay(0, 1, loud) || m.lay(0, int64(time.Second), loud) {
+	if !m.lay(9, 1, loud) || m.lay(9, int64(time.Second), loud) {
 		t.Error("want it to wait until its time is over")
 	}
 	if m.lay(8, 2, loud) {
 		t.Error("want it to be over with its last octet")
+	}
+	said := bytes.Repeat([]byte{0xff}, 160) // silence, in µ-law
+	other := &mix{payloadType: 8, left: octets(8000, 160), until: int64(time.Second)}
+	other.lay(0, 0, said)
+	pcm := make([]int16, 160)
+	g711.DecodeMuLaw(pcm, said)
+	if pcm[80] < 7000 || pcm[80] > 9000 {
+		t.Errorf("got %d of a tone in the other law, want what it was", pcm[80])
 	}
 	if got := testing.AllocsPerRun(100, func() {
 		m := mix{payloadType: 8, left: loud, until: 1}
