@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"net"
 	"net/http"
@@ -219,17 +218,16 @@ func (d *daemon) expectRows(want [][]setting) error {
 // expectRecording wants one recording, with the phone's tone on both channels: the other
 // party sends it back.
 func (d *daemon) expectRecording() error {
-	var files []string
-	err := filepath.WalkDir(d.store, func(name string, _ fs.DirEntry, err error) error {
-		if filepath.Ext(name) == ".wav" {
-			files = append(files, name)
-		}
-		return err
-	})
-	if err != nil || len(files) != 1 {
-		return fmt.Errorf("got recordings %v, %v, want one", files, err)
+	rows, err := d.calls()
+	if err != nil || len(rows) != 1 {
+		return fmt.Errorf("got %d calls, %v, want one", len(rows), err)
 	}
-	channels, err := readWAV(files[0])
+	file := filepath.Join(filepath.Dir(d.store), "recording.wav")
+	out, err := exec.Command(d.program, "recordings", "export", field(rows[0], "id"), "--store", d.store, "--reason", "a flow", "--format", "wav", "--to", file).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("export: %w: %s", err, out)
+	}
+	channels, err := readWAV(file)
 	if err != nil {
 		return err
 	}
