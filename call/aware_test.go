@@ -153,13 +153,14 @@ func TestInbandKeys(t *testing.T) {
 }
 
 // What goes into a buffer is kept for another purpose, by a key of our party's or by a
-// header; what is no buffer is not.
+// header; what is no buffer is not, nor for consent by a key that nobody pressed.
 func TestSelect(t *testing.T) {
 	for _, test := range []struct {
-		buffer bool
-		by     string
-		want   string
-	}{{true, "near", "complaint"}, {true, "header", "complaint"}, {false, "near", "quality"}} {
+		buffer  bool
+		by      string
+		consent bool
+		want    string
+	}{{true, "near", false, "complaint"}, {true, "header", false, "complaint"}, {false, "near", false, "quality"}, {true, "header", true, "quality"}} {
 		inBubbleOf(t, func(c *policy.Config) {
 			p := c.Purposes["quality"]
 			p.Buffer = test.buffer
@@ -170,6 +171,18 @@ func TestSelect(t *testing.T) {
 					c.Rules[i].Keys = &policy.Keys{Select: "*5", SelectFor: "complaint"}
 					c.Rules[i].Control = []policy.Control{policy.ControlSelect}
 				}
+			}
+			if test.consent {
+				c.Purposes["complaint"] = policy.Purpose{Text: map[string]string{"en": "Complaints"}, Basis: policy.Consent, Retention: policy.Retention{Audio: policy.Period{Years: 1}}}
+				agrees := policy.Rule{Name: "agrees", Match: policy.Match{To: []string{"299"}}, Record: &policy.Record{Purpose: "complaint"}}
+				for i := range c.Rules {
+					if r := &c.Rules[i]; r.Record != nil && r.Announce != nil {
+						r.Keys = nil
+						told := *r.Announce
+						told.OptIn, agrees.Announce = "1", &told
+					}
+				}
+				c.Rules = append(c.Rules, agrees)
 			}
 		}, nil, func(b *bubble) {
 			header := ""

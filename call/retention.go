@@ -79,6 +79,23 @@ func kept(t policy.Term) store.Term {
 	return term
 }
 
+// Made is what a row says of how its recording was made, to select from it.
+func Made(r *store.Row) policy.Made {
+	made := policy.Made{Rule: r.Rule, Direction: policy.Direction(r.Direction), Caller: r.Caller, Callee: r.Callee}
+	for _, term := range r.AllTerms() {
+		made.Purposes = append(made.Purposes, term.Purpose)
+	}
+	for _, a := range r.Told() {
+		if !a.Complete {
+			continue // told again, or not recorded
+		}
+		if made.Agreed = !a.OptedIn.IsZero(); !made.Agreed {
+			break
+		}
+	}
+	return made
+}
+
 // Select has a recording kept for a further purpose, as long as that lasts if it lasts longer.
 func Select(r *store.Row, t policy.Term) error {
 	terms := r.AllTerms()

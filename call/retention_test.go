@@ -62,6 +62,28 @@ func TestRetention(t *testing.T) {
 	}
 }
 
+// Who was told and pressed the key agreed; one who did not is enough that nobody did.
+func TestMade(t *testing.T) {
+	pressed := store.Announcement{Complete: true, OptedIn: time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)}
+	told, cut := store.Announcement{Complete: true}, store.Announcement{}
+	for _, c := range []struct {
+		own     *store.Announcement
+		further []store.Announcement
+		want    bool
+	}{
+		{nil, nil, false}, {&store.Announcement{Exempt: "in writing"}, nil, false}, {&cut, nil, false}, {&told, nil, false},
+		{&pressed, nil, true}, {&pressed, []store.Announcement{cut, pressed}, true}, {&pressed, []store.Announcement{told, pressed}, false},
+		{&told, []store.Announcement{pressed}, false},
+	} {
+		row := store.Row{Rule: "customers", Purpose: "window", Direction: "inbound", Announcement: c.own, Further: c.further}
+		row.Caller = "+31612345678"
+		want := policy.Made{Rule: "customers", Purposes: []string{"window"}, Direction: policy.Inbound, Caller: "+31612345678", Agreed: c.want}
+		if diff := cmp.Diff(want, Made(&row)); diff != "" {
+			t.Errorf("%+v, %+v: %s", c.own, c.further, diff)
+		}
+	}
+}
+
 // A recording that is selected lives as long as the longest of its purposes, and losing
 // one shortens it at once: to what the others say, or to now.
 func TestSelectAndWithdraw(t *testing.T) {

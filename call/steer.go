@@ -497,12 +497,12 @@ func (c *Call) choose(purpose, by string) error {
 	if c.silent != "" {
 		return ErrNotRecorded
 	}
-	var made []string
-	for _, term := range c.decision.Terms {
-		if term.Purpose == purpose {
-			return fmt.Errorf("%w: it is kept for %s already", ErrConflict, purpose)
-		}
-		made = append(made, term.Purpose)
+	if slices.ContainsFunc(c.decision.Terms, func(term policy.Term) bool { return term.Purpose == purpose }) {
+		return fmt.Errorf("%w: it is kept for %s already", ErrConflict, purpose)
+	}
+	made := Made(&c.row)
+	if a := c.decision.Announce; a != nil && a.OptIn != "" { // nothing is recorded before he has pressed it
+		made.Agreed = true
 	}
 	term, err := c.rules.Select(made, purpose, time.Now())
 	if err != nil {

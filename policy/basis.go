@@ -63,12 +63,12 @@ func (p Purpose) validateBasis(f faults, optedIn bool) {
 	}
 }
 
-// optedIn reports whether every rule that records for a purpose asks for a key first by
-// which the far party agrees, and there is such a rule.
+// optedIn reports whether every rule that records for a purpose, or selects for it by a key,
+// asks for a key first by which the far party agrees, and there is such a rule.
 func (c Config) optedIn(purpose string) bool {
 	found := false
 	for _, r := range c.Rules {
-		if !r.records() || !slices.Contains(r.Record.names(), purpose) {
+		if !r.records() || !slices.Contains(r.Record.names(), purpose) && (r.Keys == nil || r.Keys.SelectFor != purpose) {
 			continue
 		}
 		if r.Announce == nil || r.Announce.OptIn == "" {

@@ -203,32 +203,76 @@ func (c Config) validatePacks(f faults) {
 		if !r.records() {
 			continue
 		}
-		for _, name := range r.Record.names() {
-			purpose, ok := c.Purposes[name]
-			if !ok {
-				continue
+		names := r.Record.names()
+		if r.Keys != nil {
+			names = append(slices.Clone(names), r.Keys.SelectFor)
+		}
+		for _, name := range names {
+			c.validatePurposePacks(f, fmt.Sprintf("rules[%d]", i), &r, name, said)
+		}
+	}
+	for _, name := range c.selectable() {
+		c.validatePurposePacks(f, "", nil, name, said)
+	}
+}
+
+// validatePurposePacks holds one purpose of a rule, or one by itself, to the packs that are always
+// its own; what was said is not said again.
+func (c Config) validatePurposePacks(f faults, at string, r *Rule, name string, said map[Fault]bool) {
+	purpose, ok := c.Purposes[name]
+	if !ok {
+		return
+	}
+	for _, pack := range c.alwaysFor(purpose) {
+		for _, fault := range c.lacks(at, r, name, pack) {
+			if !said[fault] {
+				*f.all = append(*f.all, fault)
 			}
-			for _, pack := range c.alwaysFor(purpose) {
-				for _, fault := range c.breaches(i, name, pack) {
-					if !said[fault] {
-						*f.all = append(*f.all, fault)
-					}
-					said[fault] = true
-				}
-			}
+			said[fault] = true
 		}
 	}
 }
 
+// selectable are the purposes for which recordings are selected from a buffer, if there is one,
+// sorted.
+func (c Config) selectable() []string {
+	var names []string
+	buffered := false
+	for _, name := range slices.Sorted(maps.Keys(c.Purposes)) {
+		if c.Purposes[name].Buffer {
+			buffered = true
+		} else {
+			names = append(names, name)
+		}
+	}
+	if !buffered {
+		return nil
+	}
+	return names
+}
+
 // breaches are the demands of a pack that a rule, recording for one of its purposes, does not
 // meet: each at the key that would.
-func (c Config) breaches(rule int, purpose, name string) []Fault {
+func (c Config) breaches(rule int, purpose, pack string) []Fault {
+	return c.lacks(fmt.Sprintf("rules[%d]", rule), &c.Rules[rule], purpose, pack)
+}
+
+// lacks are the demands of a pack that a rule, if one is given, and a purpose do not meet. What
+// the rule does not record for is selected from what it records: then nothing is asked of which
+// calls it records.
+func (c Config) lacks(at string, r *Rule, purpose, name string) []Fault {
 	var all []Fault
 	f := faults{all: &all}
+	selected := r == nil || !r.records() || !slices.Contains(r.Record.names(), purpose)
 	for _, d := range packs[name].demands {
+		if selected && (d.complete || d.onFailure != "") {
+			continue
+		}
 		before := len(all)
-		d.check(f.at("rules").index(rule), c.Rules[rule])
-		d.checkPurpose(f.at("purposes").at(purpose), c.purpose(purpose), c.Rules[rule], c.Staff != nil, f.at("rules").index(rule))
+		if r != nil {
+			d.check(f.at(at), *r, c.Purposes[purpose].Basis)
+		}
+		d.checkPurpose(f.at("purposes").at(purpose), c.purpose(purpose), c.Staff != nil)
 		for i := range all[before:] {
 			all[before+i].Message += fmt.Sprintf(": pack %s (%s)", name, d.source)
 		}
@@ -236,10 +280,16 @@ func (c Config) breaches(rule int, purpose, name string) []Fault {
 	return all
 }
 
-// check holds a rule to what concerns all of its purposes.
-func (d demand) check(f faults, r Rule) {
+// check holds a rule to what its calls need, for a purpose on such a basis.
+func (d demand) check(f faults, r Rule, basis Basis) {
 	announce := f.at("announce")
+	objects := r.Keys != nil && r.Keys.Object != ""
+	refuses := r.Announce != nil && (r.Announce.OptOut != "" || r.Announce.OptIn != "")
 	switch {
+	case d.objection && basis == Consent && !objects: // a key at the beginning gives it, and withdraws nothing
+		f.at("keys.object").add("missing: a key by which to withdraw consent at any time; basis %s demands it", basis)
+	case d.objection && (basis == LegitimateInterest || basis == PublicTask) && !objects && !refuses:
+		f.at("keys.object").add("missing: a key by which to object during the call, or announce.opt_out; basis %s demands it", basis)
 	case d.told != "" && r.Announce == nil:
 		announce.add("missing: calls have to be announced, to: %s", d.told)
 	case d.told != "" && !covers(cmp.Or(r.Announce.To, Far), d.told):
@@ -286,15 +336,9 @@ func (d demand) checkComplete(f faults, r Rule) {
 	}
 }
 
-// checkPurpose holds one purpose of a rule to what concerns it.
-func (d demand) checkPurpose(f faults, p Purpose, r Rule, staffed bool, rule faults) {
-	objects := r.Keys != nil && r.Keys.Object != ""
-	refuses := r.Announce != nil && (r.Announce.OptOut != "" || r.Announce.OptIn != "")
+// checkPurpose holds a purpose to what concerns it alone.
+func (d demand) checkPurpose(f faults, p Purpose, staffed bool) {
 	switch {
-	case d.objection && p.Basis == Consent && !objects: // a key at the beginning gives it, and withdraws nothing
-		rule.at("keys.object").add("missing: a key by which to withdraw consent at any time; basis %s demands it", p.Basis)
-	case d.objection && (p.Basis == LegitimateInterest || p.Basis == PublicTask) && !objects && !refuses:
-		rule.at("keys.object").add("missing: a key by which to object during the call, or announce.opt_out; basis %s demands it", p.Basis)
 	case d.staff && p.Staff == nil && !staffed:
 		f.at("staff").add("missing: works_council and notified, or a reason, here or for all purposes")
 	case d.onFailure != "" && cmp.Or(p.OnFailure, Continue) != d.onFailure:

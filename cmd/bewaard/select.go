@@ -24,7 +24,8 @@ type recordingsSelect struct{ reassigned }
 // Help is kong's.
 func (recordingsSelect) Help() string {
 	return `Only what was recorded for a purpose with buffer: true can be selected for another one: it is kept as long as that says, counted from the
-end of the call. What nobody selects is destroyed when the buffer's time is over.`
+end of the call. What nobody selects is destroyed when the buffer's time is over. For a purpose that rests on consent by a key only calls in which one was
+pressed are selected, and where packs demand something of calls for that purpose, only those whose rule gave it.`
 }
 
 func (c *recordingsSelect) Run(ctx context.Context) error {
@@ -67,11 +68,7 @@ func (c *recordingsWithdraw) Run(ctx context.Context) error {
 
 // selectFor has a row kept for a further purpose, by the rules that hold now.
 func (d *daemon) selectFor(row *store.Row, purpose string) error {
-	var made []string
-	for _, term := range row.AllTerms() {
-		made = append(made, term.Purpose)
-	}
-	term, err := d.calls.Policy().Select(made, purpose, time.Now())
+	term, err := d.calls.Policy().Select(call.Made(row), purpose, time.Now())
 	if err == nil {
 		err = call.Select(row, term)
 	}
