@@ -36,7 +36,7 @@ type Outcome struct {
 type Proof struct {
 	Paths    []Path
 	Faults   []Fault // ways that are recorded unannounced, or against a pack; and days that are yet to come
-	Warnings []Fault // rules that no call comes to
+	Warnings []Fault // rules that no call comes to, and purposes for which not all of a buffer can be selected
 }
 
 // Prove looks for a call for every rule and every pair of trunks, confirms it by Explain, and
@@ -70,6 +70,7 @@ func (p *Policy) Prove(trunks []Trunk, now time.Time) Proof {
 		}
 		if rule.records() {
 			proof.Faults = append(proof.Faults, s.againstPacks(i)...)
+			proof.Warnings = append(proof.Warnings, s.unselectable(i)...)
 		}
 	}
 	return proof
@@ -193,6 +194,43 @@ func (s *search) againstPacks(rule int) (faults []Fault) {
 				}
 				break
 			}
+		}
+	}
+	return faults
+}
+
+// unselectable looks for calls that come to a rule which records into a buffer, and from which
+// nothing is selected for some purpose: it is not what the pack for their country demands.
+func (s *search) unselectable(rule int) (faults []Fault) {
+	p, said := s.policy, map[Fault]bool{}
+	if !slices.ContainsFunc(p.cfg.Rules[rule].Record.names(), func(name string) bool { return p.cfg.Purposes[name].Buffer }) {
+		return nil
+	}
+	for _, country := range s.countries {
+		var found []Fault
+		for _, pack := range p.cfg.Packs.of(country) {
+			for _, purpose := range p.cfg.selectable() {
+				for _, fault := range p.cfg.lacks("", nil, purpose, pack) {
+					if !said[fault] {
+						found = append(found, fault)
+					}
+				}
+			}
+		}
+		if len(found) == 0 {
+			continue
+		}
+		for _, w := range s.ways {
+			sample, ok := s.call(w, rule, func(c string) bool { return c == country })
+			if !ok {
+				continue
+			}
+			for _, fault := range found {
+				said[fault] = true
+				fault.Message += "; nothing is selected for it from a call such as this: " + Sample(sample)
+				faults = append(faults, fault)
+			}
+			break
 		}
 	}
 	return faults

@@ -198,6 +198,35 @@ func TestProvePacks(t *testing.T) {
 	}
 }
 
+// Where the pack of a country that comes into a buffer has a purpose otherwise, that is told: it
+// is no fault, since from other calls it can be selected for.
+func TestProveUnselectable(t *testing.T) {
+	for _, c := range []struct {
+		match Match
+		keep  Period
+		want  int
+	}{
+		{Match{}, Period{Years: 10}, 1},
+		{Match{}, Period{Months: 6}, 0},
+		{Match{Country: []string{"NL"}}, Period{Years: 10}, 0},
+		{Match{Country: []string{"FR"}}, Period{Years: 10}, 1},
+	} {
+		cfg := buffered("nl", Purpose{Basis: Contract, Retention: Retention{Audio: c.keep}})
+		cfg.Packs = &Packs{ByCountry: map[string]string{"NL": "nl", "FR": "fr"}, Unknown: "nl"}
+		cfg.Rules = cfg.Rules[1:]
+		cfg.Rules[0].Match = c.match
+		proof := compile(t, cfg).Prove(officeTrunks, called("2026-11-24").Time)
+		if len(proof.Faults) > 0 || len(proof.Warnings) != c.want {
+			t.Errorf("%+v: got faults %q and warnings %q, want %d warnings", c, messages(proof.Faults), messages(proof.Warnings), c.want)
+		}
+		for _, w := range messages(proof.Warnings) {
+			if !strings.HasPrefix(w, "purposes.quality.retention: P10Y is longer than P6M: pack fr") || !strings.Contains(w, "; nothing is selected for it from a call such as this: ") || !strings.Contains(w, "+33") {
+				t.Errorf("%+v: got %s", c, w)
+			}
+		}
+	}
+}
+
 // Whatever the rules, a call of which Decide says that it comes to a rule means that Prove finds
 // one for it; and what Prove finds comes to the rule.
 func TestProveFindsWhatThereIs(t *testing.T) {
