@@ -347,7 +347,7 @@ func (k *Keeper) done(name string, result finalize.Result, failed error) {
 			r.State, r.Reason = store.StateFailed, "finalize"
 			return nil
 		}
-		return keep(r, result, seal.EpochOf(r.Expires))
+		return keep(r, result, seal.EpochOf(result.Expires)) // the row's own may have moved since
 	})
 	var late *store.TransitionError
 	if errors.As(err, &late) { // its time was over while it was being made
@@ -372,6 +372,9 @@ func (k *Keeper) done(name string, result finalize.Result, failed error) {
 			"reports", l.Reports, "reports_ignored", l.Ignored, "aligned", l.Aligned, "reported_ppm", l.ReportedPPM)
 	}
 	k.metrics.recordings.WithLabelValues(row.Purpose, string(row.State)).Inc()
+	if err := k.store.Reseal(id); err != nil { // the key that opens it stays until it can be
+		k.log.Error("recording not sealed for as long as it is kept", "call_id", id, "error", err)
+	}
 	if a := row.Announcement; a == nil || !a.Complete && a.Exempt == "" || a.Complete && result.Began.Before(a.LastAt) {
 		k.log.Error("recorded without an announcement", "call_id", id)
 		k.metrics.unannounced.Inc()

@@ -1,6 +1,7 @@
 package call
 
 import (
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -9,9 +10,12 @@ import (
 	"time"
 
 	"github.com/bewaard/bewaard/media"
+	"github.com/bewaard/bewaard/media/finalize"
 	"github.com/bewaard/bewaard/media/rtp"
 	"github.com/bewaard/bewaard/media/spool"
+	"github.com/bewaard/bewaard/policy"
 	"github.com/bewaard/bewaard/store"
+	"github.com/bewaard/bewaard/store/seal"
 )
 
 // newKeeper makes a keeper and a store with one row, which is being recorded.
@@ -105,6 +109,51 @@ func TestRecordingMadeTooLate(t *testing.T) {
 	}
 	if _, err := os.Stat(k.spoolPath(row.ID)); !os.IsNotExist(err) {
 		t.Errorf("got %v of the spool, want that it is gone", err)
+	}
+}
+
+// What a recording is kept for may change while it is made: it opens then, and is sealed for
+// as long as it is kept.
+func TestSelectedWhileFinalized(t *testing.T) {
+	k, s, row := newKeeper(t)
+	if err := record(t, k, row).Close("hung_up"); err != nil {
+		t.Fatal(err)
+	}
+	ended := time.Now()
+	if _, err := s.Update(row.ID, func(r *store.Row) error {
+		r.State, r.Ended, r.Expires = store.StateFinalizing, ended, ended.AddDate(0, 0, 14)
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	job, err := k.job(k.spoolPath(row.ID))
+	if err != nil {
+		t.Fatal(err)
+	}
+	result, err := finalize.Run(t.Context(), job)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Reassign(row.ID, "select", "complaint", store.Act{Actor: "anna", Reason: "case 7"}, func(r *store.Row) error {
+		return Select(r, policy.Term{Purpose: "complaint", Basis: policy.Contract, Retention: policy.Period{Years: 1}})
+	}); err != nil {
+		t.Fatal(err)
+	}
+	k.done(k.spoolPath(row.ID), result, nil)
+	if err := k.Close(); err != nil {
+		t.Fatal(err)
+	}
+	got, err := s.Get(row.ID)
+	if err != nil || got.State != store.StateKept || len(got.Files) != 1 || got.Files[0].Epoch != seal.EpochOf(got.Expires) {
+		t.Fatalf("got %s with %+v, %v, want it sealed until %s", got.State, got.Files, err, got.Expires)
+	}
+	content, err := s.OpenFile(got.Files[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer content.Close()
+	if b, err := io.ReadAll(content); err != nil || int64(len(b)) != got.Files[0].ContentBytes {
+		t.Errorf("got %d bytes, %v, want %d", len(b), err, got.Files[0].ContentBytes)
 	}
 }
 

@@ -32,6 +32,19 @@ func (s *Store) resealFiles(row *Row, until time.Time) error {
 	return s.reseal(row, until, time.Now().Add(resealAhead))
 }
 
+// Reseal seals the files of a recording for as long as it is kept, where that became longer
+// while they were made.
+func (s *Store) Reseal(id string) error {
+	row, err := s.Get(id)
+	if err == nil && row.State == StateKept {
+		err = s.reseal(&row, row.Expires, row.Expires)
+	}
+	if err != nil {
+		return fmt.Errorf("reseal %s: %w", id, err)
+	}
+	return nil
+}
+
 // reseal does so where the epoch ends before by, too.
 func (s *Store) reseal(row *Row, until, by time.Time) error {
 	if s.keys.Sealed() {

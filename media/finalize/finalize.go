@@ -65,6 +65,7 @@ type Job struct {
 type Result struct {
 	ID      string
 	Terms   spool.Terms
+	Expires time.Time // the job's: what its Seal was made for
 	Began   time.Time // first and last instant captured
 	Ended   time.Time
 	Cut     time.Duration // how much of that was taken out, where a capture stopped with spool.Event.Cut
@@ -173,7 +174,7 @@ func run(ctx context.Context, job Job, in *spool.Reader) (Result, error) {
 	if err != nil {
 		return Result{}, errors.Join(err, files.discard())
 	}
-	result.Skipped = skipped
+	result.Skipped, result.Expires = skipped, job.Expires
 	result.Passed, result.Encoded = passed != nil, why
 	result.Cut = durationOf(edits.left(rec.stereo.start), hz)
 	if n := in.Header.Notice; n != nil {
