@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -348,5 +349,42 @@ func TestHolds(t *testing.T) {
 	}
 	if _, err := d.client.ReleaseHold(t.Context(), byID.ID, "settled"); err == nil || !strings.Contains(err.Error(), "no such legal hold") {
 		t.Errorf("got error %v, want no such legal hold", err)
+	}
+}
+
+// A recording that goes on is stopped or discarded with a reason, which is journalled before;
+// what is under legal hold is not discarded.
+func TestSteer(t *testing.T) {
+	d := newDaemon(t)
+	var done []string
+	d.server.parts.Steer = func(_ context.Context, _, what, _ string, _ TagText) error {
+		done = append(done, what)
+		return nil
+	}
+	id := d.kept.ID
+	for _, what := range []string{"stop", "discard"} {
+		if err := d.client.Steer(t.Context(), id, what, "", TagText{}); err == nil || !strings.Contains(err.Error(), "no reason is given") {
+			t.Errorf("%s: got %v, want that it needs a reason", what, err)
+		}
+		if err := d.client.Steer(t.Context(), id, what, "case 17", TagText{}); err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if err := d.client.Steer(t.Context(), id, "pause", "", TagText{}); err != nil {
+		t.Errorf("pause: %v", err)
+	}
+	hold, err := d.client.LayHold(t.Context(), store.Held{IDs: []string{id}}, time.Time{}, "case 18")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.client.Steer(t.Context(), id, "discard", "case 17", TagText{}); err == nil || !strings.Contains(err.Error(), "under legal hold: "+hold.ID) {
+		t.Errorf("got %v, want that it is held", err)
+	}
+	if want := []string{"stop", "discard", "pause"}; !slices.Equal(done, want) {
+		t.Errorf("got %v done, want %v", done, want)
+	}
+	page, err := d.client.Journal(t.Context(), store.JournalQuery{Object: id, Limit: 2})
+	if err != nil || len(page.Entries) != 2 || page.Entries[0].Action != "stop" || page.Entries[1].Action != "delete" || page.Entries[1].Reason != "case 17" {
+		t.Errorf("got journal %+v, %v", page, err)
 	}
 }

@@ -232,7 +232,7 @@ func (s *Server) fail(w http.ResponseWriter, err error) {
 		status = http.StatusBadRequest
 	case errors.Is(err, store.ErrFourEyes):
 		status = http.StatusForbidden
-	case errors.Is(err, store.ErrNothingHeld), errors.Is(err, store.ErrCopying), errors.Is(err, ErrUnfit), errors.Is(err, seal.ErrSealed):
+	case errors.Is(err, store.ErrNothingHeld), errors.Is(err, store.ErrHeld), errors.Is(err, store.ErrCopying), errors.Is(err, ErrUnfit), errors.Is(err, seal.ErrSealed):
 		status = http.StatusConflict
 	case errors.Is(err, seal.ErrDestroyed):
 		status = http.StatusGone

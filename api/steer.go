@@ -6,13 +6,17 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
+
+	"github.com/bewaard/bewaard/store"
+	"github.com/bewaard/bewaard/store/journal"
 )
 
 // Steering is what can be done to the recording of a call that is up: pause, resume, stop
 // (what there is is kept), discard (it is destroyed), tag, select (what goes into a buffer is
-// kept for another purpose).
+// kept for another purpose). To stop and to discard want a reason, which is journalled.
 var Steering = []string{"pause", "resume", "stop", "discard", "tag", "select"}
 
 // TagText is the body of a tag, something to note with the call, and of a selection: the
@@ -51,6 +55,10 @@ func (s *Server) steer(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
+	if err := s.noteSteering(r.PathValue("id"), what, act(r)); err != nil {
+		s.fail(w, err)
+		return
+	}
 	err := s.parts.Steer(r.Context(), r.PathValue("id"), what, act(r).Actor, tag)
 	var refused *Refused
 	switch {
@@ -64,11 +72,33 @@ func (s *Server) steer(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// Steer has something done to the recording of a call that is up: one of Steering.
-func (c *Client) Steer(ctx context.Context, id, what string, tag TagText) error {
+// noteSteering journals what leaves less of a recording than there would have been, and why;
+// what is under legal hold is not discarded.
+func (s *Server) noteSteering(id, what string, by store.Act) error {
+	action, noted := map[string]journal.Action{"stop": journal.Stop, "discard": journal.Delete}[what]
+	if !noted {
+		return nil
+	}
+	row, err := s.parts.Store.Get(id)
+	switch {
+	case err != nil:
+		return err
+	case what == "discard" && len(row.Holds) > 0:
+		return fmt.Errorf("discard %s: it is %w: %s; release that first, or stop the recording", id, store.ErrHeld, strings.Join(row.Holds, ", "))
+	}
+	return s.parts.Store.Note(action, id, by)
+}
+
+// Steer has something done to the recording of a call that is up: one of Steering. To stop
+// and to discard want a reason.
+func (c *Client) Steer(ctx context.Context, id, what, reason string, tag TagText) error {
 	var body any
 	if what == "tag" || what == "select" {
 		body = tag
 	}
-	return c.post(ctx, "calls/"+id+"/"+what, body)
+	path := "calls/" + url.PathEscape(id) + "/" + what
+	if reason != "" {
+		path += "?" + because(reason)
+	}
+	return c.post(ctx, path, body)
 }

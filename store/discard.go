@@ -22,7 +22,8 @@ var ErrNotDiscarded = errors.New("nothing says that it is to be destroyed")
 
 // Discard says of a call, whose row has become that one, that what was captured of it goes at
 // once: somebody wants it so, or, where that is the daemon, a party objected. It stands in the journal and on the row when Discard returns nil;
-// FinishDiscard then does it, or the next start.
+// FinishDiscard then does it, or the next start. What is under legal hold a party's objection
+// alone destroys: else the error wraps ErrHeld.
 func (s *Store) Discard(row Row, act Act) error {
 	action := journal.Delete
 	if act.Actor == Daemon {
@@ -35,6 +36,9 @@ func (s *Store) Discard(row Row, act Act) error {
 		old, err := get(tx, row.ID)
 		if err != nil {
 			return err, nil
+		}
+		if old.held() && action != journal.Objection {
+			return ErrHeld, nil
 		}
 		updated, refusal, err := s.changed(tx, &old, func(r *Row) error {
 			r.Become(row)

@@ -7,7 +7,9 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/bewaard/bewaard/store/certificate"
 	"github.com/bewaard/bewaard/store/journal"
@@ -99,5 +101,30 @@ func TestDiscardAfterCrash(t *testing.T) {
 	}
 	if _, err := s.Certificate(row.ID); err != nil {
 		t.Error(err)
+	}
+}
+
+// What is under legal hold nobody has destroyed, but a party who objects.
+func TestDiscardHeld(t *testing.T) {
+	s := open(t, t.TempDir())
+	row := objecting(t, s)
+	hold(t, s, Held{IDs: []string{row.ID}}, time.Time{})
+	if err := s.Discard(row, Act{"carol (uid 1002)", "asked for"}); !errors.Is(err, ErrHeld) {
+		t.Errorf("got error %v, want %v", err, ErrHeld)
+	}
+	if got := mustGet(t, s, row.ID); got.State != StateRecording || got.Entry != 0 {
+		t.Errorf("got row %+v, want it as it was", got)
+	}
+	if got := actions(entries(t, s), row.ID); slices.Contains(got, journal.Delete) {
+		t.Errorf("got journal %v, want nothing of what was not done", got)
+	}
+	if err := s.Discard(row, Act{Daemon, "a party objected"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.FinishDiscard(row.ID); err != nil {
+		t.Fatal(err)
+	}
+	if got := mustGet(t, s, row.ID); got.Discarded.IsZero() || len(got.Holds) != 1 || len(files(t, s)) != 0 {
+		t.Errorf("got row %+v and files %v", got, files(t, s))
 	}
 }

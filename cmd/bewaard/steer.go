@@ -16,12 +16,12 @@ type steered struct {
 	ID string `arg:"" help:"The call's id."`
 }
 
-func (s *steered) steer(ctx context.Context, what, done string, tag api.TagText) error {
+func (s *steered) steer(ctx context.Context, what, done, reason string, tag api.TagText) error {
 	client, err := s.client()
 	if err != nil {
 		return err
 	}
-	if err := client.Steer(ctx, s.ID, what, tag); err != nil {
+	if err := client.Steer(ctx, s.ID, what, reason, tag); err != nil {
 		return err
 	}
 	fmt.Println(done)
@@ -29,11 +29,17 @@ func (s *steered) steer(ctx context.Context, what, done string, tag api.TagText)
 }
 
 type (
-	pauseRecording   struct{ steered }
-	resumeRecording  struct{ steered }
-	stopRecording    struct{ steered }
-	discardRecording struct{ steered }
-	tagRecording     struct {
+	pauseRecording  struct{ steered }
+	resumeRecording struct{ steered }
+	stopRecording   struct {
+		steered
+		because
+	}
+	discardRecording struct {
+		steered
+		because
+	}
+	tagRecording struct {
 		steered
 		Name string `arg:"" help:"Letters, digits, - and _, 32 at most."`
 		Text string `arg:"" help:"128 bytes at most."`
@@ -41,23 +47,28 @@ type (
 )
 
 func (s *pauseRecording) Run(ctx context.Context) error {
-	return s.steer(ctx, "pause", "paused: the writer has confirmed it", api.TagText{})
+	return s.steer(ctx, "pause", "paused: the writer has confirmed it", "", api.TagText{})
 }
 
 func (s *resumeRecording) Run(ctx context.Context) error {
-	return s.steer(ctx, "resume", "resumed", api.TagText{})
+	return s.steer(ctx, "resume", "resumed", "", api.TagText{})
 }
 
 func (s *stopRecording) Run(ctx context.Context) error {
-	return s.steer(ctx, "stop", "stopped: what there is is kept", api.TagText{})
+	return s.steer(ctx, "stop", "stopped: what there is is kept", s.Reason, api.TagText{})
 }
 
 func (s *discardRecording) Run(ctx context.Context) error {
-	return s.steer(ctx, "discard", "discarded: what there was is being destroyed", api.TagText{})
+	return s.steer(ctx, "discard", "discarded: what there was is being destroyed", s.Reason, api.TagText{})
 }
 
 func (s *tagRecording) Run(ctx context.Context) error {
-	return s.steer(ctx, "tag", "noted", api.TagText{Name: s.Name, Text: s.Text})
+	return s.steer(ctx, "tag", "noted", "", api.TagText{Name: s.Name, Text: s.Text})
+}
+
+// Help is kong's.
+func (discardRecording) Help() string {
+	return `What is under legal hold is not discarded: release the hold first, or stop the recording. A party who objects by key is heeded all the same.`
 }
 
 // steer takes to the calls what is asked of one.

@@ -37,6 +37,7 @@ const (
 	Release      Action = "release"       // a legal hold is taken away
 	Select       Action = "select"        // a recording gets another purpose
 	Withdraw     Action = "withdraw"      // a recording loses a purpose
+	Stop         Action = "stop"          // somebody ends the recording of a call that goes on; what there is is kept
 	Delete       Action = "delete"        // somebody has a recording destroyed before its time
 	Objection    Action = "objection"     // a party of the call objected: what was captured goes
 	Expire       Action = "expire"        // its time is over: its files are about to be deleted
@@ -54,7 +55,7 @@ const (
 
 // Actions lists every action.
 func Actions() []Action {
-	return []Action{NodeKey, Listen, Export, Hold, Release, Select, Withdraw, Delete, Objection, Expire, Destroy, Sweep, Remove,
+	return []Action{NodeKey, Listen, Export, Hold, Release, Select, Withdraw, Stop, Delete, Objection, Expire, Destroy, Sweep, Remove,
 		GuardTripped, ConfirmClock, Snapshot, Compact, Reconcile, EpochKey, Reseal}
 }
 
