@@ -295,3 +295,34 @@ func count(t testing.TB, s *Store, state State) (n int64) {
 	}
 	return n
 }
+
+// A recording that is kept for several purposes is found, and held, by each of them; where an
+// earlier version had indexed it by the longest alone, too.
+func TestHoldByAnyPurpose(t *testing.T) {
+	directory := t.TempDir()
+	s := open(t, directory)
+	both, other := keep(t, s, time.Now().Add(time.Hour)), keep(t, s, time.Now().Add(time.Hour))
+	update(t, s, both.ID, func(r *Row) {
+		r.Terms = []Term{{Purpose: r.Purpose, Basis: "contract", Retention: "P14D"}, {Purpose: "orders", Basis: "contract", Retention: "P7D"}}
+	})
+	err := s.db.Update(func(tx *bbolt.Tx) error { // as it was
+		return errors.Join(tx.Bucket(metaBucket).Delete(purposesKey), tx.Bucket(byPurpose.bucket).Delete(append(label("orders"), indexKey(both.Began, both.ID)...)))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = open(t, directory)
+	if got := list(t, s, Query{Purpose: "orders"}); !slices.Equal(got, []string{both.ID}) {
+		t.Errorf("got %v listed, want %s", got, both.ID)
+	}
+	if h := hold(t, s, Held{Query: Query{Purpose: "orders"}}, time.Time{}); h.Rows != 1 {
+		t.Errorf("got %d rows held, want 1", h.Rows)
+	}
+	if got := mustGet(t, s, other.ID); len(got.Holds) != 0 {
+		t.Errorf("got %+v held, which is kept for %s alone", got, got.Purpose)
+	}
+	checkIndexes(t, s)
+}

@@ -65,7 +65,8 @@ var (
 		return [][]byte{indexKey(r.Began, r.ID)}
 	}}
 
-	// byNumber, byPurpose and byState have rows by one of these and the beginning.
+	// byNumber, byPurpose and byState have rows by one of these and the beginning: a row that
+	// is kept for several purposes by each.
 	byNumber = index{bucket: []byte("by_number"), sought: seal.TokenBytes, keys: func(r *Row) [][]byte {
 		keys := make([][]byte, len(r.tokens))
 		for i, t := range r.tokens {
@@ -74,10 +75,11 @@ var (
 		return keys
 	}}
 	byPurpose = index{bucket: []byte("by_purpose"), sought: labelBytes, keys: func(r *Row) [][]byte {
-		if r.Purpose == "" {
-			return nil
+		var keys [][]byte
+		for _, purpose := range r.purposes() {
+			keys = append(keys, append(label(purpose), indexKey(r.Began, r.ID)...))
 		}
-		return [][]byte{append(label(r.Purpose), indexKey(r.Began, r.ID)...)}
+		return keys
 	}}
 	byState = index{bucket: []byte("by_state"), sought: labelBytes, keys: func(r *Row) [][]byte {
 		return [][]byte{append(label(string(r.State)), indexKey(r.Began, r.ID)...)}

@@ -87,6 +87,39 @@ func (s *Store) sealSome(tx *bbolt.Tx, after []byte, sealed *int) ([]byte, error
 	return entries[len(entries)-1].id, nil
 }
 
+// indexPurposes has byPurpose find rows by all that they are kept for, where an earlier version
+// had them by their longest term alone. It can be cut short and begins anew then.
+func (s *Store) indexPurposes() error {
+	done := false
+	for after := []byte(nil); !done; {
+		err := s.db.Update(func(tx *bbolt.Tx) error {
+			if done = inBucket(tx.Bucket(metaBucket), purposesKey); done {
+				return nil
+			}
+			keys := byBegan.page(tx, after, nil, rowsPerMigration)
+			for _, key := range keys {
+				row, err := get(tx, keyID(key))
+				if err != nil {
+					continue // who lists it tells
+				}
+				if err := byPurpose.follow(tx, nil, &row); err != nil {
+					return err
+				}
+			}
+			if len(keys) > 0 {
+				after = keys[len(keys)-1]
+				return nil
+			}
+			done = true
+			return tx.Bucket(metaBucket).Put(purposesKey, nil)
+		})
+		if err != nil {
+			return fmt.Errorf("index rows by every purpose: %w", err)
+		}
+	}
+	return nil
+}
+
 // decodeClear reads a row of schema 1.
 func decodeClear(id, value []byte) (Row, error) {
 	var probe struct {

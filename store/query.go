@@ -18,7 +18,7 @@ const (
 // Query says which rows List returns. A zero field asks for nothing.
 type Query struct {
 	Number    string // of a party, as it stands in the row
-	Purpose   string
+	Purpose   string // of any that it is kept for
 	Outcome   string
 	State     State
 	Direction string
@@ -37,7 +37,7 @@ type Query struct {
 
 // matches reports whether a row is asked for, but for its number, which the index has.
 func (q *Query) matches(r *Row) bool {
-	return (q.Purpose == "" || q.Purpose == r.Purpose) &&
+	return (q.Purpose == "" || slices.Contains(r.purposes(), q.Purpose)) &&
 		(q.Outcome == "" || q.Outcome == r.Outcome) &&
 		(q.State == "" || q.State == r.State) &&
 		(q.Direction == "" || q.Direction == r.Direction) &&

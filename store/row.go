@@ -126,6 +126,20 @@ func (r *Row) AllTerms() []Term {
 	return []Term{{r.Purpose, r.Basis, r.Retention, r.RowRetention, r.CertificateRetention}}
 }
 
+// purposes are those that the row is found by: its own and every term's.
+func (r *Row) purposes() []string {
+	var purposes []string
+	if r.Purpose != "" {
+		purposes = append(purposes, r.Purpose)
+	}
+	for _, t := range r.Terms {
+		if !slices.Contains(purposes, t.Purpose) {
+			purposes = append(purposes, t.Purpose)
+		}
+	}
+	return purposes
+}
+
 // Joined is a party that came into the call later: called for the number dialled, which
 // redirected the call, or put into a party's place by a transfer.
 type Joined struct {

@@ -213,13 +213,16 @@ func (s *Store) prepare(now time.Time) error {
 		if err := errors.Join(makeBuckets(tx, metaBucket, rowsBucket, countsBucket), makeWhatFollows(tx)); err != nil {
 			return err
 		}
-		if err := tx.Bucket(metaBucket).Put(schemaKey, []byte(schema)); err != nil {
+		if err := errors.Join(tx.Bucket(metaBucket).Put(schemaKey, []byte(schema)), tx.Bucket(metaBucket).Put(purposesKey, nil)); err != nil {
 			return err
 		}
 		return putClock(tx, clock{Mark: now.UTC()})
 	})
 	if err == nil && found == schemaInClear {
 		err = s.sealRows()
+	}
+	if err == nil {
+		err = s.indexPurposes()
 	}
 	return err
 }
@@ -256,6 +259,9 @@ var (
 
 	schemaKey = []byte("schema")
 	clockKey  = []byte("clock")
+
+	// purposesKey is there where byPurpose has every purpose of a row, not its own alone.
+	purposesKey = []byte("purposes_indexed")
 )
 
 // Close waits for transactions to finish and lets go of the database.
