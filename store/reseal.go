@@ -66,10 +66,14 @@ func (s *Store) resealFile(row *Row, f File, to seal.Epoch) error {
 	if err != nil {
 		return err
 	}
+	s.blobs.step("sealed anew")
 	err = s.commit(func(tx *bbolt.Tx) (refusal, err error) {
 		old, err := get(tx, row.ID)
 		if err != nil {
 			return err, nil
+		}
+		if old.State == StateExpired || old.State == StateDestroyed || old.due(time.Now()) || !old.held() && to > seal.EpochOf(old.Expires) {
+			return errNotKept, nil
 		}
 		i := slices.Index(old.Files, f)
 		if i < 0 {
@@ -91,8 +95,14 @@ func (s *Store) resealFile(row *Row, f File, to seal.Epoch) error {
 		obsolete = fresh.Path
 	}
 	_, removed := s.blobs.removeFile(obsolete)
+	if errors.Is(err, errNotKept) {
+		err = nil // what it was sealed anew for is over
+	}
 	return errors.Join(err, removed, s.blobs.sync(path.Dir(obsolete)))
 }
+
+// errNotKept is wrapped where something was sealed anew that is not kept for so long any more.
+var errNotKept = errors.New("it is not kept for so long any more")
 
 // sealAnew writes a file's content for another epoch, beside it, and returns the new file.
 func (s *Store) sealAnew(row *Row, f File, to seal.Epoch) (fresh File, err error) {

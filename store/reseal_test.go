@@ -114,3 +114,45 @@ func TestHeldIsSealedAnew(t *testing.T) {
 		})
 	}
 }
+
+// What is swept while it is sealed anew leaves nothing; what is released meanwhile stays sealed
+// for as long as it is kept, and no longer.
+func TestSealedAnewTooLate(t *testing.T) {
+	for name, wait := range map[string]time.Duration{"swept": 2 * time.Hour, "released": 0} {
+		synctest.Test(t, func(t *testing.T) {
+			_, opening := pair(t)
+			s := openWith(t, t.TempDir(), opening)
+			row := sealedFile(t, s, keep(t, s, time.Now().Add(time.Hour)), "sound")
+			s.blobs.step = func(what string) {
+				if what != "sealed anew" {
+					return
+				}
+				s.blobs.step = func(string) {}
+				holds, err := s.Holds()
+				if err != nil || len(holds) != 1 {
+					t.Fatalf("got holds %v, %v, want one", holds, err)
+				}
+				if _, err := s.ReleaseHold(holds[0].ID, bert); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(wait)
+				sweep(t, NewSweeper(s, SweepConfig{}))
+			}
+			hold(t, s, Held{IDs: []string{row.ID}}, time.Now().Add(400*day))
+			got := mustGet(t, s, row.ID)
+			if got.Files[0] != row.Files[0] {
+				t.Errorf("%s: got file %+v, want %+v", name, got.Files[0], row.Files[0])
+			}
+			want := 1
+			if wait > 0 {
+				want = 0
+				if got.State != StateDestroyed {
+					t.Errorf("%s: got state %s", name, got.State)
+				}
+			}
+			if names := files(t, s); len(names) != want {
+				t.Errorf("%s: got files %v, want %d", name, names, want)
+			}
+		})
+	}
+}
