@@ -72,7 +72,7 @@ func (s *Store) FinishDiscard(id string) error {
 	switch {
 	case row.State != StateNotRecorded || row.Entry == 0:
 		return fail(ErrNotDiscarded)
-	case !row.Discarded.IsZero():
+	case !row.discarding():
 		return nil
 	}
 	spooled, err := s.spooled(id)
@@ -87,6 +87,9 @@ func (s *Store) FinishDiscard(id string) error {
 		old, err := get(tx, id)
 		if err != nil {
 			return err, nil
+		}
+		if !old.discarding() { // somebody else was quicker
+			return nil, nil
 		}
 		row := old.Clone()
 		row.Discarded = time.Now().Round(0).UTC()

@@ -8,7 +8,9 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/bewaard/bewaard/store/certificate"
@@ -126,5 +128,48 @@ func TestDiscardHeld(t *testing.T) {
 	}
 	if got := mustGet(t, s, row.ID); got.Discarded.IsZero() || len(got.Holds) != 1 || len(files(t, s)) != 0 {
 		t.Errorf("got row %+v and files %v", got, files(t, s))
+	}
+}
+
+// A crash when the spool is gone and nothing says so yet: the next start certifies that it is,
+// and so does a round while calls go on, once that can be no discard under way. Until then an
+// auditor is told.
+func TestDiscardNotCertified(t *testing.T) {
+	for _, start := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			a := newAudited(t, nil)
+			row := objecting(t, a.Store)
+			if err := errors.Join(a.Discard(row, Act{Daemon, "a party objected"}), a.RemoveSpool(row.ID)); err != nil {
+				t.Fatal(err)
+			}
+			round := a.Reconcile
+			if !start {
+				round = a.inspect
+				if r, err := round(t.Context()); err != nil || len(r.Undone) != 0 {
+					t.Errorf("got %v, %v at once, want nothing: it may be under way", r.Undone, err)
+				}
+				time.Sleep(2 * time.Hour)
+				if err := a.Note(journal.ConfirmClock, "", anna); err != nil { // the audit is of now
+					t.Fatal(err)
+				}
+				a.take(t)
+				found, _ := a.audit(t)
+				if !slices.ContainsFunc(found, func(f string) bool {
+					return strings.Contains(f, row.ID+": what was captured of it was to be destroyed at once")
+				}) {
+					t.Errorf("got findings %q, want that it is not destroyed", found)
+				}
+			}
+			if r, err := round(t.Context()); err != nil || !slices.Equal(r.Undone, []string{row.ID}) {
+				t.Errorf("got %v, %v, want %s", r.Undone, err, row.ID)
+			}
+			if _, err := a.Certificate(row.ID); err != nil {
+				t.Error(err)
+			}
+			if r, err := round(t.Context()); err != nil || len(r.Undone) != 0 {
+				t.Errorf("got %v, %v once more, want nothing", r.Undone, err)
+			}
+			checkIndexes(t, a.Store)
+		})
 	}
 }

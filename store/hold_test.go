@@ -306,7 +306,7 @@ func TestHoldByAnyPurpose(t *testing.T) {
 		r.Terms = []Term{{Purpose: r.Purpose, Basis: "contract", Retention: "P14D"}, {Purpose: "orders", Basis: "contract", Retention: "P7D"}}
 	})
 	err := s.db.Update(func(tx *bbolt.Tx) error { // as it was
-		return errors.Join(tx.Bucket(metaBucket).Delete(purposesKey), tx.Bucket(byPurpose.bucket).Delete(append(label("orders"), indexKey(both.Began, both.ID)...)))
+		return errors.Join(tx.Bucket(metaBucket).Delete(indexedKey), tx.Bucket(byPurpose.bucket).Delete(append(label("orders"), indexKey(both.Began, both.ID)...)))
 	})
 	if err != nil {
 		t.Fatal(err)

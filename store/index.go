@@ -94,8 +94,16 @@ var (
 		return keys
 	}}
 
+	// discarding has the rows of which what was captured is to be destroyed, and is not yet.
+	discarding = index{bucket: []byte("discarding"), keys: func(r *Row) [][]byte {
+		if !r.discarding() {
+			return nil
+		}
+		return [][]byte{indexKey(r.Began, r.ID)}
+	}}
+
 	// indexes are all of them.
-	indexes = []index{byExpiry, byRowExpiry, byRemoval, byBegan, unfinished, byNumber, byPurpose, byState, byEpoch}
+	indexes = []index{byExpiry, byRowExpiry, byRemoval, byBegan, unfinished, byNumber, byPurpose, byState, byEpoch, discarding}
 )
 
 // labelBytes is how long a word is in front of a key.

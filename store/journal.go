@@ -172,6 +172,26 @@ func (s *Store) Journal(ctx context.Context, q JournalQuery) (entries []journal.
 	return entries, 0, nil
 }
 
+// noted returns when an entry was written, zero where there is none that can be read.
+func (s *Store) noted(number uint64) (at time.Time) {
+	err := s.db.View(func(tx *bbolt.Tx) error {
+		at = notedIn(tx, number)
+		return nil
+	})
+	if err != nil {
+		return time.Time{}
+	}
+	return at
+}
+
+func notedIn(tx *bbolt.Tx, number uint64) time.Time {
+	e, err := journal.Decode(tx.Bucket(journalBucket).Get(numberKey(number)))
+	if err != nil {
+		return time.Time{}
+	}
+	return e.At
+}
+
 // journalPage looks at some entries, takes those asked for and moves After on.
 func journalPage(tx *bbolt.Tx, q *JournalQuery, entries *[]journal.Entry) (more bool, err error) {
 	cursor := tx.Bucket(journalBucket).Cursor()

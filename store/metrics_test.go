@@ -67,7 +67,7 @@ bewaard_swept_total{purpose="quality",result="destroyed"} 1
 				t.Errorf("got %v s for the oldest overdue row, want 5400", v.value)
 			}
 		}
-		if got, want := testutil.CollectAndCount(s.metrics.findings), 11; got != want {
+		if got, want := testutil.CollectAndCount(s.metrics.findings), 12; got != want {
 			t.Errorf("got %d kinds of findings, want %d", got, want)
 		}
 	})

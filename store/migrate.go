@@ -87,13 +87,14 @@ func (s *Store) sealSome(tx *bbolt.Tx, after []byte, sealed *int) ([]byte, error
 	return entries[len(entries)-1].id, nil
 }
 
-// indexPurposes has byPurpose find rows by all that they are kept for, where an earlier version
-// had them by their longest term alone. It can be cut short and begins anew then.
-func (s *Store) indexPurposes() error {
+// indexAnew has byPurpose find rows by all that they are kept for, where an earlier version had
+// them by their longest term alone, and discarding those that there are. It can be cut short
+// and begins anew then.
+func (s *Store) indexAnew() error {
 	done := false
 	for after := []byte(nil); !done; {
 		err := s.db.Update(func(tx *bbolt.Tx) error {
-			if done = inBucket(tx.Bucket(metaBucket), purposesKey); done {
+			if done = inBucket(tx.Bucket(metaBucket), indexedKey); done {
 				return nil
 			}
 			keys := byBegan.page(tx, after, nil, rowsPerMigration)
@@ -102,7 +103,7 @@ func (s *Store) indexPurposes() error {
 				if err != nil {
 					continue // who lists it tells
 				}
-				if err := byPurpose.follow(tx, nil, &row); err != nil {
+				if err := errors.Join(byPurpose.follow(tx, nil, &row), discarding.follow(tx, nil, &row)); err != nil {
 					return err
 				}
 			}
@@ -111,10 +112,10 @@ func (s *Store) indexPurposes() error {
 				return nil
 			}
 			done = true
-			return tx.Bucket(metaBucket).Put(purposesKey, nil)
+			return tx.Bucket(metaBucket).Put(indexedKey, nil)
 		})
 		if err != nil {
-			return fmt.Errorf("index rows by every purpose: %w", err)
+			return fmt.Errorf("index rows anew: %w", err)
 		}
 	}
 	return nil

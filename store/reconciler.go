@@ -32,6 +32,7 @@ type Report struct {
 
 	PartFiles []string // left by a job that was killed; removed
 	Outlived  []string // files of calls that are destroyed or not recorded; removed
+	Undone    []string // ids of calls of which what was captured was to be destroyed, and was not, or not certified; done
 }
 
 // Reconcile holds files against rows. It belongs before the first call and the
@@ -50,6 +51,7 @@ func (s *Store) reconcile(ctx context.Context, r reconciler) (Report, error) {
 	r.store, r.touched, r.began = s, map[string]bool{}, time.Now()
 	err := errors.Join(
 		r.keys(),
+		r.discards(ctx),
 		r.files(ctx, recordingsDirectory, r.recording),
 		r.files(ctx, spoolDirectory, r.spool),
 		r.rows(ctx),
@@ -69,7 +71,7 @@ func (r *Report) findings() map[string][]string {
 	return map[string][]string{
 		"file_without_row": r.FilesWithoutRow, "row_without_file": r.RowsWithoutFile, "file_of_other_size": r.FilesOfOtherSize,
 		"file_changed": r.FilesChanged, "key_missing": r.KeysMissing, "key_outlived": r.KeysOutlived, "overdue": r.Overdue, "unreadable": r.Unreadable, "spool_left": r.SpoolsLeft,
-		"part_file": r.PartFiles, "outlived": r.Outlived,
+		"part_file": r.PartFiles, "outlived": r.Outlived, "discard_undone": r.Undone,
 	}
 }
 
@@ -80,6 +82,7 @@ func (r *Report) Log(log *slog.Logger) {
 		"file_changed": "file that was changed", "key_missing": "recording that nobody can open: its key is not there", "key_outlived": "key of a day that is over, not destroyed",
 		"overdue": "row that should have been destroyed", "unreadable": "not readable",
 		"part_file": "left by a killed job, removed", "outlived": "file of a call that is destroyed or not recorded, removed",
+		"discard_undone": "recording that was to be destroyed before its time and was not, or not certified; done",
 	}
 	for kind, found := range r.findings() {
 		for _, name := range found {
@@ -114,6 +117,26 @@ type reconciler struct {
 	report  Report
 	epochs  map[seal.Epoch]bool // whose keys are there
 	touched map[string]bool     // directories that something was removed from
+}
+
+// discards ends what a crash left of recordings that were to be destroyed at once. While calls
+// go on the last ones may still be under way.
+func (r *reconciler) discards(ctx context.Context) error {
+	var errs []error
+	for row, err := range r.store.walk(discarding, nil) {
+		if err := errors.Join(err, context.Cause(ctx)); err != nil {
+			return errors.Join(append(errs, err)...)
+		}
+		if r.running && r.store.noted(row.Entry).After(r.began.Add(-overdueGrace)) {
+			continue
+		}
+		if err := r.store.FinishDiscard(row.ID); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		r.report.Undone = append(r.report.Undone, row.ID)
+	}
+	return errors.Join(errs...)
 }
 
 // files visits every file below a directory with its row, nil where there is none.
@@ -299,9 +322,8 @@ func (r *reconciler) complete(row *Row) bool {
 
 // outlived removes a file of a call that says that it has none, and journals that before.
 func (r *reconciler) outlived(name string, row *Row) error {
-	if row.State == StateNotRecorded && row.Entry != 0 && row.Discarded.IsZero() && !r.running { // a crash came in between
-		r.report.Outlived = append(r.report.Outlived, name)
-		return r.store.FinishDiscard(row.ID)
+	if row.discarding() {
+		return nil // somebody is at it: see discards
 	}
 	if err := r.store.Note(journal.Delete, row.ID, Act{Daemon, fmt.Sprintf("a file was found, though the call is %s", row.State)}); err != nil {
 		return err

@@ -273,6 +273,11 @@ type File struct {
 // captured reports whether there was something of the call to destroy, or still is.
 func (r *Row) captured() bool { return r.Recording != nil || len(r.Files) > 0 }
 
+// discarding reports whether what was captured is to be destroyed at once, and is not yet.
+func (r *Row) discarding() bool {
+	return r.State == StateNotRecorded && r.Entry != 0 && r.Discarded.IsZero()
+}
+
 // clearPersonal takes away what tells who called.
 func (r *Row) clearPersonal() {
 	r.Personal, r.Sealed, r.part, r.tokens = Personal{}, false, nil, nil

@@ -213,7 +213,7 @@ func (s *Store) prepare(now time.Time) error {
 		if err := errors.Join(makeBuckets(tx, metaBucket, rowsBucket, countsBucket), makeWhatFollows(tx)); err != nil {
 			return err
 		}
-		if err := errors.Join(tx.Bucket(metaBucket).Put(schemaKey, []byte(schema)), tx.Bucket(metaBucket).Put(purposesKey, nil)); err != nil {
+		if err := errors.Join(tx.Bucket(metaBucket).Put(schemaKey, []byte(schema)), tx.Bucket(metaBucket).Put(indexedKey, nil)); err != nil {
 			return err
 		}
 		return putClock(tx, clock{Mark: now.UTC()})
@@ -222,7 +222,7 @@ func (s *Store) prepare(now time.Time) error {
 		err = s.sealRows()
 	}
 	if err == nil {
-		err = s.indexPurposes()
+		err = s.indexAnew()
 	}
 	return err
 }
@@ -260,8 +260,8 @@ var (
 	schemaKey = []byte("schema")
 	clockKey  = []byte("clock")
 
-	// purposesKey is there where byPurpose has every purpose of a row, not its own alone.
-	purposesKey = []byte("purposes_indexed")
+	// indexedKey is there where byPurpose has every purpose of a row, not its own alone.
+	indexedKey = []byte("purposes_indexed")
 )
 
 // Close waits for transactions to finish and lets go of the database.

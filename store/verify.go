@@ -322,6 +322,9 @@ func (vf *verifier) row(tx *bbolt.Tx, row *Row) {
 			vf.found(object, "it is destroyed, and has no certificate")
 		}
 	}
+	if row.discarding() && notedIn(tx, row.Entry).Before(vf.v.At.Add(-overdueGrace)) {
+		vf.found(object, "what was captured of it was to be destroyed at once, by entry %d of the journal, and nothing says that it is", row.Entry)
+	}
 	for _, id := range row.Holds {
 		if !vf.holds[id] {
 			vf.found(object, "it is under legal hold %s, which there is not: it would never be destroyed", id)
