@@ -98,35 +98,44 @@ func Made(r *store.Row) policy.Made {
 
 // Select has a recording kept for a further purpose, as long as that lasts if it lasts longer.
 func Select(r *store.Row, t policy.Term) error {
-	terms := r.AllTerms()
-	if slices.ContainsFunc(terms, func(has store.Term) bool { return has.Purpose == t.Purpose }) {
-		return fmt.Errorf("it is kept for %s already", t.Purpose)
+	terms := r.EveryTerm()
+	for _, has := range terms {
+		switch {
+		case has.Purpose == t.Purpose && has.Withdrawn:
+			return fmt.Errorf("%s was withdrawn from it, and is not given back", t.Purpose)
+		case has.Purpose == t.Purpose:
+			return fmt.Errorf("it is kept for %s already", t.Purpose)
+		}
 	}
 	return settle(r, append(terms, kept(t)))
 }
 
 // Withdraw has a recording kept for a purpose no longer: as long as the others last, and
-// where there are none, not at all.
+// where there are none, not at all. What the law obliges to keep stays.
 func Withdraw(r *store.Row, purpose string) error {
-	terms := r.AllTerms()
-	left := slices.DeleteFunc(slices.Clone(terms), func(t store.Term) bool { return t.Purpose == purpose })
-	if len(left) == len(terms) {
+	terms := r.EveryTerm()
+	i := slices.IndexFunc(terms, func(t store.Term) bool { return t.Purpose == purpose && !t.Withdrawn })
+	if i < 0 {
 		return fmt.Errorf("it is not kept for %s", purpose)
 	}
-	if len(left) > 0 {
-		return settle(r, left)
+	if terms[i].Basis == string(policy.LegalObligation) {
+		return fmt.Errorf("the law obliges to keep it for %s (basis %s): that is nobody's to withdraw", purpose, policy.LegalObligation)
 	}
-	r.Expires, r.RowExpires = time.Now().UTC(), time.Time{}
-	return nil
+	terms[i].Withdrawn = true
+	return settle(r, terms)
 }
 
-// settle makes a row that of the term which lasts longest, counted from the call's end.
+// settle makes a row that of the term which lasts longest, counted from the call's end; where
+// all were withdrawn its time is over.
 func settle(r *store.Row, terms []store.Term) error {
 	if r.Ended.IsZero() {
 		return errors.New("the call goes on")
 	}
 	var longest store.Row
 	for _, t := range terms {
+		if t.Withdrawn {
+			continue
+		}
 		row := store.Row{ID: r.ID, Purpose: t.Purpose, Basis: t.Basis, Retention: t.Retention,
 			RowRetention: t.RowRetention, CertificateRetention: t.CertificateRetention}
 		keep, err := retentionIn(&row)
@@ -137,11 +146,15 @@ func settle(r *store.Row, terms []store.Term) error {
 			longest = row
 		}
 	}
+	if r.Terms = nil; len(terms) > 1 || terms[0].Withdrawn {
+		r.Terms = terms
+	}
+	if longest.Expires.IsZero() {
+		r.Expires, r.RowExpires = time.Now().UTC(), time.Time{}
+		return nil
+	}
 	r.Purpose, r.Basis, r.Retention, r.Expires = longest.Purpose, longest.Basis, longest.Retention, longest.Expires
 	r.RowRetention, r.RowExpires = longest.RowRetention, longest.RowExpires
 	r.CertificateRetention, r.CertificateExpires = longest.CertificateRetention, longest.CertificateExpires
-	if r.Terms = nil; len(terms) > 1 {
-		r.Terms = terms
-	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package call
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -89,7 +90,7 @@ func TestMade(t *testing.T) {
 func TestSelectAndWithdraw(t *testing.T) {
 	ended := time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)
 	buffer := policy.Term{Purpose: "window", Basis: policy.Contract, Retention: policy.Period{Days: 14}, Certificate: policy.Period{Years: 10}}
-	complaint := policy.Term{Purpose: "complaint", Basis: policy.LegalObligation, Retention: policy.Period{Months: 6}, Numbers: policy.Period{Years: 1}}
+	complaint := policy.Term{Purpose: "complaint", Basis: policy.Contract, Retention: policy.Period{Months: 6}, Numbers: policy.Period{Years: 1}}
 	row := store.Row{ID: "id", Ended: ended}
 	if err := settle(&row, []store.Term{kept(buffer)}); err != nil {
 		t.Fatal(err)
@@ -98,7 +99,7 @@ func TestSelectAndWithdraw(t *testing.T) {
 	if err := Select(&row, complaint); err != nil {
 		t.Fatal(err)
 	}
-	if row.Purpose != "complaint" || row.Basis != "legal_obligation" || !row.Expires.Equal(ended.AddDate(0, 6, 0)) || !row.RowExpires.Equal(ended.AddDate(1, 0, 0)) || len(row.Terms) != 2 {
+	if row.Purpose != "complaint" || row.Basis != "contract" || !row.Expires.Equal(ended.AddDate(0, 6, 0)) || !row.RowExpires.Equal(ended.AddDate(1, 0, 0)) || len(row.Terms) != 2 {
 		t.Errorf("got %+v, want it kept for the complaint", row)
 	}
 	if err := Select(&row, complaint); err == nil {
@@ -110,11 +111,26 @@ func TestSelectAndWithdraw(t *testing.T) {
 	if err := Withdraw(&row, "complaint"); err != nil {
 		t.Fatal(err)
 	}
+	before.Terms = []store.Term{kept(buffer), kept(complaint)}
+	before.Terms[1].Withdrawn = true
 	if diff := cmp.Diff(before, row); diff != "" {
 		t.Errorf("row that lost the purpose again, -want +got:\n%s", diff)
 	}
 	if err := Withdraw(&row, "window"); err != nil || row.Expires.After(time.Now()) || row.Purpose != "window" {
 		t.Errorf("got %+v, %v, want it due, and for what it was kept", row, err)
+	}
+	for _, gone := range []policy.Term{complaint, buffer} {
+		if err := Select(&row, gone); err == nil || !strings.Contains(err.Error(), "was withdrawn") {
+			t.Errorf("got %v, want that %s is not given back", err, gone.Purpose)
+		}
+	}
+	// What is selected after that is for its own time, not for what was withdrawn.
+	law := policy.Term{Purpose: "orders", Basis: policy.LegalObligation, Retention: policy.Period{Days: 7}}
+	if err := Select(&row, law); err != nil || row.Purpose != "orders" || !row.Expires.Equal(ended.AddDate(0, 0, 7)) || len(row.AllTerms()) != 1 {
+		t.Errorf("got %+v, %v, want it kept for orders alone", row, err)
+	}
+	if err := Withdraw(&row, "orders"); err == nil || !strings.Contains(err.Error(), "the law obliges") || row.AllTerms()[0].Purpose != "orders" {
+		t.Errorf("got %v, want that the law obliges", err)
 	}
 	if err := Select(&store.Row{Purpose: "window"}, complaint); err == nil {
 		t.Error("got no error for a call that goes on")

@@ -19,7 +19,7 @@ func (s *Store) certify(tx *bbolt.Tx, row *Row) error {
 	c := certificate.Certificate{
 		Recording: row.ID, Purpose: row.Purpose, Basis: row.Basis, Retention: row.Retention,
 		Made: row.Began, Expired: row.Expires, Destroyed: row.Destroyed,
-		Entry: row.Entry, EntryHash: journal.HashOf(intent).String(),
+		Withdrawn: row.withdrawn(), Entry: row.Entry, EntryHash: journal.HashOf(intent).String(),
 	}
 	for _, f := range row.Files {
 		if f.Epoch != "" {

@@ -113,26 +113,46 @@ type Term struct {
 	Retention            string `json:"retention"` // ISO 8601, as those that follow
 	RowRetention         string `json:"row_retention,omitempty"`
 	CertificateRetention string `json:"certificate_retention,omitempty"`
+	// Withdrawn says that it is no longer kept for that, since that entry of the journal.
+	Withdrawn bool   `json:"withdrawn,omitempty"`
+	Entry     uint64 `json:"entry,omitempty"`
 }
 
 // AllTerms returns every purpose that the row is kept for, its own alone too.
 func (r *Row) AllTerms() []Term {
+	return slices.DeleteFunc(r.EveryTerm(), func(t Term) bool { return t.Withdrawn })
+}
+
+// EveryTerm returns those that were withdrawn, too.
+func (r *Row) EveryTerm() []Term {
 	switch {
 	case len(r.Terms) > 0:
 		return slices.Clone(r.Terms)
 	case r.Purpose == "":
 		return nil
 	}
-	return []Term{{r.Purpose, r.Basis, r.Retention, r.RowRetention, r.CertificateRetention}}
+	return []Term{{Purpose: r.Purpose, Basis: r.Basis, Retention: r.Retention, RowRetention: r.RowRetention, CertificateRetention: r.CertificateRetention}}
 }
 
-// purposes are those that the row is found by: its own and every term's.
+// withdrawn returns the entry of the journal since which the row is kept for nothing, 0 where
+// something is left.
+func (r *Row) withdrawn() (entry uint64) {
+	for _, t := range r.EveryTerm() {
+		if !t.Withdrawn {
+			return 0
+		}
+		entry = max(entry, t.Entry)
+	}
+	return entry
+}
+
+// purposes are those that the row is found by: its own and those of its terms.
 func (r *Row) purposes() []string {
 	var purposes []string
 	if r.Purpose != "" {
 		purposes = append(purposes, r.Purpose)
 	}
-	for _, t := range r.Terms {
+	for _, t := range r.AllTerms() {
 		if !slices.Contains(purposes, t.Purpose) {
 			purposes = append(purposes, t.Purpose)
 		}

@@ -52,6 +52,11 @@ func checkBegin(row *Row) error {
 // returned and leaves the row as it was. Change must do nothing but change the row:
 // it is called again where a commit that it shares with others has to be repeated.
 func (s *Store) Update(id string, change func(*Row) error) (Row, error) {
+	return s.update(id, change, func(*bbolt.Tx, *Row) error { return nil })
+}
+
+// update is Update with something else done in the same commit, before the row is put.
+func (s *Store) update(id string, change func(*Row) error, also func(*bbolt.Tx, *Row) error) (Row, error) {
 	var updated Row
 	err := s.commit(func(tx *bbolt.Tx) (refusal, err error) {
 		old, err := get(tx, id)
@@ -60,6 +65,9 @@ func (s *Store) Update(id string, change func(*Row) error) (Row, error) {
 		}
 		if updated, refusal, err = s.changed(tx, &old, change); refusal != nil || err != nil {
 			return refusal, err
+		}
+		if err := also(tx, &updated); err != nil {
+			return nil, err
 		}
 		return nil, put(tx, &old, &updated)
 	})

@@ -586,7 +586,11 @@ func (s *Store) expire(ids []string, now time.Time) (doomed doomedRows, unreadab
 func expireRow(tx *bbolt.Tx, old, row *Row) error {
 	row.State = StateExpired
 	if row.captured() && row.Entry == 0 { // else an earlier sweep has journalled it
-		head, err := note(tx, journal.Expire, row.ID, Act{Daemon, fmt.Sprintf("kept for %s for %s, until %s", row.Purpose, row.Retention, row.Expires.Format(time.RFC3339))})
+		why := fmt.Sprintf("kept for %s for %s, until %s", row.Purpose, row.Retention, row.Expires.Format(time.RFC3339))
+		if entry := row.withdrawn(); entry != 0 {
+			why = fmt.Sprintf("withdrawn, entry %d: kept for %s no longer", entry, row.Purpose)
+		}
+		head, err := note(tx, journal.Expire, row.ID, Act{Daemon, why})
 		if err != nil {
 			return err
 		}

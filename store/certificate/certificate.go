@@ -38,8 +38,9 @@ type Certificate struct {
 	Destroyed time.Time `json:"destroyed"` // the files had been deleted and seen to be gone
 	Files     []File    `json:"files"`     // none where nothing was captured
 	Epoch     *Epoch    `json:"epoch,omitempty"`
-	Entry     uint64    `json:"entry"`      // the journal's, written before the first file was deleted
-	EntryHash string    `json:"entry_hash"` // its SHA-256, in hex
+	Withdrawn uint64    `json:"withdrawn,omitempty"` // the journal's entry by which the last purpose was withdrawn, which is why it expired then
+	Entry     uint64    `json:"entry"`               // the journal's, written before the first file was deleted
+	EntryHash string    `json:"entry_hash"`          // its SHA-256, in hex
 }
 
 // File is a file as it was kept.
