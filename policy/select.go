@@ -12,6 +12,8 @@ var (
 	ErrNotBuffered = errors.New("nothing is selected from it")
 	// ErrNotSelectable is wrapped where nothing may be selected for a purpose.
 	ErrNotSelectable = errors.New("nothing is selected for it")
+	// ErrNotWithdrawn is wrapped where a recording stays for as long as its purpose says.
+	ErrNotWithdrawn = errors.New("it is not withdrawn")
 )
 
 // Made is what is known of a recording from which somebody selects.
@@ -59,6 +61,23 @@ func (p *Policy) Select(m Made, purpose string, at time.Time) (Term, error) {
 		}
 	}
 	return to.term(purpose), nil
+}
+
+// Withdraw says why a recording has to be kept for a purpose until its time is over; nil where
+// it need not. What the configuration no longer knows has its row's basis alone.
+func (p *Policy) Withdraw(purpose string) error {
+	from := p.cfg.Purposes[purpose]
+	if from.Basis == LegalObligation {
+		return fmt.Errorf("purpose %q: %w: its basis is %s", purpose, ErrNotWithdrawn, from.Basis)
+	}
+	for _, name := range p.cfg.alwaysFor(from) {
+		for _, d := range packs[name].demands {
+			if d.complete {
+				return fmt.Errorf("purpose %q: %w: pack %s (%s)", purpose, ErrNotWithdrawn, name, d.source)
+			}
+		}
+	}
+	return nil
 }
 
 // term is a purpose as a recording has it.

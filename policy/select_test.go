@@ -158,3 +158,15 @@ func TestSelectableFaults(t *testing.T) {
 		t.Errorf("without a buffer: got %q", got)
 	}
 }
+
+// What the law obliges to keep, by its basis or by a pack, is not withdrawn.
+func TestWithdraw(t *testing.T) {
+	p := &Policy{cfg: Config{Purposes: map[string]Purpose{
+		"consented": {Basis: Consent}, "law": {Basis: LegalObligation}, "orders": {Basis: Contract, Packs: []string{"mifid"}}, "dutch": {Basis: Contract, Packs: []string{"nl"}},
+	}}}
+	for purpose, want := range map[string]error{"consented": nil, "law": ErrNotWithdrawn, "orders": ErrNotWithdrawn, "dutch": nil, "gone": nil} {
+		if err := p.Withdraw(purpose); !errors.Is(err, want) {
+			t.Errorf("%s: got %v, want %v", purpose, err, want)
+		}
+	}
+}

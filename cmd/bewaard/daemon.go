@@ -86,7 +86,7 @@ func start(ctx context.Context, cfg *loaded, log *slog.Logger) (d *daemon, err e
 	}
 	d.api, err = api.New(cfg.HTTP, api.Parts{
 		Store: d.store, Sweeper: sweeper, Gatherer: registry, Ready: d.ready,
-		Number: func(text string) (string, error) { return d.calls.Policy().Sought(text) }, Steer: d.steer, Select: d.selectFor, Withdraw: withdraw,
+		Number: func(text string) (string, error) { return d.calls.Policy().Sought(text) }, Steer: d.steer, Select: d.selectFor, Withdraw: d.withdraw,
 		Purposes: d.reloader.purposes, Reload: d.reloader.reload, Log: log,
 	})
 	if err != nil {

@@ -46,7 +46,8 @@ type recordingsWithdraw struct{ reassigned }
 
 // Help is kong's.
 func (recordingsWithdraw) Help() string {
-	return `It is kept as long as its other purposes last; one that has no other is destroyed at the next sweep, unless it is under legal hold.`
+	return `It is kept as long as its other purposes last; one that has no other is destroyed at the next sweep, unless it is under legal hold.
+What the law obliges to keep (basis legal_obligation, or a pack such as mifid) is not withdrawn. What was withdrawn is not given back.`
 }
 
 func (c *recordingsWithdraw) Run(ctx context.Context) error {
@@ -75,7 +76,15 @@ func (d *daemon) selectFor(row *store.Row, purpose string) error {
 	return unfit(err)
 }
 
-func withdraw(row *store.Row, purpose string) error { return unfit(call.Withdraw(row, purpose)) }
+// withdraw has a row kept for a purpose no longer, if neither the law nor a pack of it is
+// against that.
+func (d *daemon) withdraw(row *store.Row, purpose string) error {
+	err := d.calls.Policy().Withdraw(purpose)
+	if err == nil {
+		err = call.Withdraw(row, purpose)
+	}
+	return unfit(err)
+}
 
 func unfit(err error) error {
 	if err == nil {
