@@ -100,7 +100,7 @@ func (c Config) foretold(now time.Time) []Fault {
 	f := faults{all: &all}
 	not := func(f faults, d Date) {
 		if d.ahead(now) {
-			f.add("%v is yet to come (it is %s by this machine's clock): the day on which it was done", d, now.UTC().Format(time.DateOnly))
+			f.add("%v is yet to come (it is %s by this machine's clock): give the day on which it was done", d, now.UTC().Format(time.DateOnly))
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.Purposes)) {

@@ -163,12 +163,12 @@ func TestForetold(t *testing.T) {
 		{Date{2026, 11, 24}, Date{2026, 11, 24}, Date{2026, 11, 24}, time.Date(2026, 11, 24, 0, 0, 0, 0, time.UTC), nil},
 		{Date{2026, 11, 24}, Date{2026, 11, 24}, Date{2026, 11, 24}, time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC), nil}, // UTC+14
 		{Date{2026, 11, 24}, Date{2026, 11, 23}, Date{2026, 11, 23}, time.Date(2026, 11, 23, 9, 59, 0, 0, time.UTC), []string{
-			"purposes.quality.balancing.on: 2026-11-24 is yet to come (it is 2026-11-23 by this machine's clock): the day on which it was done",
+			"purposes.quality.balancing.on: 2026-11-24 is yet to come (it is 2026-11-23 by this machine's clock): give the day on which it was done",
 		}},
 		{Date{2090, 1, 1}, Date{2099, 1, 1}, Date{2098, 1, 1}, called("2026-11-24").Time, []string{
-			"purposes.quality.balancing.on: 2090-01-01 is yet to come (it is 2026-11-24 by this machine's clock): the day on which it was done",
-			"purposes.quality.staff.notified: 2098-01-01 is yet to come (it is 2026-11-24 by this machine's clock): the day on which it was done",
-			"staff.notified: 2099-01-01 is yet to come (it is 2026-11-24 by this machine's clock): the day on which it was done",
+			"purposes.quality.balancing.on: 2090-01-01 is yet to come (it is 2026-11-24 by this machine's clock): give the day on which it was done",
+			"purposes.quality.staff.notified: 2098-01-01 is yet to come (it is 2026-11-24 by this machine's clock): give the day on which it was done",
+			"staff.notified: 2099-01-01 is yet to come (it is 2026-11-24 by this machine's clock): give the day on which it was done",
 		}},
 	} {
 		cfg := office()
