@@ -149,16 +149,7 @@ func (c *Call) pickUp(ctx context.Context) *End {
 	if end := c.answerCaller(); end != nil {
 		return end
 	}
-	for !c.confirmed {
-		h, end := c.next(ctx, nil)
-		if end == nil {
-			end = c.attend(h)
-		}
-		if end != nil {
-			return end
-		}
-	}
-	return nil
+	return c.until(ctx, func() bool { return c.confirmed })
 }
 
 // comfort lets our party hear the ringing tone while the far one alone is told, if the rule

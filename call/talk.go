@@ -70,6 +70,20 @@ func (c *Call) talk(ctx context.Context) *End {
 	}
 }
 
+// until attends to what happens until that holds.
+func (c *Call) until(ctx context.Context, holds func() bool) *End {
+	for !holds() {
+		h, end := c.next(ctx, nil)
+		if end == nil {
+			end = c.attend(h)
+		}
+		if end != nil {
+			return end
+		}
+	}
+	return nil
+}
+
 // attend does what is the same at every stage of a call. What does not fit one is put off:
 // the peer tries again.
 func (c *Call) attend(h happening) *End {

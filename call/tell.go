@@ -81,16 +81,7 @@ func (c *Call) tell(ctx context.Context, legs ...rtp.Leg) *End {
 
 // heardOut waits until nobody is told any more.
 func (c *Call) heardOut(ctx context.Context) *End {
-	for c.telling.going() {
-		h, end := c.next(ctx, nil)
-		if end == nil {
-			end = c.attend(h)
-		}
-		if end != nil {
-			return end
-		}
-	}
-	return nil
+	return c.until(ctx, func() bool { return !c.telling.going() })
 }
 
 // speak begins to tell parties.

@@ -54,6 +54,7 @@ var packs = map[string]pack{
 		demands: []demand{
 			{source: "StGB § 201(1) no. 1: what is said in private is not recorded without everybody's consent", told: Both},
 			{source: "StGB § 201(1) no. 1: what is said in private is not recorded without everybody's consent", optIn: true},
+			{source: "DSGVO art. 21(1) and 7(3): who is recorded can object, or withdraw his consent", objection: true},
 			{source: "BetrVG § 87(1) no. 6: staff are recorded too", staff: true},
 		},
 	},

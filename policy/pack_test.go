@@ -73,7 +73,7 @@ func TestPacks(t *testing.T) {
 		{"de", rule(func(r *Rule) { r.Announce.To = "" }), []string{`rules[0].announce.to: has to be both|StGB § 201(1)`}},
 		{"de", func(c *Config) { inWriting(c); c.Rules[0].Announce.OptIn = "" }, []string{`rules[0].announce.opt_in: missing|StGB § 201(1)`}},
 		{"de", noStaff, []string{`purposes.quality.staff: missing|BetrVG § 87(1)`}},
-		{"de", rule(func(r *Rule) { r.Beep, r.Keys = nil, nil }), nil},
+		{"de", rule(func(r *Rule) { r.Beep, r.Keys = nil, nil }), []string{`rules[0].keys.object: missing|DSGVO art. 21(1)`}},
 		{"fr", unannounced, []string{`rules[0].announce: missing|Code pénal art. 226-1`}},
 		{"fr", func(c *Config) { inWriting(c); noObjection(c) }, []string{`rules[0].keys.object: missing|RGPD art. 21(1)`}},
 		{"fr", purpose(func(p *Purpose) { p.Retention.Audio = Period{Months: 6, Days: 1} }), []string{`purposes.quality.retention: P6M1D is longer than P6M|CNIL`}},
