@@ -7,6 +7,7 @@ import (
 
 // Reloaded is what came of reading the configuration anew.
 type Reloaded struct {
+	File   string `json:"file"`   // that was read
 	Policy string `json:"policy"` // version that new calls begin with
 	Was    string `json:"was"`    // the one before
 	// Restart names the sections that changed and are read at the start only.

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -155,6 +156,10 @@ func (s *Server) exportRecording(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, err)
 		return
 	}
+	if row.State == store.StateDestroyed {
+		s.problem(w, http.StatusGone, fmt.Errorf("the recording of %s was destroyed on %s: bewaard recordings certificate %s is the proof", row.ID, row.Destroyed.Format(time.RFC3339), row.ID))
+		return
+	}
 	wanted := r.PathValue("format")
 	for _, f := range row.Files {
 		if wanted != "" && f.Format != wanted {
@@ -211,6 +216,12 @@ func (s *Server) open(f store.File, sealed bool) (export, error) {
 // noFile says what a row has instead of a file of that format.
 func noFile(row *store.Row, format string) error {
 	switch {
+	case row.State == store.StateRecording || row.State == store.StateCalling:
+		return fmt.Errorf("call %s goes on: a file of it is made after its end", row.ID)
+	case row.State == store.StateFinalizing:
+		return fmt.Errorf("the file of call %s is being made: try again", row.ID)
+	case row.State == store.StateNotRecorded:
+		return fmt.Errorf("call %s is not_recorded and has no recording: %s", row.ID, cmp.Or(row.Reason, "no reason is known"))
 	case format == "" || len(row.Files) == 0 && row.State != store.StateKept:
 		return fmt.Errorf("call %s is %s and has no recording", row.ID, row.State)
 	case len(row.Files) == 0:

@@ -333,7 +333,7 @@ func (c *Call) pauseOver() {
 
 // conclude ends the recording; what there is of it is kept.
 func (c *Call) conclude(reason, by string) {
-	c.silent = reason
+	c.silent, c.row.Reason = reason, reason
 	c.halt()
 	c.mark(reason, by)
 	c.update(c.row.State)

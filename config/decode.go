@@ -155,7 +155,10 @@ func (d *decoder) faulty(path string) bool {
 func (d *decoder) value(path string, at position, node ast.Node, into reflect.Value) {
 	d.at[path] = at
 	switch node.(type) {
-	case *ast.AnchorNode, *ast.AliasNode, *ast.TagNode, *ast.DirectiveNode:
+	case *ast.AliasNode:
+		d.report(path, at, `aliases are not understood here; what begins with a * is written in quotes: "*9"`)
+		return
+	case *ast.AnchorNode, *ast.TagNode, *ast.DirectiveNode:
 		d.report(path, at, "anchors, aliases, tags and directives are not understood here")
 		return
 	case *ast.NullNode:

@@ -49,6 +49,6 @@ func (s *Store) Reassign(id string, action journal.Action, purpose string, act A
 	if err := s.reseal(&row, row.Expires, row.Expires); err != nil {
 		return fail(err)
 	}
-	s.log.Info("recording kept for other purposes", "call_id", id, "action", string(action), "purpose", purpose, "expires", row.Expires)
+	s.log.Info("purposes of a recording changed", "call_id", id, "action", string(action), "purpose", purpose, "expires", row.Expires)
 	return row, nil
 }

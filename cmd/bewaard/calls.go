@@ -134,6 +134,9 @@ func (c *recordingsExport) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if _, err := os.Stat(c.To); c.To != "" && c.To != "-" && err == nil { // before it is journalled
+		return fmt.Errorf("%s is there already: --to names another file", c.To)
+	}
 	file, name, err := client.Recording(ctx, c.ID, c.Format, c.Reason, c.Sealed)
 	if err != nil {
 		return err

@@ -36,9 +36,11 @@ Without a section keys in the configuration the daemon makes a master identity i
 
   1. on another machine: bewaard keys generate master.key   (keep that file, and a copy)
   2. in the configuration: keys: {recipients: [age1…], sealed: true}
-  3. stop the daemon, then, as its user:
-     bewaard keys rotate -c FILE --identity /var/lib/bewaard/keys/master.key
-     bewaard keys check -c FILE
+  3. stop the daemon, then, as its user, these two:
+
+    bewaard keys rotate -c FILE --identity /var/lib/bewaard/keys/master.key
+    bewaard keys check -c FILE
+
   4. remove /var/lib/bewaard/keys/master.key, and start the daemon.
 
 It then shows neither numbers nor recordings. bewaard recordings export --sealed --reason TEXT ID copies what

@@ -45,10 +45,10 @@ func (r *reload) Run(ctx context.Context) error {
 		fmt.Fprintf(os.Stderr, "%s: changed; it is read at the start only: restart for it\n", section)
 	}
 	if done.Policy == done.Was {
-		fmt.Printf("policy %.12s is as it was\n", done.Policy)
+		fmt.Printf("policy %.12s is as it was, by %s\n", done.Policy, done.File)
 		return nil
 	}
-	fmt.Printf("policy %.12s in place of %.12s, for calls that begin from now on\nOf the last day, %s", done.Policy, done.Was, done.Effect)
+	fmt.Printf("policy %.12s in place of %.12s, for calls that begin from now on, by %s\nOf the last day, %s", done.Policy, done.Was, done.File, done.Effect)
 	return nil
 }
 
@@ -114,7 +114,7 @@ func (r *reloader) reload(ctx context.Context) (api.Reloaded, error) {
 		}
 		return api.Reloaded{}, err
 	}
-	done := api.Reloaded{Policy: next.rules.Version(), Was: r.current.rules.Version(), Restart: r.current.Fixed(next.Config), Warnings: []string{}}
+	done := api.Reloaded{File: r.current.file, Policy: next.rules.Version(), Was: r.current.rules.Version(), Restart: r.current.Fixed(next.Config), Warnings: []string{}}
 	for _, section := range done.Restart {
 		r.log.Warn("configuration changed that is read at the start only: restart for it", "section", section)
 	}

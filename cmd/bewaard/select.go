@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/bewaard/bewaard/api"
@@ -59,9 +60,12 @@ func (c *recordingsWithdraw) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if row.Expires.After(time.Now()) {
+	switch {
+	case len(row.Holds) > 0 && !row.Expires.After(time.Now()):
+		fmt.Printf("%s: no longer kept for %s, nor for anything: it goes once it is under no legal hold (%s)\n", row.ID, c.Purpose, strings.Join(row.Holds, ", "))
+	case row.Expires.After(time.Now()):
 		fmt.Printf("%s: no longer kept for %s, but for %s until %s\n", row.ID, c.Purpose, row.Purpose, instant(row.Expires))
-	} else {
+	default:
 		fmt.Printf("%s: no longer kept for %s, nor for anything: the next sweep destroys it\n", row.ID, c.Purpose)
 	}
 	return nil

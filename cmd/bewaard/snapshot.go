@@ -24,7 +24,7 @@ type snapshot struct {
 // Help is kong's.
 func (snapshot) Help() string {
 	return `The database as it is at one instant, while calls go on: rows, journal, certificates and legal holds, no recordings.
-It has what rows have, numbers included, and is of mode 0600. bewaard verify reads it, on any machine.
+It has what rows have, numbers sealed as they are there, and is of mode 0600. bewaard verify reads it, on any machine.
 
     bewaard snapshot audit.db --reason 'audit 2026'
     bewaard verify --snapshot audit.db`

@@ -60,7 +60,11 @@ func tell(w io.Writer, r *store.Row) error {
 		t.audio(a)
 	}
 	for _, f := range r.Files {
-		t.line("file", "%s, %s s, %d bytes, SHA-256 %s", f.Path, seconds(f.Seconds), f.Bytes, f.SHA256)
+		gone := ""
+		if r.State == store.StateDestroyed {
+			gone = "(destroyed) "
+		}
+		t.line("file", gone+"%s, %s s, %d bytes, SHA-256 %s", f.Path, seconds(f.Seconds), f.Bytes, f.SHA256)
 		if f.Epoch != "" {
 			t.line("", "sealed to %s; in it %d bytes, SHA-256 %s", f.Epoch, f.ContentBytes, f.ContentSHA256)
 		}
@@ -160,6 +164,9 @@ func protection(a store.Audio) string {
 func (t *teller) recording(r *store.Row) {
 	c := r.Recording
 	switch {
+	case r.Ended.IsZero() && r.Reason != "":
+		t.line("recording", "from %s, and ended; its file is made after the call", instant(c.Began))
+		return
 	case r.Ended.IsZero():
 		t.line("recording", "from %s, and goes on", instant(c.Began))
 		return

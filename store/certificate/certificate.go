@@ -83,7 +83,10 @@ func (k *Key) UnmarshalText(text []byte) (err error) {
 func ParseKey(text string) (Key, error) {
 	key, err := hex.DecodeString(strings.TrimSpace(text))
 	if err != nil || len(key) != ed25519.PublicKeySize {
-		return Key{}, fmt.Errorf("%.80q is not a public key of %d hexadecimal digits", text, 2*ed25519.PublicKeySize)
+		if strings.Contains(text, "PRIVATE KEY") { // nothing of it is repeated
+			return Key{}, errors.New("that is a private key, which nobody is to have: give the public one, as bewaard keys public prints it")
+		}
+		return Key{}, fmt.Errorf("%d characters are not a public key of %d hexadecimal digits, as bewaard keys public prints it", len(strings.TrimSpace(text)), 2*ed25519.PublicKeySize)
 	}
 	return Key{key}, nil
 }
