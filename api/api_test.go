@@ -192,7 +192,7 @@ func TestRecording(t *testing.T) {
 	}
 	for id, want := range map[string]string{
 		d.kept.ID:     "has no opus file; it has wav",
-		d.rejected.ID: "is not_recorded and has no recording",
+		d.rejected.ID: "is not_recorded and has no recording: no reason is known",
 	} {
 		if _, _, err := d.client.Recording(t.Context(), id, "opus", "case 17", false); err == nil || !strings.HasSuffix(err.Error(), want) {
 			t.Errorf("got %v, want %q", err, want)
