@@ -383,8 +383,8 @@ func TestSteer(t *testing.T) {
 	if want := []string{"stop", "discard", "pause"}; !slices.Equal(done, want) {
 		t.Errorf("got %v done, want %v", done, want)
 	}
-	page, err := d.client.Journal(t.Context(), store.JournalQuery{Object: id, Limit: 2})
-	if err != nil || len(page.Entries) != 2 || page.Entries[0].Action != "stop" || page.Entries[1].Action != "delete" || page.Entries[1].Reason != "case 17" {
+	page, err := d.client.Journal(t.Context(), store.JournalQuery{Object: id, Limit: 3})
+	if err != nil || len(page.Entries) != 3 || page.Entries[1].Action != "stop" || page.Entries[2].Action != "delete" || page.Entries[2].Reason != "case 17" {
 		t.Errorf("got journal %+v, %v", page, err)
 	}
 }

@@ -63,7 +63,7 @@ func TestDiskFull(t *testing.T) {
 	mount(t, directory, 8<<20)
 	a := &audited{Store: open(t, filepath.Join(directory, "store")), snapshot: filepath.Join(t.TempDir(), "audit.db")}
 	a.kept = keep(t, a.Store, time.Now().Add(day))
-	due := keep(t, a.Store, time.Now().Add(time.Minute))
+	due, other := keep(t, a.Store, time.Now().Add(time.Minute)), keep(t, a.Store, time.Now().Add(day))
 	held := hold(t, a.Store, Held{IDs: []string{a.kept.ID}}, time.Time{})
 	if _, err := a.ReleaseHold(held.ID, bert); err != nil {
 		t.Fatal(err)
@@ -102,15 +102,15 @@ func TestDiskFull(t *testing.T) {
 	if c, err := a.Compact(anna); !errors.Is(err, syscall.ENOSPC) {
 		t.Errorf("got %+v, %v, want %v", c, err, syscall.ENOSPC)
 	}
-	h, err := a.LayHold(t.Context(), Held{IDs: []string{due.ID}}, time.Time{}, anna)
-	if got := mustGet(t, a.Store, due.ID); got.held() != (err == nil) || err != nil && !errors.Is(err, syscall.ENOSPC) {
+	h, err := a.LayHold(t.Context(), Held{IDs: []string{other.ID}}, time.Time{}, anna)
+	if got := mustGet(t, a.Store, other.ID); got.held() != (err == nil) || err != nil && !errors.Is(err, syscall.ENOSPC) {
 		t.Errorf("got error %v of a legal hold, and the row %+v", err, got)
 	}
 	for id := range begun {
 		mustGet(t, a.Store, id)
 	}
-	if got := mustGet(t, a.Store, a.kept.ID); got.State != StateKept || len(files(t, a.Store)) != 2 {
-		t.Errorf("got %+v, files %v, want both recordings", got, files(t, a.Store))
+	if got := mustGet(t, a.Store, a.kept.ID); got.State != StateKept || len(files(t, a.Store)) != 3 {
+		t.Errorf("got %+v, files %v, want all recordings", got, files(t, a.Store))
 	}
 
 	if err := os.Remove(ballast); err != nil {

@@ -173,7 +173,7 @@ func markHeld(tx *bbolt.Tx, h *LegalHold, ids []string, act Act) error {
 		}
 		row := old.Clone()
 		row.Holds = append(row.Holds, h.ID)
-		if _, err := note(tx, journal.Hold, id, Act{act.Actor, "legal hold " + h.ID}); err != nil {
+		if _, err := note(tx, journal.Hold, id, Act{act.Actor, rowHeld + h.ID}); err != nil {
 			return err
 		}
 		if err := errors.Join(put(tx, &old, &row), tx.Bucket(heldBucket).Put(heldKey(h.ID, id), nil)); err != nil {
@@ -183,6 +183,10 @@ func markHeld(tx *bbolt.Tx, h *LegalHold, ids []string, act Act) error {
 	}
 	return putHold(tx, h)
 }
+
+// rowHeld is how the reason begins by which the journal has a row under a legal hold; its id
+// follows.
+const rowHeld = "legal hold "
 
 func heldKey(hold, row string) []byte { return []byte(hold + row) }
 

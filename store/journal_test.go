@@ -39,10 +39,11 @@ func entries(t testing.TB, s *Store) (all []journal.Entry) {
 	return all
 }
 
-// actions returns what was done to an object.
+// actions returns what was done to an object, but for what every recording begins with: that it
+// is kept.
 func actions(all []journal.Entry, object string) (of []journal.Action) {
 	for _, e := range all {
-		if e.Object == object {
+		if e.Object == object && e.Action != journal.Keep {
 			of = append(of, e.Action)
 		}
 	}

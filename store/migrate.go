@@ -88,8 +88,8 @@ func (s *Store) sealSome(tx *bbolt.Tx, after []byte, sealed *int) ([]byte, error
 }
 
 // indexAnew has byPurpose find rows by all that they are kept for, where an earlier version had
-// them by their longest term alone, and discarding those that there are. It can be cut short
-// and begins anew then.
+// them by their longest term alone, discarding those that there are, and the journal say what
+// is kept. It can be cut short and begins anew then.
 func (s *Store) indexAnew() error {
 	done := false
 	for after := []byte(nil); !done; {
@@ -103,7 +103,8 @@ func (s *Store) indexAnew() error {
 				if err != nil {
 					continue // who lists it tells
 				}
-				if err := errors.Join(byPurpose.follow(tx, nil, &row), discarding.follow(tx, nil, &row)); err != nil {
+				before := Row{} // one of which the journal has nothing yet
+				if err := errors.Join(byPurpose.follow(tx, nil, &row), discarding.follow(tx, nil, &row), noteKept(tx, &before, &row)); err != nil {
 					return err
 				}
 			}

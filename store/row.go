@@ -298,6 +298,14 @@ func (r *Row) discarding() bool {
 	return r.State == StateNotRecorded && r.Entry != 0 && r.Discarded.IsZero()
 }
 
+// keeping says for what a recording is kept, and until when, as the journal has it.
+func (r *Row) keeping() string {
+	if entry := r.withdrawn(); entry != 0 {
+		return fmt.Sprintf("for nothing, since entry %d, until %s", entry, r.Expires.Format(time.RFC3339Nano))
+	}
+	return fmt.Sprintf("for %s for %s, until %s", r.Purpose, r.Retention, r.Expires.Format(time.RFC3339Nano))
+}
+
 // clearPersonal takes away what tells who called.
 func (r *Row) clearPersonal() {
 	r.Personal, r.Sealed, r.part, r.tokens = Personal{}, false, nil, nil

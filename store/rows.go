@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"go.etcd.io/bbolt"
+
+	"github.com/bewaard/bewaard/store/journal"
 )
 
 // rowsPerRead is how many rows one read transaction looks at. While one is open no
@@ -69,7 +71,7 @@ func (s *Store) update(id string, change func(*Row) error, also func(*bbolt.Tx, 
 		if err := also(tx, &updated); err != nil {
 			return nil, err
 		}
-		return nil, put(tx, &old, &updated)
+		return nil, errors.Join(noteKept(tx, &old, &updated), put(tx, &old, &updated))
 	})
 	if err != nil {
 		return Row{}, fmt.Errorf("update row %s: %w", id, err)
@@ -78,6 +80,16 @@ func (s *Store) update(id string, change func(*Row) error, also func(*bbolt.Tx, 
 		updated.Personal, updated.Sealed = Personal{}, updated.part != nil
 	}
 	return updated, nil
+}
+
+// noteKept journals that a recording is kept from now on, or for something else: who takes its
+// row away, or moves its expiry, cannot take that away.
+func noteKept(tx *bbolt.Tx, old, row *Row) error {
+	if row.State != StateKept || old.State == StateKept && old.keeping() == row.keeping() {
+		return nil
+	}
+	_, err := note(tx, journal.Keep, row.ID, Act{Daemon, row.keeping()})
+	return err
 }
 
 // changed returns a row as a change makes it, sealed, to be put.

@@ -71,7 +71,7 @@ func Verify(ctx context.Context, c VerifyConfig, tell func(Finding)) (v Verifica
 	if err != nil {
 		return v, fmt.Errorf("open snapshot %s: %w", c.Snapshot, err)
 	}
-	vf := &verifier{cfg: c, ctx: ctx, tell: tell, undocumented: map[string]string{}}
+	vf := &verifier{cfg: c, ctx: ctx, tell: tell, undocumented: map[string]string{}, laid: map[string]*laid{}, kept: map[string]keeping{}}
 	err = errors.Join(vf.database(db), db.Close())
 	if err != nil {
 		return vf.v, fmt.Errorf("verify %s: %w", c.Snapshot, err)
@@ -87,7 +87,21 @@ type verifier struct {
 	v    Verification
 
 	holds        map[string]bool
-	undocumented map[string]string // rows whose certificate is not there, though the journal has its hash
+	laid         map[string]*laid   // the legal holds that the journal has, by id, until their release
+	kept         map[string]keeping // the recordings that the journal has, by id, until they are destroyed
+	undocumented map[string]string  // rows whose certificate is not there, though the journal has its hash
+}
+
+// laid is a legal hold as the journal has it: the entries by which it and what is under it are.
+type laid struct {
+	entry uint64
+	rows  map[string]uint64
+}
+
+// keeping is what the journal says last of a recording that is kept.
+type keeping struct {
+	entry uint64
+	says  string
 }
 
 func (vf *verifier) found(object, format string, args ...any) {
@@ -111,7 +125,7 @@ func (vf *verifier) database(db *bbolt.DB) (err error) {
 		if err := vf.buckets(tx); err != nil {
 			return err
 		}
-		for _, step := range []func(*bbolt.Tx) error{vf.journal, vf.legalHolds, vf.certificates, vf.rows, vf.indexes, vf.files} {
+		for _, step := range []func(*bbolt.Tx) error{vf.journal, vf.legalHolds, vf.heldRows, vf.certificates, vf.rows, vf.keptRows, vf.indexes, vf.files} {
 			if err := step(tx); err != nil {
 				return err
 			}
@@ -195,7 +209,23 @@ func (vf *verifier) entry(tx *bbolt.Tx, e *journal.Entry) {
 	switch e.Action {
 	case journal.NodeKey:
 		vf.nodeKey(e)
+	case journal.Hold:
+		vf.held(e)
+	case journal.Release:
+		delete(vf.laid, e.Object)
+	case journal.Keep:
+		vf.kept[e.Object] = keeping{e.Number, e.Reason}
+	case journal.Expire:
+		for id, l := range vf.laid {
+			if by, held := l.rows[e.Object]; held {
+				vf.found("row "+e.Object, "entry %d of the journal has it destroyed, and entry %d put it under legal hold %s, which nobody had released", e.Number, by, id)
+			}
+		}
 	case journal.Destroy:
+		delete(vf.kept, e.Object)
+		for _, l := range vf.laid {
+			delete(l.rows, e.Object) // told with the entry before; a party's objection may
+		}
 		hash, _ := strings.CutPrefix(e.Reason, "certificate ")
 		signed := tx.Bucket(certificatesBucket).Get([]byte(e.Object))
 		if signed == nil {
@@ -206,6 +236,50 @@ func (vf *verifier) entry(tx *bbolt.Tx, e *journal.Entry) {
 	case journal.Remove:
 		delete(vf.undocumented, e.Object)
 	}
+}
+
+// held notes that a legal hold is laid, or that a row came under it.
+func (vf *verifier) held(e *journal.Entry) {
+	id, of := strings.CutPrefix(e.Reason, rowHeld)
+	if !of || vf.laid[id] == nil {
+		vf.laid[e.Object] = &laid{e.Number, map[string]uint64{}}
+		return
+	}
+	vf.laid[id].rows[e.Object] = e.Number
+}
+
+// heldRows holds the legal holds that the journal has against those that there are.
+func (vf *verifier) heldRows(tx *bbolt.Tx) error {
+	for id, l := range vf.laid {
+		if !vf.holds[id] {
+			vf.found("legal hold "+id, "entry %d of the journal lays it, no entry releases it, and it is not there: what it kept may be gone", l.entry)
+		}
+		for object, entry := range l.rows {
+			row, err := get(tx, object)
+			if err == nil && !slices.Contains(row.Holds, id) {
+				vf.found("row "+object, "entry %d of the journal put it under legal hold %s, which nobody released, and the row is not under it", entry, id)
+			}
+		}
+	}
+	return nil
+}
+
+// keptRows looks for the rows of recordings that are kept, and not destroyed, as the journal has
+// it.
+func (vf *verifier) keptRows(tx *bbolt.Tx) error {
+	for id, k := range vf.kept {
+		row, err := get(tx, id)
+		switch {
+		case errors.Is(err, ErrNotFound):
+			vf.found("row "+id, "entry %d of the journal says that it is kept %s, and it is not there, nor destroyed: it was taken away", k.entry, k.says)
+		case err != nil: // told with the row
+		case row.State == StateDestroyed:
+			vf.found("row "+id, "it is destroyed, and the journal does not say so: by entry %d it is kept %s", k.entry, k.says)
+		case row.keeping() != k.says:
+			vf.found("row "+id, "it is kept %s, and entry %d of the journal says %s: that was moved", row.keeping(), k.entry, k.says)
+		}
+	}
+	return nil
 }
 
 // nodeKey takes a key from the journal where nobody brought any, or holds it against those.
@@ -308,6 +382,9 @@ func (vf *verifier) row(tx *bbolt.Tx, row *Row) {
 	object := "row " + row.ID
 	if row.due(vf.v.At.Add(-overdueGrace)) {
 		vf.found(object, "overdue: it is %s, and expired on %s, %v before", row.State, row.Expires.Format(time.RFC3339), vf.v.At.Sub(row.Expires).Round(time.Minute))
+	}
+	if _, said := vf.kept[row.ID]; row.State == StateKept && !said {
+		vf.found(object, "it is kept, and no entry of the journal says so: it was put there")
 	}
 	if row.State == StateDestroyed {
 		switch deadline := vf.v.At.Add(-overdueGrace); {

@@ -120,10 +120,10 @@ func TestVerifyFinds(t *testing.T) {
 	}{
 		"entry changed": {between: func(t *testing.T, a *audited) {
 			a.change(t, func(tx *bbolt.Tx) error {
-				line := bytes.Replace(tx.Bucket(journalBucket).Get(numberKey(2)), []byte("anna"), []byte("bert"), 1)
-				return tx.Bucket(journalBucket).Put(numberKey(2), line)
+				line := bytes.Replace(tx.Bucket(journalBucket).Get(numberKey(5)), []byte("anna"), []byte("bert"), 1)
+				return tx.Bucket(journalBucket).Put(numberKey(5), line)
 			})
-		}, want: []string{"journal entry 3: it names"}},
+		}, want: []string{"journal entry 6: it names"}},
 		"entry removed": {between: func(t *testing.T, a *audited) {
 			a.change(t, func(tx *bbolt.Tx) error { return tx.Bucket(journalBucket).Delete(numberKey(2)) })
 		}, want: []string{"journal entry 3: entries 2 to 2 are missing"}},
@@ -155,7 +155,7 @@ func TestVerifyFinds(t *testing.T) {
 			a.change(t, func(tx *bbolt.Tx) error {
 				return a.rewrite(tx, a.destroyed.ID, func(r *Row) { r.State, r.Destroyed, r.Expires = StateKept, time.Time{}, time.Now().Add(day) })
 			})
-		}, want: []string{"certificate of DESTROYED: it says that the recording is gone, and the row says that it is kept", "row DESTROYED: it is kept until"}},
+		}, want: []string{"certificate of DESTROYED: it says that the recording is gone, and the row says that it is kept", "row DESTROYED: it is kept, and no entry of the journal says so", "row DESTROYED: it is kept until"}},
 		"not in the index": {between: func(t *testing.T, a *audited) {
 			a.change(t, func(tx *bbolt.Tx) error { return tx.Bucket(byExpiry.bucket).Delete(byExpiry.keys(&a.kept)[0]) })
 		}, want: []string{"row KEPT: the index by_expiry does not have it"}},
@@ -164,14 +164,40 @@ func TestVerifyFinds(t *testing.T) {
 		}, want: []string{"index by_expiry: it has"}},
 		"row gone": {between: func(t *testing.T, a *audited) {
 			a.change(t, func(tx *bbolt.Tx) error { return tx.Bucket(rowsBucket).Delete([]byte(a.kept.ID)) })
-		}, want: []string{"rows: 1 are kept, and the database counts 2", "index by_expiry: it has KEPT", "index by_began: it has KEPT",
+		}, want: []string{"rows: 1 are kept, and the database counts 2", "row KEPT: entry 4 of the journal says that it is kept for quality for P14D", "index by_expiry: it has KEPT", "index by_began: it has KEPT",
 			"index by_number: it has KEPT", "index by_number: it has KEPT", "index by_purpose: it has KEPT", "index by_state: it has KEPT", "index by_epoch: it has KEPT", "no row knows it"}},
 		"unreadable row": {between: func(t *testing.T, a *audited) {
 			a.change(t, func(tx *bbolt.Tx) error { return tx.Bucket(rowsBucket).Put([]byte(a.kept.ID), []byte("{")) })
 		}, want: []string{`row "KEPT": it cannot be read`, "rows: 1 are kept"}},
 		"hold gone": {between: func(t *testing.T, a *audited) {
 			a.change(t, func(tx *bbolt.Tx) error { return tx.Bucket(holdsBucket).Delete([]byte(a.hold.ID)) })
-		}, want: []string{"row HELD: it is under legal hold HOLD, which there is not"}},
+		}, want: []string{"legal hold HOLD: entry 5 of the journal lays it", "row HELD: it is under legal hold HOLD, which there is not"}},
+		"hold gone, and the row with it": {between: func(t *testing.T, a *audited) {
+			a.change(t, func(tx *bbolt.Tx) error {
+				return errors.Join(tx.Bucket(holdsBucket).Delete([]byte(a.hold.ID)), tx.Bucket(heldBucket).Delete(heldKey(a.hold.ID, a.held.ID)),
+					a.rewrite(tx, a.held.ID, func(r *Row) { r.Holds, r.Expires = nil, time.Now().Add(-time.Second) }))
+			})
+			sweep(t, NewSweeper(a.Store, SweepConfig{}))
+		}, want: []string{"row HELD: entry 10 of the journal has it destroyed, and entry 6 put it under legal hold HOLD, which nobody had released",
+			"legal hold HOLD: entry 5 of the journal lays it, no entry releases it, and it is not there"}},
+		"row let go": {between: func(t *testing.T, a *audited) {
+			a.change(t, func(tx *bbolt.Tx) error { return a.rewrite(tx, a.held.ID, func(r *Row) { r.Holds = nil }) })
+		}, want: []string{"row HELD: entry 6 of the journal put it under legal hold HOLD, which nobody released"}},
+		"row and all of it gone": {between: func(t *testing.T, a *audited) {
+			a.change(t, func(tx *bbolt.Tx) error {
+				row, err := get(tx, a.kept.ID)
+				if err != nil {
+					return err
+				}
+				return removeRow(tx, &row)
+			})
+			os.Remove(filepath.Join(a.Directory(), a.kept.Files[0].Path))
+		}, want: []string{"row KEPT: entry 4 of the journal says that it is kept for quality for P14D"}},
+		"expiry moved": {between: func(t *testing.T, a *audited) {
+			a.change(t, func(tx *bbolt.Tx) error {
+				return a.rewrite(tx, a.kept.ID, func(r *Row) { r.Expires = r.Expires.AddDate(50, 0, 0) })
+			})
+		}, want: []string{"row KEPT: it is kept for quality for P14D, until 20"}},
 		"file changed": {between: func(t *testing.T, a *audited) { write(t, a.Store, a.kept.Files[0].Path, "SOUND") },
 			want: []string{"its SHA-256 is"}},
 		"file cut": {between: func(t *testing.T, a *audited) { write(t, a.Store, a.kept.Files[0].Path, "sou") },

@@ -35,6 +35,7 @@ const (
 	Export       Action = "export"        // a recording, or rows with numbers, leave the daemon
 	Hold         Action = "hold"          // a legal hold is laid
 	Release      Action = "release"       // a legal hold is taken away
+	Keep         Action = "keep"          // a recording is kept from now on, for what and until when
 	Select       Action = "select"        // a recording gets another purpose
 	Withdraw     Action = "withdraw"      // a recording loses a purpose
 	Stop         Action = "stop"          // somebody ends the recording of a call that goes on; what there is is kept
@@ -55,7 +56,7 @@ const (
 
 // Actions lists every action.
 func Actions() []Action {
-	return []Action{NodeKey, Listen, Export, Hold, Release, Select, Withdraw, Stop, Delete, Objection, Expire, Destroy, Sweep, Remove,
+	return []Action{NodeKey, Listen, Export, Hold, Release, Keep, Select, Withdraw, Stop, Delete, Objection, Expire, Destroy, Sweep, Remove,
 		GuardTripped, ConfirmClock, Snapshot, Compact, Reconcile, EpochKey, Reseal}
 }
 
