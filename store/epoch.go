@@ -57,12 +57,7 @@ func (s *Store) needed(e seal.Epoch, now time.Time) (needed bool, err error) {
 		err := s.db.View(func(tx *bbolt.Tx) error {
 			keys := byEpoch.page(tx, after, end, rowsPerRead)
 			for _, key := range keys {
-				row, err := get(tx, keyID(key[byEpoch.sought:]))
-				if err != nil {
-					continue // the sweep tells of it; nobody can say that it may stay
-				}
-				if !row.due(now) {
-					needed = true
+				if needed = needsEpoch(tx, keyID(key[byEpoch.sought:]), now); needed {
 					return nil
 				}
 			}
@@ -76,6 +71,27 @@ func (s *Store) needed(e seal.Epoch, now time.Time) (needed bool, err error) {
 		}
 	}
 	return needed, nil
+}
+
+// needsEpoch reports whether a row that has something sealed to an epoch is not due. One that
+// cannot be read says nothing of itself: it stays where it is under legal hold.
+func needsEpoch(tx *bbolt.Tx, id string, now time.Time) bool {
+	row, err := get(tx, id)
+	if err != nil {
+		return heldIn(tx, id)
+	}
+	return !row.due(now)
+}
+
+// heldIn reports whether some legal hold knows a row, whatever the row says.
+func heldIn(tx *bbolt.Tx, id string) bool {
+	cursor := tx.Bucket(holdsBucket).Cursor()
+	for hold, _ := cursor.First(); hold != nil; hold, _ = cursor.Next() {
+		if inBucket(tx.Bucket(heldBucket), heldKey(string(hold), id)) {
+			return true
+		}
+	}
+	return false
 }
 
 // dropRowKeys deletes the row keys of an epoch, which nobody can open any more.

@@ -14,6 +14,7 @@ import (
 	"go.etcd.io/bbolt"
 
 	"github.com/bewaard/bewaard/store/journal"
+	"github.com/bewaard/bewaard/store/seal"
 )
 
 var bert = Act{Actor: "bert (uid 1001)", Reason: "settled"}
@@ -325,4 +326,43 @@ func TestHoldByAnyPurpose(t *testing.T) {
 		t.Errorf("got %+v held, which is kept for %s alone", got, got.Purpose)
 	}
 	checkIndexes(t, s)
+}
+
+// A row under legal hold that cannot be read any more keeps its key, and is told of: what is
+// sealed may be all that is left, and the row can be mended from a backup.
+func TestUnreadableHeldKeepsItsKey(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, opening := pair(t)
+		s := openWith(t, t.TempDir(), opening)
+		expires := time.Now().Add(20 * day)
+		held, other := sealedFile(t, s, keep(t, s, expires), "sound"), sealedFile(t, s, keep(t, s, expires.Add(day)), "other")
+		hold(t, s, Held{IDs: []string{held.ID}}, time.Time{})
+		err := s.db.Update(func(tx *bbolt.Tx) error {
+			return errors.Join(tx.Bucket(rowsBucket).Put([]byte(held.ID), []byte("{")), tx.Bucket(rowsBucket).Put([]byte(other.ID), []byte("{")))
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r := reconcile(t, s); !slices.Contains(r.Unreadable, held.ID) {
+			t.Errorf("got %v unreadable, want %s too", r.Unreadable, held.ID)
+		}
+		w := NewSweeper(s, SweepConfig{MaxShare: 1})
+		for range 60 {
+			time.Sleep(day / 2)
+			if _, err := w.Sweep(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		epochs, err := s.keys.Epochs()
+		if err != nil {
+			t.Fatal(err)
+		}
+		destroyed := map[seal.Epoch]bool{}
+		for _, e := range epochs {
+			destroyed[e.Epoch] = !e.Destroyed.IsZero()
+		}
+		if destroyed[held.Files[0].Epoch] || !destroyed[other.Files[0].Epoch] {
+			t.Errorf("got destroyed %v, want that of what is held to stay, and the other to go", destroyed)
+		}
+	})
 }

@@ -27,7 +27,7 @@ type Report struct {
 	KeysMissing      []string // ids of kept rows whose files can be opened by nobody: the key of their epoch is not there
 	KeysOutlived     []string // epochs that ended a day ago, that nothing needs, and whose key is still there
 	Overdue          []string // ids of rows that should have been destroyed an hour ago; a thousand at most
-	Unreadable       []string // directories that cannot be read and files whose row cannot
+	Unreadable       []string // directories that cannot be read, files whose row cannot, and such rows under legal hold
 	SpoolsLeft       []string // of recordings that are kept and have their files; RemoveSpool takes them
 
 	PartFiles []string // left by a job that was killed; removed
@@ -229,8 +229,13 @@ func (r *reconciler) rows(ctx context.Context) error {
 			break
 		}
 		for _, id := range ids {
-			if row, err := r.store.Get(id); err == nil {
+			row, err := r.store.Get(id)
+			switch {
+			case err == nil:
 				r.row(ctx, &row)
+			case !slices.Contains(r.report.Unreadable, id): // no sweep comes by it, which would tell
+				r.store.unreadable(id, err)
+				r.report.Unreadable = append(r.report.Unreadable, id)
 			}
 		}
 	}
