@@ -22,7 +22,7 @@ func (s *Store) certify(tx *bbolt.Tx, row *Row) error {
 		Withdrawn: row.withdrawn(), Entry: row.Entry, EntryHash: journal.HashOf(intent).String(),
 	}
 	for _, f := range row.Files {
-		if f.Epoch != "" {
+		if f.Epoch != "" && (c.Epoch == nil || string(f.Epoch) > c.Epoch.Name) {
 			c.Epoch = &certificate.Epoch{Name: string(f.Epoch), Ends: f.Epoch.End()}
 		}
 		c.Files = append(c.Files, certificate.File{Format: f.Format, Bytes: f.Bytes, SHA256: f.SHA256})

@@ -34,12 +34,15 @@ func (s *Store) destroyEpochs(ctx context.Context, now time.Time) error {
 	return errors.Join(errs...)
 }
 
+// epochDestroyed is the reason by which the journal has that an epoch's key is destroyed.
+const epochDestroyed = "it is over, and nothing that may stay is sealed to it: its key is destroyed"
+
 func (s *Store) destroyEpoch(e seal.Epoch, now time.Time) error {
 	needed, err := s.needed(e, now)
 	if err != nil || needed {
 		return err
 	}
-	if err := s.Note(journal.EpochKey, string(e), Act{Daemon, "it is over, and nothing that may stay is sealed to it: its key is destroyed"}); err != nil {
+	if err := s.Note(journal.EpochKey, string(e), Act{Daemon, epochDestroyed}); err != nil {
 		return err
 	}
 	if err := s.keys.Destroy(e); err != nil {

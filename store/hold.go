@@ -353,8 +353,11 @@ func (s *Store) resealHeld(h *LegalHold, ids []string) error {
 	var errs []error
 	for _, id := range ids {
 		row, err := s.Get(id)
-		if err == nil && slices.Contains(row.Holds, h.ID) && row.State != StateDestroyed && until.After(row.Expires) {
-			err = s.resealFiles(&row, until)
+		if err == nil && slices.Contains(row.Holds, h.ID) {
+			if row.State != StateDestroyed && until.After(row.Expires) {
+				err = s.resealFiles(&row, until)
+			}
+			err = errors.Join(err, s.resealPersonal(&row, until))
 		}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("seal %s anew: %w", id, err))

@@ -71,7 +71,7 @@ func TestHoldBeatsExpiry(t *testing.T) {
 		}
 		sweep(t, w)
 		all := entries(t, s)
-		if diff := cmp.Diff([]journal.Action{journal.Hold, journal.Hold, journal.Expire, journal.Destroy}, actions(all, held.ID)); diff != "" {
+		if diff := cmp.Diff([]journal.Action{journal.Hold, journal.Reseal, journal.Hold, journal.Expire, journal.Destroy}, actions(all, held.ID)); diff != "" {
 			t.Errorf("journal of the row, -want +got:\n%s", diff)
 		}
 		if diff := cmp.Diff([]journal.Action{journal.Hold, journal.Release}, actions(all, first.ID)); diff != "" {

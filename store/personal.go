@@ -19,7 +19,8 @@ func rowKeyKey(e seal.Epoch, id string) []byte { return []byte(string(e) + id) }
 
 // epoch is the one on which the personal fields expire: with the recording, or later. A row
 // that says nothing of that yet is given the day on which the call began; whatever has one
-// that is not due keeps an epoch alive. Where files were sealed to a later one it goes along.
+// that is not due keeps an epoch alive. Where files were sealed to a later one it goes along, and
+// what is under legal hold stays in the later one that it was sealed to for that.
 func (r *Row) epoch() seal.Epoch {
 	expires := r.Expires
 	if r.RowExpires.After(expires) {
@@ -32,19 +33,24 @@ func (r *Row) epoch() seal.Epoch {
 	for _, f := range r.Files {
 		epoch = max(epoch, f.Epoch)
 	}
+	if r.held() && r.part != nil {
+		epoch = max(epoch, r.part.Epoch)
+	}
 	return epoch
 }
 
 // seal seals the row's personal part, so that it can be put. A row that was not opened keeps
 // the part that it has, in the epoch that it was sealed to. Where the epoch is destroyed
 // already the time of what would be sealed to it is over, and it goes.
-func (s *Store) seal(tx *bbolt.Tx, r *Row) error {
+func (s *Store) seal(tx *bbolt.Tx, r *Row) error { return s.sealTo(tx, r, r.epoch()) }
+
+func (s *Store) sealTo(tx *bbolt.Tx, r *Row, epoch seal.Epoch) error {
 	if r.Personal.empty() {
 		return nil
 	}
-	key, err := s.keys.RowKey(r.epoch())
+	key, err := s.keys.RowKey(epoch)
 	if errors.Is(err, seal.ErrDestroyed) {
-		s.log.Warn("row written after the end of its epoch: its numbers are dropped", "call_id", r.ID, "epoch", r.epoch())
+		s.log.Warn("row written after the end of its epoch: its numbers are dropped", "call_id", r.ID, "epoch", epoch)
 		r.clearPersonal()
 		return nil
 	}

@@ -101,6 +101,36 @@ func (s *Store) resealFile(row *Row, f File, to seal.Epoch) error {
 	return errors.Join(err, removed, s.blobs.sync(path.Dir(obsolete)))
 }
 
+// resealPersonal seals the personal part of a row under legal hold to a later epoch, where the
+// one that it has ends before it may go: that of a call without files, and of a recording that
+// was destroyed before.
+func (s *Store) resealPersonal(row *Row, until time.Time) error {
+	ahead, to := time.Now().Add(resealAhead), seal.EpochOf(until)
+	if s.keys.Sealed() || row.part == nil || !row.part.Epoch.End().Before(until) || !row.part.Epoch.End().Before(ahead) {
+		return nil
+	}
+	return s.commit(func(tx *bbolt.Tx) (refusal, err error) {
+		old, err := get(tx, row.ID)
+		if err != nil {
+			return err, nil
+		}
+		if !old.held() || old.part == nil || old.part.Epoch >= to {
+			return nil, nil // released meanwhile, or sealed anew with its files
+		}
+		updated := old.Clone()
+		if s.open(tx, &updated); updated.Sealed {
+			return errors.New("its numbers cannot be opened"), nil
+		}
+		if err := s.sealTo(tx, &updated, to); err != nil {
+			return nil, err
+		}
+		if _, err := note(tx, journal.Reseal, row.ID, Act{Daemon, fmt.Sprintf("its numbers, from epoch %s to %s", old.part.Epoch, to)}); err != nil {
+			return nil, err
+		}
+		return nil, put(tx, &old, &updated)
+	})
+}
+
 // errNotKept is wrapped where something was sealed anew that is not kept for so long any more.
 var errNotKept = errors.New("it is not kept for so long any more")
 

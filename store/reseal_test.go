@@ -6,10 +6,13 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"go.etcd.io/bbolt"
 
 	"github.com/bewaard/bewaard/store/journal"
 	"github.com/bewaard/bewaard/store/seal"
@@ -155,4 +158,64 @@ func TestSealedAnewTooLate(t *testing.T) {
 			}
 		})
 	}
+}
+
+// The numbers of what is held and has no files, or none any more, are sealed anew in time too,
+// so that they do not keep the key of what else expired then.
+func TestHeldNumbersAreSealedAnew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, opening := pair(t)
+		a := &audited{Store: openWith(t, t.TempDir(), opening), snapshot: filepath.Join(t.TempDir(), "audit.db")}
+		w := NewSweeper(a.Store, SweepConfig{MaxShare: 1})
+		expires := time.Now().Add(20 * day)
+		call := unrecorded(t, a.Store, expires)
+		other := sealedFile(t, a.Store, keep(t, a.Store, expires), "other")
+		h := hold(t, a.Store, Held{IDs: []string{call.ID}}, time.Time{})
+		for range 800 { // more than a year: it is sealed anew again
+			time.Sleep(day / 2)
+			if err := a.renewHolds(); err != nil {
+				t.Fatal(err)
+			}
+			sweep(t, w)
+		}
+		epochs, err := a.keys.Epochs()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range epochs {
+			if e.Epoch == other.Files[0].Epoch && e.Destroyed.IsZero() {
+				t.Errorf("epoch %s is not destroyed: what is held keeps it", e.Epoch)
+			}
+		}
+		update(t, a.Store, call.ID, func(r *Row) { r.Cause = "something" }) // keeps what it is sealed to
+		if got := mustGet(t, a.Store, call.ID); got.Caller != call.Caller || got.Sealed {
+			t.Errorf("got %+v of what is held, want %+v", got.Personal, call.Personal)
+		}
+		a.take(t)
+		if found, _ := a.audit(t, func(c *VerifyConfig) { c.Heads, c.Blobs = nil, "" }); found != nil {
+			t.Errorf("got findings %q, want none", found)
+		}
+		// Without the journal's word on its key, a day that a certificate names is told of.
+		var key []byte
+		for _, e := range entries(t, a.Store) {
+			if e.Action == journal.EpochKey && e.Object == string(other.Files[0].Epoch) {
+				key = numberKey(e.Number)
+			}
+		}
+		a.change(t, func(tx *bbolt.Tx) error { return tx.Bucket(journalBucket).Delete(key) })
+		a.take(t)
+		found, _ := a.audit(t, func(c *VerifyConfig) { c.Heads, c.Blobs = nil, "" })
+		if !slices.ContainsFunc(found, func(f string) bool {
+			return strings.HasPrefix(f, "epoch "+string(other.Files[0].Epoch)+": it ended on")
+		}) {
+			t.Errorf("got findings %q, want that the key may be there", found)
+		}
+		if _, err := a.ReleaseHold(h.ID, bert); err != nil {
+			t.Fatal(err)
+		}
+		sweep(t, w)
+		if got := mustGet(t, a.Store, call.ID); got.State != StateDestroyed || got.personal() {
+			t.Errorf("got %+v after the release, want it destroyed", got)
+		}
+	})
 }

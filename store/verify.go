@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -20,6 +21,7 @@ import (
 
 	"github.com/bewaard/bewaard/store/certificate"
 	"github.com/bewaard/bewaard/store/journal"
+	"github.com/bewaard/bewaard/store/seal"
 )
 
 // overdueGrace is how long after its expiry a row may still be there: sweeps come at
@@ -71,7 +73,7 @@ func Verify(ctx context.Context, c VerifyConfig, tell func(Finding)) (v Verifica
 	if err != nil {
 		return v, fmt.Errorf("open snapshot %s: %w", c.Snapshot, err)
 	}
-	vf := &verifier{cfg: c, ctx: ctx, tell: tell, undocumented: map[string]string{}, laid: map[string]*laid{}, kept: map[string]keeping{}}
+	vf := &verifier{cfg: c, ctx: ctx, tell: tell, undocumented: map[string]string{}, laid: map[string]*laid{}, promised: map[seal.Epoch]bool{}, destroyed: map[seal.Epoch]bool{}, kept: map[string]keeping{}}
 	err = errors.Join(vf.database(db), db.Close())
 	if err != nil {
 		return vf.v, fmt.Errorf("verify %s: %w", c.Snapshot, err)
@@ -87,9 +89,11 @@ type verifier struct {
 	v    Verification
 
 	holds        map[string]bool
-	laid         map[string]*laid   // the legal holds that the journal has, by id, until their release
-	kept         map[string]keeping // the recordings that the journal has, by id, until they are destroyed
-	undocumented map[string]string  // rows whose certificate is not there, though the journal has its hash
+	laid         map[string]*laid    // the legal holds that the journal has, by id, until their release
+	promised     map[seal.Epoch]bool // which certificates name: their keys have to go
+	destroyed    map[seal.Epoch]bool // whose keys are, as the journal has it
+	kept         map[string]keeping  // the recordings that the journal has, by id, until they are destroyed
+	undocumented map[string]string   // rows whose certificate is not there, though the journal has its hash
 }
 
 // laid is a legal hold as the journal has it: the entries by which it and what is under it are.
@@ -125,7 +129,7 @@ func (vf *verifier) database(db *bbolt.DB) (err error) {
 		if err := vf.buckets(tx); err != nil {
 			return err
 		}
-		for _, step := range []func(*bbolt.Tx) error{vf.journal, vf.legalHolds, vf.heldRows, vf.certificates, vf.rows, vf.keptRows, vf.indexes, vf.files} {
+		for _, step := range []func(*bbolt.Tx) error{vf.journal, vf.legalHolds, vf.heldRows, vf.certificates, vf.rows, vf.keptRows, vf.epochs, vf.indexes, vf.files} {
 			if err := step(tx); err != nil {
 				return err
 			}
@@ -215,6 +219,8 @@ func (vf *verifier) entry(tx *bbolt.Tx, e *journal.Entry) {
 		delete(vf.laid, e.Object)
 	case journal.Keep:
 		vf.kept[e.Object] = keeping{e.Number, e.Reason}
+	case journal.EpochKey:
+		vf.destroyed[seal.Epoch(e.Object)] = vf.destroyed[seal.Epoch(e.Object)] || e.Reason == epochDestroyed
 	case journal.Expire:
 		for id, l := range vf.laid {
 			if by, held := l.rows[e.Object]; held {
@@ -282,6 +288,27 @@ func (vf *verifier) keptRows(tx *bbolt.Tx) error {
 	return nil
 }
 
+// epochs looks for days that are over, that certificates name, and whose keys the journal does
+// not have destroyed although nothing needs them: copies of what was destroyed could be opened.
+func (vf *verifier) epochs(tx *bbolt.Tx) error {
+	deadline := vf.v.At.AddDate(0, 0, -1) // a sweep may be at it
+	for e := range vf.promised {
+		if vf.destroyed[e] || e.End().After(deadline) {
+			continue
+		}
+		needed := false
+		for key := range byEpoch.between(tx, label(string(e)), append(label(string(e)), bytes.Repeat([]byte{0xff}, instantBytes)...)) {
+			if needed = needsEpoch(tx, keyID(key[byEpoch.sought:]), vf.v.At); needed {
+				break
+			}
+		}
+		if !needed {
+			vf.found("epoch "+string(e), "it ended on %s, nothing needs its key, and the journal does not say that it is destroyed: copies of what was deleted can be opened", e.End().Format(time.RFC3339))
+		}
+	}
+	return nil
+}
+
 // nodeKey takes a key from the journal where nobody brought any, or holds it against those.
 func (vf *verifier) nodeKey(e *journal.Entry) {
 	key, err := certificate.ParseKey(e.Object)
@@ -336,6 +363,9 @@ func (vf *verifier) certificate(tx *bbolt.Tx, id string, signed []byte) {
 	if c.Recording != id {
 		vf.found(object, "it is that of %s", c.Recording)
 		return
+	}
+	if c.Epoch != nil {
+		vf.promised[seal.Epoch(c.Epoch.Name)] = true
 	}
 	if c.Destroyed.Before(c.Expired) {
 		vf.found(object, "destroyed on %s, before it expired on %s", c.Destroyed.Format(time.RFC3339), c.Expired.Format(time.RFC3339))

@@ -51,10 +51,11 @@ type File struct {
 }
 
 // Epoch is whose key the files were encrypted for: copies of them elsewhere are noise
-// once it is destroyed.
+// once it is destroyed. When that is a certificate cannot know, since what else is sealed for
+// it may be kept for longer: the journal says so then (epoch_key).
 type Epoch struct {
 	Name string    `json:"name"`
-	Ends time.Time `json:"ends"` // the key is destroyed then
+	Ends time.Time `json:"ends"` // the key is destroyed no earlier
 }
 
 // Signed is a certificate with who says so.
