@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"maps"
+	"os"
 	"path"
 	"slices"
 	"strings"
@@ -19,6 +20,7 @@ const (
 	identitySuffix  = ".age"
 	recipientSuffix = ".pub"
 	destroyedSuffix = ".destroyed"
+	oldSuffix       = ".old" // behind an identity's: the file for the recipients before these
 )
 
 // EpochInfo is what there is of an epoch.
@@ -275,7 +277,7 @@ func (k *Keys) destroy(e Epoch) error {
 		}
 	}
 	k.forget(e)
-	for _, suffix := range []string{identitySuffix, identitySuffix + partSuffix, recipientSuffix} {
+	for _, suffix := range []string{identitySuffix, identitySuffix + partSuffix, identitySuffix + oldSuffix, recipientSuffix} {
 		if err := k.erase(e.path(suffix)); err != nil {
 			return err
 		}
@@ -295,7 +297,7 @@ func (k *Keys) finishDestroying() error {
 			continue // not ours
 		}
 		left := false
-		for _, suffix := range []string{identitySuffix, recipientSuffix} {
+		for _, suffix := range []string{identitySuffix, identitySuffix + oldSuffix, recipientSuffix} {
 			found, err := k.exists(e.path(suffix))
 			if err != nil {
 				return err
@@ -372,7 +374,13 @@ func (k *Keys) Rotate() (rotated int, err error) {
 		return 0, fmt.Errorf("rotate: %w", err)
 	}
 	for _, e := range epochs {
-		if !e.Destroyed.IsZero() || e.Missing || k.current(e.Masters) {
+		if !e.Destroyed.IsZero() || e.Missing {
+			continue
+		}
+		if err := k.dropOld(e.Epoch); err != nil { // what an earlier one left
+			return rotated, fmt.Errorf("rotate epoch %s: %w", e.Epoch, err)
+		}
+		if k.current(e.Masters) {
 			continue
 		}
 		if err := k.rotate(e.Epoch); err != nil {
@@ -383,6 +391,10 @@ func (k *Keys) Rotate() (rotated int, err error) {
 	return rotated, nil
 }
 
+// rotate keeps hold of the file for the old recipients until there is one for the new ones, and
+// overwrites it then.
+//
+//	.age linked to .age.old ─ .age for the new ones in its place ─ .pub ─ .age.old overwritten, deleted
 func (k *Keys) rotate(e Epoch) error {
 	k.take()
 	defer k.give()
@@ -393,7 +405,14 @@ func (k *Keys) rotate(e Epoch) error {
 	if err != nil {
 		return err
 	}
+	// Where a daemon has destroyed it meanwhile there is nothing to link.
+	if err := k.root.Link(e.path(identitySuffix), e.path(identitySuffix+oldSuffix)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
 	if err := k.wrap(e, identity); err != nil {
+		return err
+	}
+	if err := k.dropOld(e); err != nil {
 		return err
 	}
 	// A daemon may have destroyed it while we wrote.
@@ -401,4 +420,24 @@ func (k *Keys) rotate(e Epoch) error {
 		return errors.Join(err, k.destroy(e))
 	}
 	return nil
+}
+
+// dropOld overwrites and deletes an epoch's identity for the recipients before these. Where a
+// crash came before there was another the two are one file, which stays.
+func (k *Keys) dropOld(e Epoch) error {
+	old, err := k.root.Lstat(e.path(identitySuffix + oldSuffix))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	current, err := k.root.Lstat(e.path(identitySuffix))
+	switch {
+	case err == nil && os.SameFile(old, current):
+		return errors.Join(k.root.Remove(e.path(identitySuffix+oldSuffix)), k.sync(epochsDir))
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return err
+	}
+	return k.erase(e.path(identitySuffix + oldSuffix))
 }

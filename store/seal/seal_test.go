@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -334,10 +335,35 @@ func TestRotate(t *testing.T) {
 	if !strings.Contains(log.String(), "keys rotate") {
 		t.Errorf("got log %q, want what to do", log.String())
 	}
-	for _, want := range []int{1, 0} {
+	names, err := filepath.Glob(filepath.Join(directory, epochsDir, "*"+identitySuffix))
+	if err != nil || len(names) != 1 {
+		t.Fatalf("got %v, %v, want one epoch", names, err)
+	}
+	name := names[0]
+	before, err := os.Open(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer before.Close()
+	for i, want := range []int{1, 0, 0} {
+		switch i { // what a crash left: both names of one file, or the old one beside the new
+		case 1:
+			err = os.Link(name, name+oldSuffix)
+		case 2:
+			err = os.WriteFile(name+oldSuffix, []byte("for the old identity"), 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
 		if got, err := k.Rotate(); err != nil || got != want {
 			t.Fatalf("got %d rotated, %v, want %d", got, err, want)
 		}
+		if _, err := os.Stat(name + oldSuffix); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("got %v of the old file, want it gone", err)
+		}
+	}
+	if old, err := io.ReadAll(before); err != nil || len(bytes.Trim(old, "\x00")) > 0 {
+		t.Errorf("got %q in the place of the old file, %v, want it overwritten", old, err)
 	}
 	if got, err := opened(open(t, directory, Config{Identity: new}), file, 0); err != nil || got != "audio" {
 		t.Errorf("new identity: got %q, %v", got, err)
