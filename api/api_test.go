@@ -388,3 +388,28 @@ func TestSteer(t *testing.T) {
 		t.Errorf("got journal %+v, %v", page, err)
 	}
 }
+
+// Who sees numbers, or asks for one, is journalled, by how many rows and not by which number.
+func TestListedIsJournalled(t *testing.T) {
+	d := newDaemon(t)
+	for _, q := range []store.Query{{}, {Number: "+31301234567"}, {State: store.StateFailed}} {
+		if _, err := d.client.Calls(t.Context(), q); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := d.client.Call(t.Context(), d.kept.ID); err != nil {
+		t.Fatal(err)
+	}
+	page, err := d.client.Journal(t.Context(), store.JournalQuery{Action: journal.List})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, e := range page.Entries {
+		got = append(got, e.Object+" "+e.Reason)
+	}
+	want := []string{" listed 2 rows with numbers", " listed 1 rows of a number", d.kept.ID + " listed 1 rows with numbers"}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}

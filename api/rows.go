@@ -117,6 +117,10 @@ func (s *Server) listCalls(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
+	if err := s.parts.Store.NoteListed("", rows, q.Number != "", act(r)); err != nil {
+		s.fail(w, err)
+		return
+	}
 	s.answer(w, Page{Rows: rows, Next: next})
 }
 
@@ -138,6 +142,9 @@ func (s *Server) purpose(ctx context.Context, name string) error {
 
 func (s *Server) showCall(w http.ResponseWriter, r *http.Request) {
 	row, err := s.parts.Store.Get(r.PathValue("id"))
+	if err == nil {
+		err = s.parts.Store.NoteListed(row.ID, []store.Row{row}, false, act(r))
+	}
 	if err != nil {
 		s.fail(w, err)
 		return

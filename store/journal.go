@@ -92,6 +92,33 @@ func (s *Store) Note(action journal.Action, object string, act Act) error {
 	return nil
 }
 
+// NoteListed journals that somebody is about to see rows that say who called, or to learn which
+// have the number that he asks for: how many, not which. He need not say why. Where the rows
+// say nothing of that there is no entry.
+func (s *Store) NoteListed(object string, rows []Row, byNumber bool, act Act) error {
+	named := 0
+	for i := range rows {
+		if !rows[i].Personal.empty() {
+			named++
+		}
+	}
+	why := fmt.Sprintf("listed %d rows with numbers", named)
+	switch {
+	case byNumber:
+		why = fmt.Sprintf("listed %d rows of a number", len(rows))
+	case named == 0:
+		return nil
+	}
+	if act.Reason != "" {
+		if err := act.check(); err != nil { // it is his own, and may name nobody
+			return err
+		}
+		why += ": " + act.Reason
+	}
+	act.Reason = why
+	return s.Note(journal.List, object, act)
+}
+
 // note appends an entry within a transaction: it is on disk if and only if what the
 // transaction does is.
 func note(tx *bbolt.Tx, action journal.Action, object string, act Act) (journal.Head, error) {

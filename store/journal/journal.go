@@ -32,7 +32,8 @@ type Action string
 const (
 	NodeKey      Action = "node_key"      // the node signs certificates with that public key from now on
 	Listen       Action = "listen"        // somebody hears a recording
-	Export       Action = "export"        // a recording, or rows with numbers, leave the daemon
+	Export       Action = "export"        // a recording leaves the daemon
+	List         Action = "list"          // rows that say who called are shown, or looked for by a number
 	Hold         Action = "hold"          // a legal hold is laid
 	Release      Action = "release"       // a legal hold is taken away
 	Keep         Action = "keep"          // a recording is kept from now on, for what and until when
@@ -56,7 +57,7 @@ const (
 
 // Actions lists every action.
 func Actions() []Action {
-	return []Action{NodeKey, Listen, Export, Hold, Release, Keep, Select, Withdraw, Stop, Delete, Objection, Expire, Destroy, Sweep, Remove,
+	return []Action{NodeKey, Listen, Export, List, Hold, Release, Keep, Select, Withdraw, Stop, Delete, Objection, Expire, Destroy, Sweep, Remove,
 		GuardTripped, ConfirmClock, Snapshot, Compact, Reconcile, EpochKey, Reseal}
 }
 
