@@ -246,12 +246,12 @@ func (vf *verifier) entry(tx *bbolt.Tx, e *journal.Entry) {
 
 // held notes that a legal hold is laid, or that a row came under it.
 func (vf *verifier) held(e *journal.Entry) {
-	id, of := strings.CutPrefix(e.Reason, rowHeld)
-	if !of || vf.laid[id] == nil {
+	id, row := strings.CutPrefix(e.Reason, rowHeld)
+	if !row {
 		vf.laid[e.Object] = &laid{e.Number, map[string]uint64{}}
-		return
+	} else if l := vf.laid[id]; l != nil { // else the chain has told that entries are missing
+		l.rows[e.Object] = e.Number
 	}
-	vf.laid[id].rows[e.Object] = e.Number
 }
 
 // heldRows holds the legal holds that the journal has against those that there are.
