@@ -316,6 +316,15 @@ func TestHoldByAnyPurpose(t *testing.T) {
 		t.Fatal(err)
 	}
 	s = open(t, directory)
+	said := 0
+	for _, e := range entries(t, s) {
+		if e.Object == both.ID && e.Action == journal.Keep {
+			said++
+		}
+	}
+	if said != 2 {
+		t.Errorf("got %d entries that it is kept, want one of the migration beside its own", said)
+	}
 	if got := list(t, s, Query{Purpose: "orders"}); !slices.Equal(got, []string{both.ID}) {
 		t.Errorf("got %v listed, want %s", got, both.ID)
 	}

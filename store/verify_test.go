@@ -249,6 +249,47 @@ func (a *audited) rewrite(tx *bbolt.Tx, id string, change func(*Row)) error {
 	return put(tx, &old, &row)
 }
 
+// What was selected, withdrawn, held and let go by its own ways is as it should be, before it is
+// destroyed and after.
+func TestVerifyReassigned(t *testing.T) {
+	longer := func(r *Row) error {
+		r.Purpose, r.Retention, r.Expires = "complaint", "P1Y", r.Expires.AddDate(1, 0, 0)
+		return nil
+	}
+	withdrawn := func(r *Row) error {
+		r.Terms = []Term{{Purpose: r.Purpose, Basis: r.Basis, Retention: r.Retention, Withdrawn: true}}
+		r.Expires = time.Now().Add(-time.Second)
+		return nil
+	}
+	a := newAudited(t, func(a *audited) {
+		for _, id := range []string{a.kept.ID, a.held.ID} {
+			if _, err := a.Reassign(id, journal.Select, "complaint", anna, longer); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+	for _, step := range []func() error{
+		func() error { return nil },
+		func() error {
+			_, err := a.Reassign(a.held.ID, journal.Withdraw, "complaint", anna, withdrawn)
+			return err
+		},
+		func() error { _, err := a.ReleaseHold(a.hold.ID, bert); return err },
+		func() error { sweep(t, NewSweeper(a.Store, SweepConfig{})); return nil },
+	} {
+		if err := step(); err != nil {
+			t.Fatal(err)
+		}
+		a.take(t)
+		if found, _ := a.audit(t); found != nil {
+			t.Errorf("got findings %q, want none", found)
+		}
+	}
+	if got := mustGet(t, a.Store, a.held.ID).State; got != StateDestroyed {
+		t.Errorf("got state %s of what was withdrawn and let go, want %s", got, StateDestroyed)
+	}
+}
+
 // A database that a daemon has open is not waited for.
 func TestVerifyLocked(t *testing.T) {
 	s := open(t, t.TempDir())
