@@ -36,6 +36,9 @@ type VerifyConfig struct {
 	Heads    []journal.Head    // that were told earlier
 	Hashes   []journal.Hash    // the same, where the number is not known
 	Progress func(what string, done int)
+	// Expires works out when a call's retention is over that ended then; nil: expiries are held
+	// against the journal alone.
+	Expires func(retention string, ended time.Time) (time.Time, error)
 }
 
 // Finding is something that is not as it should be.
@@ -412,6 +415,13 @@ func (vf *verifier) row(tx *bbolt.Tx, row *Row) {
 	object := "row " + row.ID
 	if row.due(vf.v.At.Add(-overdueGrace)) {
 		vf.found(object, "overdue: it is %s, and expired on %s, %v before", row.State, row.Expires.Format(time.RFC3339), vf.v.At.Sub(row.Expires).Round(time.Minute))
+	}
+	if vf.cfg.Expires != nil && (row.State == StateKept || row.State == StateExpired) && !row.Ended.IsZero() && row.withdrawn() == 0 {
+		if want, err := vf.cfg.Expires(row.Retention, row.Ended); err != nil {
+			vf.found(object, "its retention cannot be read: %v", err)
+		} else if !want.Equal(row.Expires) {
+			vf.found(object, "it expires on %s, and %s from the call's end is %s", row.Expires.Format(time.RFC3339), row.Retention, want.Format(time.RFC3339))
+		}
 	}
 	if _, said := vf.kept[row.ID]; row.State == StateKept && !said {
 		vf.found(object, "it is kept, and no entry of the journal says so: it was put there")

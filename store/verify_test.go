@@ -290,6 +290,35 @@ func TestVerifyReassigned(t *testing.T) {
 	}
 }
 
+// A recording that expires at another time than its retention comes to is found, whatever the
+// journal says; one of which the purpose was withdrawn is not.
+func TestVerifyExpiry(t *testing.T) {
+	a := newAudited(t, func(a *audited) {
+		for _, row := range []Row{a.kept, a.held} {
+			update(t, a.Store, row.ID, func(r *Row) { r.Ended, r.Retention = r.Expires.Add(-day), "P1D" })
+		}
+	})
+	expires := func(c *VerifyConfig) {
+		c.Expires = func(retention string, ended time.Time) (time.Time, error) {
+			if retention != "P1D" {
+				return time.Time{}, fmt.Errorf("got retention %q", retention)
+			}
+			return ended.AddDate(0, 0, 1), nil
+		}
+	}
+	if found, _ := a.audit(t, expires); found != nil {
+		t.Errorf("got findings %q, want none", found)
+	}
+	update(t, a.Store, a.kept.ID, func(r *Row) { r.Expires = r.Expires.AddDate(50, 0, 0) })
+	update(t, a.Store, a.held.ID, func(r *Row) {
+		r.Expires, r.Terms = r.Expires.Add(-time.Minute), []Term{{Purpose: r.Purpose, Basis: r.Basis, Retention: r.Retention, Withdrawn: true, Entry: 1}}
+	})
+	a.take(t)
+	if found, _ := a.audit(t, expires); len(found) != 1 || !strings.Contains(found[0], a.kept.ID+": it expires on") {
+		t.Errorf("got findings %q, want that %s expires too late", found, a.kept.ID)
+	}
+}
+
 // A database that a daemon has open is not waited for.
 func TestVerifyLocked(t *testing.T) {
 	s := open(t, t.TempDir())

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/bewaard/bewaard/policy"
 	"github.com/bewaard/bewaard/store"
 	"github.com/bewaard/bewaard/store/certificate"
 	"github.com/bewaard/bewaard/store/journal"
@@ -112,7 +113,7 @@ What somebody changed who has the node's key and wrote everything anew is seen b
 }
 
 func (c *verify) Run(ctx context.Context) error {
-	cfg := store.VerifyConfig{Snapshot: c.Snapshot, Blobs: c.Blobs, Progress: progress()}
+	cfg := store.VerifyConfig{Snapshot: c.Snapshot, Blobs: c.Blobs, Progress: progress(), Expires: expiry}
 	for _, text := range c.PublicKey {
 		key, err := publicKey(text)
 		if err != nil {
@@ -181,4 +182,10 @@ func progress() func(what string, done int) {
 		last = time.Now()
 		fmt.Fprintf(os.Stderr, "%s: %d\n", what, done)
 	}
+}
+
+// expiry is when the retention of a call is over that ended then.
+func expiry(retention string, ended time.Time) (time.Time, error) {
+	p, err := policy.ParsePeriod(retention)
+	return p.After(ended), err
 }
