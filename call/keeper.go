@@ -294,8 +294,12 @@ func (s *spooling) Discard(row store.Row, by string) error {
 	if byParty[row.Reason] {
 		act = store.Act{Actor: store.Daemon, Reason: "a party of the call objected"}
 	}
-	if err := k.store.Discard(row, act); err != nil { // it goes all the same: the row is to say failed then
-		return errors.Join(err, s.Close(row.Reason), k.store.RemoveSpool(row.ID))
+	if err := k.store.Discard(row, act); err != nil {
+		err = errors.Join(err, s.Close(row.Reason))
+		if byParty[row.Reason] { // it goes all the same; what an operator wants gone may be held
+			err = errors.Join(err, k.store.RemoveSpool(row.ID))
+		}
+		return err
 	}
 	closed := s.Close(row.Reason) // what it has no more room for goes with it
 	if err := k.store.FinishDiscard(row.ID); err != nil {

@@ -214,3 +214,23 @@ func TestObjectionOutlivesTheDaemon(t *testing.T) {
 		t.Errorf("got row %+v (%v)", got, err)
 	}
 }
+
+// What an operator wants gone and the store keeps, under legal hold, is not destroyed.
+func TestHeldIsNotDiscarded(t *testing.T) {
+	k, s, row := newKeeper(t)
+	r := record(t, k, row)
+	if _, err := s.LayHold(t.Context(), store.Held{IDs: []string{row.ID}}, time.Time{}, store.Act{Actor: "anna", Reason: "case 17"}); err != nil {
+		t.Fatal(err)
+	}
+	row.State, row.Reason, row.Recording = store.StateNotRecorded, "discarded", nil
+	row.Expires = time.Now().AddDate(0, 0, 90)
+	if err := r.Discard(row, "uid 1000"); !errors.Is(err, store.ErrHeld) {
+		t.Errorf("got %v, want %v", err, store.ErrHeld)
+	}
+	if _, err := os.Stat(k.spoolPath(row.ID)); err != nil {
+		t.Errorf("what is held is gone: %v", err)
+	}
+	if err := k.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
