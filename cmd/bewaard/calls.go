@@ -30,10 +30,10 @@ func (w where) directory() (string, error) {
 	directory := w.Store
 	if w.Config != "" {
 		cfg, err := config.Load(w.Config)
-		if err != nil {
+		if err != nil && (cfg == nil || cfg.Store.Directory == "") {
 			return "", err
 		}
-		directory = cfg.Store.Directory
+		directory = cfg.Store.Directory // all that is asked of it, whatever else is wrong with it
 	}
 	return cmp.Or(directory, store.DefaultDirectory), nil
 }
