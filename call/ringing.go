@@ -4,6 +4,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/bewaard/bewaard/media"
 	"github.com/bewaard/bewaard/media/prompt"
 	"github.com/bewaard/bewaard/media/rtp"
 )
@@ -31,17 +32,20 @@ func made(tone *prompt.Prompt, err error) *prompt.Prompt {
 	return tone
 }
 
+// heardAs is a tone as a leg hears it now; false where it hears nothing.
+func (c *Call) heardAs(leg rtp.Leg, t *prompt.Prompt) (media.Frames, bool) {
+	p := c.parties[leg]
+	codec := p.firstRecordable()
+	frames, ok := t.Frames(codec.Name, codec.ClockHz)
+	return framesOf(codec, frames), ok && p.listens
+}
+
 // tone plays a tone to a leg, unless it is told something.
 func (c *Call) tone(leg rtp.Leg, t *prompt.Prompt) {
-	if c.telling[leg] != nil || !c.parties[leg].listens {
+	tone, ok := c.heardAs(leg, t)
+	if c.telling[leg] != nil || !ok {
 		return
 	}
-	codec := c.parties[leg].firstRecordable()
-	frames, ok := t.Frames(codec.Name, codec.ClockHz)
-	if !ok {
-		return
-	}
-	tone := framesOf(codec, frames)
 	tone.Tone = true
 	if err := c.play(leg, tone); err != nil {
 		c.log.Debug("tone not played", "call_id", c.id, "leg", leg, "error", err)
@@ -50,15 +54,11 @@ func (c *Call) tone(leg rtp.Leg, t *prompt.Prompt) {
 
 // chirp lets a leg hear a short tone while the talk goes on.
 func (c *Call) chirp(leg rtp.Leg, t *prompt.Prompt) {
-	if c.playing[leg] != nil || !c.parties[leg].listens {
+	tone, ok := c.heardAs(leg, t)
+	if c.playing[leg] != nil || !ok {
 		return
 	}
-	codec := c.parties[leg].firstRecordable()
-	frames, ok := t.Frames(codec.Name, codec.ClockHz)
-	if !ok {
-		return
-	}
-	if err := c.media.Beep(leg, framesOf(codec, frames)); err != nil {
+	if err := c.media.Beep(leg, tone); err != nil {
 		c.log.Debug("tone not heard", "call_id", c.id, "leg", leg, "error", err)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -128,11 +129,17 @@ func (s *steering) beeps() <-chan time.Time {
 	return s.beeper.C
 }
 
-// release lets go of timers, and tells who waits that nothing comes of it.
-func (s *steering) release() {
+// unlimit forgets a pause's limit, if there is one.
+func (s *steering) unlimit() {
 	if s.limit != nil {
 		s.limit.Stop()
+		s.limit = nil
 	}
+}
+
+// release lets go of timers, and tells who waits that nothing comes of it.
+func (s *steering) release() {
+	s.unlimit()
 	if s.beeper != nil {
 		s.beeper.Stop()
 	}
@@ -209,7 +216,6 @@ const objected = "objected"
 // that is certain the party hears so.
 func (c *Call) object(reason string, leg rtp.Leg) {
 	c.manager.metrics.steered.WithLabelValues(reason).Inc()
-	c.cease()
 	c.discard(reason, string(c.side(leg)), nil, func() { c.confirm(leg) })
 }
 
@@ -261,10 +267,7 @@ func (c *Call) resume(by string, answer chan<- error) {
 		return
 	}
 	c.steering.paused = false
-	if c.steering.limit != nil {
-		c.steering.limit.Stop()
-		c.steering.limit = nil
-	}
+	c.steering.unlimit()
 	c.mark("resumed", by)
 	c.order(answer, c.manager.tones.resumed)
 }
@@ -345,10 +348,7 @@ func (c *Call) halt() {
 		defer c.sayRecord()
 	}
 	c.cease()
-	if c.steering.limit != nil {
-		c.steering.limit.Stop()
-		c.steering.limit = nil
-	}
+	c.steering.unlimit()
 	c.steering.paused = false
 	c.capturing, c.retelling = false, false
 	c.media.Capture(nil)
@@ -481,14 +481,11 @@ func (c *Call) obey(command Command, answer chan<- error) {
 		c.pause(command.By, answer)
 	case command.Kind == Resume:
 		c.resume(command.By, answer)
+	case command.Kind == Stop:
+		c.conclude("stopped", command.By)
+		respond(answer, nil)
 	default:
-		c.cease() // it may not have begun yet
-		if command.Kind == Stop {
-			c.conclude("stopped", command.By)
-			respond(answer, nil)
-		} else {
-			c.discard("discarded", command.By, answer, nil)
-		}
+		c.discard("discarded", command.By, answer, nil)
 	}
 }
 
@@ -535,12 +532,9 @@ func (c *Call) tag(name, text string) error {
 		strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r == 0x7f }) {
 		return ErrTag
 	}
-	tags := map[string]string{name: text}
-	for name, text := range c.row.Tags {
-		if _, renewed := tags[name]; !renewed {
-			tags[name] = text
-		}
-	}
+	tags := map[string]string{}
+	maps.Copy(tags, c.row.Tags) // what was handed to the store stays as it was
+	tags[name] = text
 	c.row.Tags = tags
 	c.update(c.row.State)
 	return nil

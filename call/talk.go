@@ -74,7 +74,11 @@ func (c *Call) talk(ctx context.Context) *End {
 func (c *Call) until(ctx context.Context, holds func() bool) *End {
 	for !holds() {
 		h, end := c.next(ctx, nil)
-		if end == nil {
+		if end != nil {
+			return end
+		}
+		taken, end := c.hear(h)
+		if !taken {
 			end = c.attend(h)
 		}
 		if end != nil {
@@ -87,9 +91,6 @@ func (c *Call) until(ctx context.Context, holds func() bool) *End {
 // attend does what is the same at every stage of a call. What does not fit one is put off:
 // the peer tries again.
 func (c *Call) attend(h happening) *End {
-	if taken, end := c.hear(h); taken {
-		return end
-	}
 	switch h.kind {
 	case played: // a tone has ended; ringing goes on
 		c.playing[h.leg] = nil
