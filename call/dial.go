@@ -88,26 +88,19 @@ func (c *Call) ringing(ctx context.Context, deadline <-chan time.Time) *End {
 		if end != nil {
 			return end
 		}
-		if taken, end := c.hear(h); taken {
-			if end != nil {
-				return end
-			}
-			if end := c.untie(); end != nil {
-				return end
-			}
-			continue
-		}
-		switch h.kind {
-		case progressed:
+		taken, end := c.hear(h)
+		switch {
+		case taken:
+		case h.kind == progressed:
 			end = c.ring(h.sip)
-		case callAnswered:
+		case h.kind == callAnswered:
 			if !c.telling.going() {
 				c.quiet(rtp.Caller)
 			}
 			return c.connected(h.sip)
-		case reoffered:
+		case h.kind == reoffered:
 			c.passReoffer(h.leg, h.sip)
-		case timeUp:
+		case h.kind == timeUp:
 			return &End{Cause: NoAnswer, Leg: rtp.Callee}
 		default:
 			end = c.attend(h)

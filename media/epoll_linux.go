@@ -212,7 +212,7 @@ type loop struct {
 	epoll, wake int // wake is an eventfd, readable when there are orders
 	most        int // see mostFiles
 	sessions    atomic.Int32
-	wakes       atomic.Uint32
+	tick        atomic.Uint32 // how often it woke; run's to move
 	done        sync.WaitGroup
 
 	mu     sync.Mutex
@@ -222,7 +222,6 @@ type loop struct {
 	// Owned by run.
 	slots   []*descriptors // by the number that an event carries
 	free    []int32
-	tick    uint32
 	events  [512]unix.EpollEvent
 	from    sockaddr
 	scratch [maxDatagram]byte
@@ -232,7 +231,8 @@ type loop struct {
 const wakeSlot = -1
 
 func newLoop() (*loop, error) {
-	l := &loop{tick: 1, most: mostFiles()}
+	l := &loop{most: mostFiles()}
+	l.tick.Store(1)
 	var err error
 	if l.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
 		return nil, err
@@ -284,8 +284,7 @@ func (l *loop) run() {
 	for {
 		n := l.wait()
 		woke := time.Now()
-		l.tick++
-		l.wakes.Store(l.tick)
+		l.tick.Add(1)
 		ordered := false
 		for i := range n {
 			if e := &l.events[i]; e.Fd != wakeSlot {
@@ -382,10 +381,11 @@ const maxBurst = 32
 // queue that the peer's packets stand in.
 func (l *loop) read(d *descriptors, kind int32, now time.Time) {
 	most := 1
-	if d.busy[kind] == l.tick-1 {
+	tick := l.tick.Load()
+	if d.busy[kind] == tick-1 {
 		most = maxBurst
 	}
-	d.busy[kind] = l.tick
+	d.busy[kind] = tick
 	in := d.fd(kind)
 	for range most {
 		size := uint32(unsafe.Sizeof(l.from))

@@ -437,7 +437,7 @@ func TestPromptToNobody(t *testing.T) {
 
 // spins reports whether a loop is woken though there is nothing to do.
 func (l *loop) spins(t *testing.T) bool {
-	before := l.wakes.Load()
+	before := l.tick.Load()
 	time.Sleep(50 * time.Millisecond)
-	return l.wakes.Load() > before+2
+	return l.tick.Load() > before+2
 }

@@ -3,11 +3,8 @@ package store
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"runtime/debug"
@@ -594,15 +591,14 @@ func hashFile(root *os.Root, f *File) error {
 		return err
 	}
 	defer file.Close() // it was only read
-	sum := sha256.New()
-	n, err := io.Copy(sum, file)
+	got, n, err := sumOf(file)
 	if err != nil {
 		return err
 	}
 	if n != f.Bytes {
 		return fmt.Errorf("it has %d bytes, its row says %d: it was changed, or not written to its end", n, f.Bytes)
 	}
-	if got := hex.EncodeToString(sum.Sum(nil)); got != f.SHA256 {
+	if got != f.SHA256 {
 		return fmt.Errorf("its SHA-256 is %s, its row says %s: it was changed", got, f.SHA256)
 	}
 	return nil
