@@ -97,6 +97,7 @@ func (c *Call) forewarn(ctx context.Context) *End {
 	if err := caller.leg.Progress(183, "Session Progress", caller.ours, c.earlyHeaders()...); err != nil {
 		return &End{Cause: SignallingFailed, Leg: rtp.Caller, Err: err}
 	}
+	c.unlock(rtp.Caller)
 	if when == policy.Ringing {
 		return c.speak(rtp.Caller)
 	}

@@ -42,11 +42,7 @@ func (c *Call) answering(offer, answer *sdp.Description, wanted func(sdp.Codec) 
 // offer where there is none. Its version goes up when it says something else than the last
 // one did (RFC 3264 §8).
 func (c *Call) describe(leg rtp.Leg, d, offer *sdp.Description) []byte {
-	body := c.describeTo(c.parties[leg], leg, d, offer)
-	if offer != nil {
-		c.unlock(leg)
-	}
-	return body
+	return c.describeTo(c.parties[leg], leg, d, offer)
 }
 
 // describeTo does so for who has that leg's place, or is to have it.

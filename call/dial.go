@@ -292,6 +292,9 @@ func (c *Call) progress(code int, reason string, body []byte, headers []sip.Head
 	if err := c.parties[rtp.Caller].leg.Progress(code, reason, body, headers...); err != nil {
 		return &End{Cause: SignallingFailed, Leg: rtp.Caller, Err: err}
 	}
+	if body != nil {
+		c.unlock(rtp.Caller)
+	}
 	return nil
 }
 
@@ -371,5 +374,6 @@ func (c *Call) answerCaller() *End {
 		return &End{Cause: SignallingFailed, Leg: rtp.Caller, Err: err}
 	}
 	caller.answered = true
+	c.unlock(rtp.Caller)
 	return nil
 }

@@ -16,7 +16,8 @@ import (
 const maxCallBytes = 52 << 10
 
 // An established call holds no more memory than it may, once its transactions are over;
-// and nothing is left of those that have ended: as many again leave no more than the first.
+// and nothing is left of those that have ended: of a few times as many, once at least
+// nothing stays behind. What leaks does so each time; what others of the process do, once.
 func TestMemoryOfCalls(t *testing.T) {
 	const calls = 200
 	plainly(t, nil, func(b *bubble) {
@@ -27,11 +28,16 @@ func TestMemoryOfCalls(t *testing.T) {
 			t.Errorf("got %d bytes a call, want %d at most", per, maxCallBytes)
 		}
 		b.endAll()
-		first := memory()
-		b.burst(calls)
-		b.endAll()
-		if second := memory(); second > first+calls*4<<10 {
-			t.Errorf("got %d bytes more after %d calls than after as many before", second-first, calls)
+		const most = calls * 4 << 10
+		held, more := memory(), most+1
+		for try := 0; try < 4 && more > most; try++ {
+			b.burst(calls)
+			b.endAll()
+			now := memory()
+			more, held = int(now)-int(held), now
+		}
+		if more > most {
+			t.Errorf("got %d bytes more after %d calls than after as many before, each time", more, calls)
 		}
 		if n := b.manager.Active(); n != 0 {
 			t.Errorf("got %d calls left", n)

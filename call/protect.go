@@ -352,10 +352,12 @@ func (c *Call) agreed(p *party, d *sdp.Description, m *sdp.Media) (*media.Secure
 	return nil, nil
 }
 
-// unlock has what was agreed by an answer of ours hold for the packets.
+// unlock has what was agreed by an answer of ours hold for the packets, once it is on its
+// way: who has not read it drops what a handshake begins with, and each time that this is
+// repeated takes twice as long as the last.
 func (c *Call) unlock(leg rtp.Leg) {
 	p := c.parties[leg]
-	if p.audio.remote == nil || p.audio.remote.Secure == nil && p.audio.agreed == nil {
+	if p.audio.remote == nil || p.audio.remote.Secure == p.audio.agreed {
 		return
 	}
 	remote := *p.audio.remote

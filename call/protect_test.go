@@ -607,6 +607,27 @@ func TestHandshakes(t *testing.T) {
 	}
 }
 
+// A handshake with a caller begins with our answer, not while the callee is told: what comes
+// before he knows of it he drops, and a handshake does not wait for ever.
+func TestHandshakeBeginsWithTheAnswer(t *testing.T) {
+	const tls, print = "UDP/TLS/RTP/SAVP", "a=fingerprint:sha-256 4A:AD:B9:B1:3F:82:18:3B:54:02:12:DF:3E:5D:49:6B:19:E5:7C:AB:4A:AD:B9:B1:3F:82:18:3B:54:02:12:DF"
+	inBubbleOf(t, nil, func(pbx, _ *trunk.Config) { pbx.SRTP, pbx.SRTPKeys = trunk.Required, trunk.DTLS }, func(b *bubble) {
+		invite := b.pbx.Invite("+31612345678", protected(answeredWith, tls, print, "a=setup:actpass"), "")
+		b.pbx.Expect("SIP/2.0 100")
+		toCarrier := b.carrier.Expect("INVITE ")
+		answer := b.carrier.Reply(toCarrier, "200 OK", offered)
+		b.carrier.Expect("ACK ")
+		b.did("connect caller to "+pbxAudio+" pending", "connect callee to "+carrierAudio, "relay callee false", "play 25 frames to callee")
+		answered := b.pbx.Expect("SIP/2.0 200") // once he is told
+		wantBody(t, answered, "a=setup:active")
+		b.did("connect caller to "+pbxAudio+" dtls client=true", "relay caller true", "relay callee true", "record quality by out, caller's channel 1", "capture true")
+		b.pbx.InDialog("ACK", invite, answered, 1)
+		called(b.carrier, toCarrier, answer).send("BYE", "", "")
+		b.carrier.Expect("SIP/2.0 200")
+		b.pbx.Reply(b.pbx.Expect("BYE "), "200 OK", "")
+	})
+}
+
 // A leg whose handshake comes to nothing has no media: the call ends.
 func TestHandshakeFails(t *testing.T) {
 	plainly(t, nil, func(b *bubble) {

@@ -120,6 +120,7 @@ func (c *Call) answerLocally(leg rtp.Leg, offer *sdp.Description) {
 		return
 	}
 	c.answerReoffer(leg, c.describe(leg, answer, offer))
+	c.unlock(leg)
 }
 
 // replaceOffer answers an offer that comes while a party is told, as far as the other can be
@@ -291,6 +292,7 @@ func (c *Call) reofferAnswered(leg rtp.Leg, e sip.Event) {
 		passed = answer.Clone()
 	}
 	c.answerReoffer(from, c.describe(from, passed, p.offer))
+	c.unlock(from)
 }
 
 // wished takes from an answer how a party wants to send and receive: where it says less

@@ -17,7 +17,8 @@ const maxStall = 200 * time.Millisecond
 const deaf = 2
 
 // keyGrace is how long a prompt to a leg that is protected waits: the description with our
-// key is still under way, and what overtakes it cannot be made out.
+// key, or the last words of the handshake, are still under way, and what overtakes them
+// cannot be made out.
 const keyGrace = 200 * time.Millisecond
 
 // Playback is a prompt on its way to a leg's peer.
@@ -30,6 +31,7 @@ type Playback struct {
 	// Owned by the pacer.
 	next    time.Time // when the next frame is due
 	packet  []byte
+	unready bool   // the leg had no keys when last looked at
 	refused uint64 // of the leg's packets, before it began
 
 	mu     sync.Mutex
@@ -107,8 +109,13 @@ func (p *Playback) send(now time.Time) bool {
 		return false
 	}
 	l := &p.session.legs[p.leg]
-	if l.unready() { // nothing is said to who cannot make it out yet
+	was := p.unready
+	switch p.unready = l.unready(); { // nothing is said to who cannot make it out yet
+	case p.unready:
 		p.next = p.next.Add(p.frames.Interval)
+		return true
+	case was:
+		p.next = now.Add(keyGrace)
 		return true
 	}
 	for !l.out.hold() { // a relayed packet is being rewritten: nanoseconds

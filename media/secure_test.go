@@ -235,6 +235,26 @@ func TestSecurePending(t *testing.T) {
 	acknowledged(t, s)
 }
 
+// A prompt begins a while after the keys are agreed: the peer reads the last of what brings
+// them after we have said it.
+func TestPromptWaitsForPeersKeys(t *testing.T) {
+	s, plain, _ := openSession(t)
+	caller := &securePeer{peer: plain, leg: rtp.Caller}
+	caller.connect(s, &Secure{})
+	p := newPlayback(s, rtp.Caller, Frames{PayloadType: 8, Samples: 160, Payloads: [][]byte{{1}}, Interval: 20 * time.Millisecond})
+	now := p.next
+	if !p.send(now) || !p.next.Equal(now.Add(20*time.Millisecond)) {
+		t.Errorf("got %v until it is tried again without keys, want the next packet's time", p.next.Sub(now))
+	}
+	caller.rekey(s, srtp.NewKey(srtp.AES128GCM), srtp.NewKey(srtp.AES128GCM))
+	if !p.send(now) || !p.next.Equal(now.Add(keyGrace)) || p.Result().Packets != 0 {
+		t.Errorf("got %d packets and the next after %v, want the first after %v", p.Result().Packets, p.next.Sub(now), keyGrace)
+	}
+	if !p.send(p.next) || p.Result().Packets != 1 {
+		t.Errorf("got %d packets, want one", p.Result().Packets)
+	}
+}
+
 // Reports are protected as packets are: ours to the peer, and his to us.
 func TestSecureReports(t *testing.T) {
 	s, plain, callee := openSession(t)

@@ -110,7 +110,7 @@ var profiles = []dtls.SRTPProtectionProfile{
 
 // flightInterval is how long a lost flight is waited for at first: RFC 6347 §4.2.4.1 has a
 // second, and somebody is listening.
-const flightInterval = 300 * time.Millisecond
+const flightInterval = 100 * time.Millisecond
 
 // Begin makes a handshake, whose datagrams send is given. It starts with Run.
 func (i *Identity) Begin(p Peer, send func([]byte) error) (*Handshake, error) {
