@@ -12,9 +12,9 @@ import (
 	"testing"
 	"time"
 
-	"go.etcd.io/bbolt"
-
 	"github.com/bewaard/bewaard/store/seal"
+	"github.com/bewaard/bewaard/store/table"
+	"github.com/bewaard/bewaard/store/table/bolt"
 )
 
 // A call's first and second write, of as many calls at once as GOMAXPROCS times the
@@ -49,10 +49,10 @@ var benchRows = flag.Int("rows", 100_000, "how many rows the benchmarks of pages
 // in a thousand for a purpose of its own, one in a thousand failed, each with numbers of its own.
 func populate(b *testing.B, s *Store, n int) {
 	b.Helper()
-	s.db.NoSync = true
-	defer func() { s.db.NoSync = false }()
+	s.db.(*bolt.DB).NoSync(true)
+	defer func() { s.db.(*bolt.DB).NoSync(false) }()
 	for done := 0; done < n; {
-		err := s.db.Update(func(tx *bbolt.Tx) error {
+		err := s.db.Update(func(tx table.Tx) error {
 			for range min(10_000, n-done) {
 				row := calling()
 				row.Began = noon.Add(time.Duration(float64(90*day) * float64(done) / float64(n)))
@@ -138,7 +138,7 @@ func BenchmarkClose(b *testing.B) {
 	for range b.N {
 		ids = append(ids, NewID())
 	}
-	err := s.db.Update(func(tx *bbolt.Tx) error {
+	err := s.db.Update(func(tx table.Tx) error {
 		for _, id := range ids {
 			row := calling()
 			row.ID, row.State, row.Expires = id, StateCalling, row.Began.AddDate(0, 0, 90)
@@ -208,7 +208,7 @@ func recordings(b *testing.B, s *Store, n int, expires time.Time) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	err = s.db.Update(func(tx *bbolt.Tx) error {
+	err = s.db.Update(func(tx table.Tx) error {
 		for range n {
 			row := calling()
 			granted(&row)

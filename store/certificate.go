@@ -4,15 +4,14 @@ import (
 	"errors"
 	"fmt"
 
-	"go.etcd.io/bbolt"
-
 	"github.com/bewaard/bewaard/store/certificate"
 	"github.com/bewaard/bewaard/store/journal"
+	"github.com/bewaard/bewaard/store/table"
 )
 
 // certify signs, keeps and journals that a row's files are gone.
-func (s *Store) certify(tx *bbolt.Tx, row *Row) error {
-	intent := tx.Bucket(journalBucket).Get(numberKey(row.Entry))
+func (s *Store) certify(tx table.Tx, row *Row) error {
+	intent := tx.Table(journalTable).Get(numberKey(row.Entry))
 	if intent == nil {
 		return fmt.Errorf("the journal has no entry %d: nothing says that its files were to be deleted", row.Entry)
 	}
@@ -34,7 +33,7 @@ func (s *Store) certify(tx *bbolt.Tx, row *Row) error {
 	if _, err := note(tx, journal.Destroy, row.ID, Act{Daemon, "certificate " + certificate.Hash(signed)}); err != nil {
 		return err
 	}
-	return tx.Bucket(certificatesBucket).Put([]byte(row.ID), signed)
+	return tx.Table(certificatesTable).Put([]byte(row.ID), signed)
 }
 
 // ErrNoCertificate is wrapped when a row has none: it is not destroyed, or nothing of
@@ -44,12 +43,12 @@ var ErrNoCertificate = errors.New("no deletion certificate")
 // Certificate returns the signed certificate that a recording is gone: the bytes that
 // certificate.Verify reads.
 func (s *Store) Certificate(id string) (signed []byte, err error) {
-	err = s.db.View(func(tx *bbolt.Tx) error {
+	err = s.db.View(func(tx table.Tx) error {
 		row, err := get(tx, id)
 		if err != nil {
 			return err
 		}
-		value := tx.Bucket(certificatesBucket).Get([]byte(id))
+		value := tx.Table(certificatesTable).Get([]byte(id))
 		if value == nil {
 			return fmt.Errorf("%w: the call is %s", ErrNoCertificate, row.State)
 		}

@@ -6,9 +6,8 @@ import (
 	"fmt"
 	"time"
 
-	"go.etcd.io/bbolt"
-
 	"github.com/bewaard/bewaard/store/journal"
+	"github.com/bewaard/bewaard/store/table"
 )
 
 const (
@@ -84,24 +83,24 @@ func (b believed) renewed(now time.Time) believed {
 	return believe(now)
 }
 
-func getClock(tx *bbolt.Tx) (clock, error) {
+func getClock(tx table.Tx) (clock, error) {
 	var c clock
-	if err := json.Unmarshal(tx.Bucket(metaBucket).Get(clockKey), &c); err != nil {
+	if err := json.Unmarshal(tx.Table(metaTable).Get(clockKey), &c); err != nil {
 		return clock{}, fmt.Errorf("decode the clock guard's mark: %w", err)
 	}
 	return c, nil
 }
 
-func putClock(tx *bbolt.Tx, c clock) error {
+func putClock(tx table.Tx, c clock) error {
 	value, err := json.Marshal(c)
 	if err != nil {
 		return fmt.Errorf("encode the clock guard's mark: %w", err)
 	}
-	return tx.Bucket(metaBucket).Put(clockKey, value)
+	return tx.Table(metaTable).Put(clockKey, value)
 }
 
 func (s *Store) clock() (c clock, err error) {
-	err = s.db.View(func(tx *bbolt.Tx) error {
+	err = s.db.View(func(tx table.Tx) error {
 		c, err = getClock(tx)
 		return err
 	})
@@ -110,12 +109,12 @@ func (s *Store) clock() (c clock, err error) {
 
 // markClock keeps a mark that a sweep believed.
 func (s *Store) markClock(c clock) error {
-	return s.db.Update(func(tx *bbolt.Tx) error { return putClock(tx, c) })
+	return s.db.Update(func(tx table.Tx) error { return putClock(tx, c) })
 }
 
 // setClock keeps what the guard, or an operator, says of the clock, and journals it.
 func (s *Store) setClock(c clock, action journal.Action, act Act) error {
-	return s.db.Update(func(tx *bbolt.Tx) error {
+	return s.db.Update(func(tx table.Tx) error {
 		if _, err := note(tx, action, "clock", act); err != nil {
 			return err
 		}

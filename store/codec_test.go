@@ -88,7 +88,7 @@ func FuzzDecodeRow(f *testing.F) {
 		for _, x := range indexes {
 			for _, key := range x.keys(&row) {
 				if got := keyID(key[x.sought:]); got != id {
-					t.Errorf("index %s: got a key of row %q, want one of %q", x.bucket, got, id)
+					t.Errorf("index %s: got a key of row %q, want one of %q", x.table, got, id)
 				}
 			}
 		}

@@ -11,10 +11,9 @@ import (
 	"path"
 	"time"
 
-	"go.etcd.io/bbolt"
-
 	"github.com/bewaard/bewaard/store/certificate"
 	"github.com/bewaard/bewaard/store/journal"
+	"github.com/bewaard/bewaard/store/table"
 )
 
 // ErrNotDiscarded is wrapped by FinishDiscard where no Discard came before.
@@ -32,7 +31,7 @@ func (s *Store) Discard(row Row, act Act) error {
 	if err := act.check(); err != nil {
 		return fmt.Errorf("discard what was captured of %s: %w", row.ID, err)
 	}
-	err := s.commit(func(tx *bbolt.Tx) (refusal, err error) {
+	err := s.commit(func(tx table.Tx) (refusal, err error) {
 		old, err := get(tx, row.ID)
 		if err != nil {
 			return err, nil
@@ -83,7 +82,7 @@ func (s *Store) FinishDiscard(id string) error {
 		return fail(err)
 	}
 	s.blobs.step("discarded " + id)
-	err = s.commit(func(tx *bbolt.Tx) (refusal, err error) {
+	err = s.commit(func(tx table.Tx) (refusal, err error) {
 		old, err := get(tx, id)
 		if err != nil {
 			return err, nil

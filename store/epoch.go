@@ -7,10 +7,9 @@ import (
 	"fmt"
 	"time"
 
-	"go.etcd.io/bbolt"
-
 	"github.com/bewaard/bewaard/store/journal"
 	"github.com/bewaard/bewaard/store/seal"
+	"github.com/bewaard/bewaard/store/table"
 )
 
 // destroyEpochs destroys the keys of the days that are over, unless something is sealed with
@@ -57,7 +56,7 @@ func (s *Store) destroyEpoch(e seal.Epoch, now time.Time) error {
 func (s *Store) needed(e seal.Epoch, now time.Time) (needed bool, err error) {
 	after, end := label(string(e)), append(label(string(e)), bytes.Repeat([]byte{0xff}, instantBytes)...)
 	for more := true; more && !needed; {
-		err := s.db.View(func(tx *bbolt.Tx) error {
+		err := s.db.View(func(tx table.Tx) error {
 			keys := byEpoch.page(tx, after, end, rowsPerRead)
 			for _, key := range keys {
 				if needed = needsEpoch(tx, keyID(key[byEpoch.sought:]), now); needed {
@@ -78,7 +77,7 @@ func (s *Store) needed(e seal.Epoch, now time.Time) (needed bool, err error) {
 
 // needsEpoch reports whether a row that has something sealed to an epoch is not due. One that
 // cannot be read says nothing of itself: it stays where it is under legal hold.
-func needsEpoch(tx *bbolt.Tx, id string, now time.Time) bool {
+func needsEpoch(tx table.Tx, id string, now time.Time) bool {
 	row, err := get(tx, id)
 	if err != nil {
 		return heldIn(tx, id)
@@ -87,10 +86,10 @@ func needsEpoch(tx *bbolt.Tx, id string, now time.Time) bool {
 }
 
 // heldIn reports whether some legal hold knows a row, whatever the row says.
-func heldIn(tx *bbolt.Tx, id string) bool {
-	cursor := tx.Bucket(holdsBucket).Cursor()
-	for hold, _ := cursor.First(); hold != nil; hold, _ = cursor.Next() {
-		if inBucket(tx.Bucket(heldBucket), heldKey(string(hold), id)) {
+func heldIn(tx table.Tx, id string) bool {
+	held := tx.Table(heldTable)
+	for hold := range tx.Table(holdsTable).Ascend(nil) {
+		if held.Get(heldKey(string(hold), id)) != nil {
 			return true
 		}
 	}
@@ -99,15 +98,17 @@ func heldIn(tx *bbolt.Tx, id string) bool {
 
 // dropRowKeys deletes the row keys of an epoch, which nobody can open any more.
 func (s *Store) dropRowKeys(e seal.Epoch) error {
-	err := s.db.Update(func(tx *bbolt.Tx) error {
-		bucket := tx.Bucket(rowKeysBucket)
+	err := s.db.Update(func(tx table.Tx) error {
+		keys := tx.Table(rowKeysTable)
 		var ids [][]byte
-		cursor := bucket.Cursor()
-		for id, _ := cursor.Seek([]byte(e)); bytes.HasPrefix(id, []byte(e)); id, _ = cursor.Next() {
+		for id := range keys.Ascend([]byte(e)) {
+			if !bytes.HasPrefix(id, []byte(e)) {
+				break
+			}
 			ids = append(ids, bytes.Clone(id))
 		}
 		for _, id := range ids {
-			if err := bucket.Delete(id); err != nil {
+			if err := keys.Delete(id); err != nil {
 				return err
 			}
 		}

@@ -10,14 +10,13 @@ import (
 	"strings"
 	"time"
 
-	"go.etcd.io/bbolt"
-
 	"github.com/bewaard/bewaard/store/journal"
+	"github.com/bewaard/bewaard/store/table"
 )
 
 var (
-	holdsBucket = []byte("holds") // id → legal hold
-	heldBucket  = []byte("held")  // id of the hold, id of the row → nothing
+	holdsTable = "holds" // id → legal hold
+	heldTable  = "held"  // id of the hold, id of the row → nothing
 )
 
 var (
@@ -99,7 +98,7 @@ func (s *Store) layHold(ctx context.Context, h *LegalHold, held Held, act Act) e
 	if !h.Until.IsZero() {
 		until = h.Until.Format(time.RFC3339)
 	}
-	err = s.db.Update(func(tx *bbolt.Tx) error {
+	err = s.db.Update(func(tx table.Tx) error {
 		why := act
 		why.Reason = fmt.Sprintf("until %s: %s", until, act.Reason)
 		if _, err := note(tx, journal.Hold, h.ID, why); err != nil {
@@ -110,7 +109,7 @@ func (s *Store) layHold(ctx context.Context, h *LegalHold, held Held, act Act) e
 	if err != nil {
 		return err
 	}
-	if err := s.change("held", ids, func(tx *bbolt.Tx, some []string) error { return markHeld(tx, h, some, act) }); err != nil {
+	if err := s.change("held", ids, func(tx table.Tx, some []string) error { return markHeld(tx, h, some, act) }); err != nil {
 		_, undone := s.release(h, Act{Daemon, "it could not be laid"})
 		return errors.Join(err, undone)
 	}
@@ -152,7 +151,7 @@ func (s *Store) sought(ctx context.Context, held Held) (ids []string, err error)
 	}
 }
 
-func markHeld(tx *bbolt.Tx, h *LegalHold, ids []string, act Act) error {
+func markHeld(tx table.Tx, h *LegalHold, ids []string, act Act) error {
 	// Somebody may have released it meanwhile: what were marked then would be held for ever.
 	if current, err := getHold(tx, h.ID); err != nil {
 		return err
@@ -176,7 +175,7 @@ func markHeld(tx *bbolt.Tx, h *LegalHold, ids []string, act Act) error {
 		if _, err := note(tx, journal.Hold, id, Act{act.Actor, rowHeld + h.ID}); err != nil {
 			return err
 		}
-		if err := errors.Join(put(tx, &old, &row), tx.Bucket(heldBucket).Put(heldKey(h.ID, id), nil)); err != nil {
+		if err := errors.Join(put(tx, &old, &row), tx.Table(heldTable).Put(heldKey(h.ID, id), nil)); err != nil {
 			return fmt.Errorf("row %s: %w", id, err)
 		}
 		h.Rows++
@@ -190,22 +189,25 @@ const rowHeld = "legal hold "
 
 func heldKey(hold, row string) []byte { return []byte(hold + row) }
 
-func putHold(tx *bbolt.Tx, h *LegalHold) error {
+func putHold(tx table.Tx, h *LegalHold) error {
 	value, err := json.Marshal(h)
 	if err != nil {
 		return fmt.Errorf("encode legal hold: %w", err)
 	}
-	return tx.Bucket(holdsBucket).Put([]byte(h.ID), value)
+	return tx.Table(holdsTable).Put([]byte(h.ID), value)
 }
 
 // Holds returns the legal holds that there are, the oldest first.
 func (s *Store) Holds() (holds []LegalHold, err error) {
-	err = s.db.View(func(tx *bbolt.Tx) error {
-		return tx.Bucket(holdsBucket).ForEach(func(id, value []byte) error {
+	err = s.db.View(func(tx table.Tx) error {
+		for id, value := range tx.Table(holdsTable).Ascend(nil) {
 			h, err := decodeHold(id, value)
+			if err != nil {
+				return err
+			}
 			holds = append(holds, h)
-			return err
-		})
+		}
+		return nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("read legal holds: %w", err)
@@ -248,15 +250,15 @@ func (s *Store) ReleaseHold(id string, act Act) (LegalHold, error) {
 }
 
 func (s *Store) hold(id string) (h LegalHold, err error) {
-	err = s.db.View(func(tx *bbolt.Tx) error {
+	err = s.db.View(func(tx table.Tx) error {
 		h, err = getHold(tx, id)
 		return err
 	})
 	return h, err
 }
 
-func getHold(tx *bbolt.Tx, id string) (LegalHold, error) {
-	value := tx.Bucket(holdsBucket).Get([]byte(id))
+func getHold(tx table.Tx, id string) (LegalHold, error) {
+	value := tx.Table(holdsTable).Get([]byte(id))
 	if value == nil {
 		return LegalHold{}, ErrNoHold
 	}
@@ -268,7 +270,7 @@ func getHold(tx *bbolt.Tx, id string) (LegalHold, error) {
 func (s *Store) release(h *LegalHold, act Act) (LegalHold, error) {
 	if !h.Ending {
 		h.Ending = true
-		err := s.db.Update(func(tx *bbolt.Tx) error {
+		err := s.db.Update(func(tx table.Tx) error {
 			if _, err := note(tx, journal.Release, h.ID, act); err != nil {
 				return err
 			}
@@ -283,7 +285,7 @@ func (s *Store) release(h *LegalHold, act Act) (LegalHold, error) {
 	if err != nil {
 		return *h, err
 	}
-	err = s.change("released", ids, func(tx *bbolt.Tx, some []string) error {
+	err = s.change("released", ids, func(tx table.Tx, some []string) error {
 		for _, id := range some {
 			if err := free(tx, h.ID, id); err != nil {
 				return fmt.Errorf("row %s: %w", id, err)
@@ -294,25 +296,28 @@ func (s *Store) release(h *LegalHold, act Act) (LegalHold, error) {
 	if err != nil {
 		return *h, err
 	}
-	return *h, s.db.Update(func(tx *bbolt.Tx) error { return tx.Bucket(holdsBucket).Delete([]byte(h.ID)) })
+	return *h, s.db.Update(func(tx table.Tx) error { return tx.Table(holdsTable).Delete([]byte(h.ID)) })
 }
 
-func free(tx *bbolt.Tx, hold, id string) error {
+func free(tx table.Tx, hold, id string) error {
 	old, err := get(tx, id)
 	if err != nil {
 		return err
 	}
 	row := old.Clone()
 	row.Holds = slices.DeleteFunc(row.Holds, func(h string) bool { return h == hold })
-	return errors.Join(put(tx, &old, &row), tx.Bucket(heldBucket).Delete(heldKey(hold, id)))
+	return errors.Join(put(tx, &old, &row), tx.Table(heldTable).Delete(heldKey(hold, id)))
 }
 
 // rowsOf returns the ids of the rows that a hold is on.
 func (s *Store) rowsOf(hold string) (ids []string, err error) {
-	err = s.db.View(func(tx *bbolt.Tx) error {
-		cursor := tx.Bucket(heldBucket).Cursor()
-		for key, _ := cursor.Seek([]byte(hold)); strings.HasPrefix(string(key), hold); key, _ = cursor.Next() {
-			ids = append(ids, string(key[len(hold):]))
+	err = s.db.View(func(tx table.Tx) error {
+		for key := range tx.Table(heldTable).Ascend([]byte(hold)) {
+			id, of := strings.CutPrefix(string(key), hold)
+			if !of {
+				break
+			}
+			ids = append(ids, id)
 		}
 		return nil
 	})

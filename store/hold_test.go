@@ -11,10 +11,11 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"go.etcd.io/bbolt"
 
 	"github.com/bewaard/bewaard/store/journal"
 	"github.com/bewaard/bewaard/store/seal"
+	"github.com/bewaard/bewaard/store/table"
+	"github.com/bewaard/bewaard/store/table/bolt"
 )
 
 var bert = Act{Actor: "bert (uid 1001)", Reason: "settled"}
@@ -151,7 +152,7 @@ func TestHoldKeepsNumbers(t *testing.T) {
 // twice is marked once, and no row is left under a hold that there is not.
 func TestHoldReleasedWhileLaid(t *testing.T) {
 	s := open(t, t.TempDir())
-	s.db.NoSync = true
+	s.db.(*bolt.DB).NoSync(true)
 	for range rowsPerCommit + 10 {
 		unrecorded(t, s, time.Now().Add(time.Hour))
 	}
@@ -254,7 +255,7 @@ func TestHeldRowIsLeftAlone(t *testing.T) {
 // A release that is killed at any step goes on at the next sweep.
 func TestReleaseKilledAnywhere(t *testing.T) {
 	s := open(t, t.TempDir())
-	s.db.NoSync = true
+	s.db.(*bolt.DB).NoSync(true)
 	for range rowsPerCommit + 10 {
 		unrecorded(t, s, time.Now().Add(-time.Minute))
 	}
@@ -290,7 +291,7 @@ func TestReleaseKilledAnywhere(t *testing.T) {
 // count returns how many rows the counts say are in a state.
 func count(t testing.TB, s *Store, state State) (n int64) {
 	t.Helper()
-	err := s.db.View(func(tx *bbolt.Tx) error { n = readCount(tx, state); return nil })
+	err := s.db.View(func(tx table.Tx) error { n = readCount(tx, state); return nil })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -306,8 +307,8 @@ func TestHoldByAnyPurpose(t *testing.T) {
 	update(t, s, both.ID, func(r *Row) {
 		r.Terms = []Term{{Purpose: r.Purpose, Basis: "contract", Retention: "P14D"}, {Purpose: "orders", Basis: "contract", Retention: "P7D"}}
 	})
-	err := s.db.Update(func(tx *bbolt.Tx) error { // as it was
-		return errors.Join(tx.Bucket(metaBucket).Delete(indexedKey), tx.Bucket(byPurpose.bucket).Delete(append(label("orders"), indexKey(both.Began, both.ID)...)))
+	err := s.db.Update(func(tx table.Tx) error { // as it was
+		return errors.Join(tx.Table(metaTable).Delete(indexedKey), tx.Table(byPurpose.table).Delete(append(label("orders"), indexKey(both.Began, both.ID)...)))
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -346,8 +347,8 @@ func TestUnreadableHeldKeepsItsKey(t *testing.T) {
 		expires := time.Now().Add(20 * day)
 		held, other := sealedFile(t, s, keep(t, s, expires), "sound"), sealedFile(t, s, keep(t, s, expires.Add(day)), "other")
 		hold(t, s, Held{IDs: []string{held.ID}}, time.Time{})
-		err := s.db.Update(func(tx *bbolt.Tx) error {
-			return errors.Join(tx.Bucket(rowsBucket).Put([]byte(held.ID), []byte("{")), tx.Bucket(rowsBucket).Put([]byte(other.ID), []byte("{")))
+		err := s.db.Update(func(tx table.Tx) error {
+			return errors.Join(tx.Table(rowsTable).Put([]byte(held.ID), []byte("{")), tx.Table(rowsTable).Put([]byte(other.ID), []byte("{")))
 		})
 		if err != nil {
 			t.Fatal(err)

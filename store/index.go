@@ -8,12 +8,11 @@ import (
 	"slices"
 	"time"
 
-	"go.etcd.io/bbolt"
-
 	"github.com/bewaard/bewaard/store/seal"
+	"github.com/bewaard/bewaard/store/table"
 )
 
-// An index is a bucket of keys without values that follows the rows: every row that
+// An index is a table of keys without values that follows the rows: every row that
 // keys has something for is in it, under exactly these. Some have what is looked for in
 // front, as long in every key:
 //
@@ -22,7 +21,7 @@ import (
 //	| sought | instant, big endian  | id of the row … |
 //	+--------+----------------------+-----------------+
 type index struct {
-	bucket []byte
+	table  string
 	sought int                 // bytes
 	keys   func(*Row) [][]byte // none: the row is not in the index
 }
@@ -31,7 +30,7 @@ var (
 	// byExpiry has the rows that are to be destroyed, the first to go first, without
 	// those under legal hold. The cost of a sweep grows with what expires, not with what
 	// is kept.
-	byExpiry = index{bucket: []byte("by_expiry"), keys: func(r *Row) [][]byte {
+	byExpiry = index{table: "by_expiry", keys: func(r *Row) [][]byte {
 		if !r.State.expires() || r.Expires.IsZero() || r.held() {
 			return nil
 		}
@@ -40,13 +39,13 @@ var (
 
 	// byRowExpiry has the destroyed rows that still say who called, byRemoval those that say
 	// no more, until what is left of them goes too.
-	byRowExpiry = index{bucket: []byte("by_row_expiry"), keys: func(r *Row) [][]byte {
+	byRowExpiry = index{table: "by_row_expiry", keys: func(r *Row) [][]byte {
 		if !r.named() || r.held() {
 			return nil
 		}
 		return [][]byte{indexKey(r.RowExpires, r.ID)}
 	}}
-	byRemoval = index{bucket: []byte("by_removal"), keys: func(r *Row) [][]byte {
+	byRemoval = index{table: "by_removal", keys: func(r *Row) [][]byte {
 		if r.State != StateDestroyed || r.named() || r.CertificateExpires.IsZero() {
 			return nil
 		}
@@ -55,10 +54,10 @@ var (
 
 	// byBegan has every row in the order in which calls began. Ids have nearly that
 	// order, but not across a clock that was set back.
-	byBegan = index{bucket: []byte("by_began"), keys: func(r *Row) [][]byte { return [][]byte{indexKey(r.Began, r.ID)} }}
+	byBegan = index{table: "by_began", keys: func(r *Row) [][]byte { return [][]byte{indexKey(r.Began, r.ID)} }}
 
 	// unfinished has the rows that a crash leaves for the next start.
-	unfinished = index{bucket: []byte("unfinished"), keys: func(r *Row) [][]byte {
+	unfinished = index{table: "unfinished", keys: func(r *Row) [][]byte {
 		if !r.State.unfinished() {
 			return nil
 		}
@@ -67,26 +66,26 @@ var (
 
 	// byNumber, byPurpose and byState have rows by one of these and the beginning: a row that
 	// is kept for several purposes by each.
-	byNumber = index{bucket: []byte("by_number"), sought: seal.TokenBytes, keys: func(r *Row) [][]byte {
+	byNumber = index{table: "by_number", sought: seal.TokenBytes, keys: func(r *Row) [][]byte {
 		keys := make([][]byte, len(r.tokens))
 		for i, t := range r.tokens {
 			keys[i] = append(t[:], indexKey(r.Began, r.ID)...)
 		}
 		return keys
 	}}
-	byPurpose = index{bucket: []byte("by_purpose"), sought: labelBytes, keys: func(r *Row) [][]byte {
+	byPurpose = index{table: "by_purpose", sought: labelBytes, keys: func(r *Row) [][]byte {
 		var keys [][]byte
 		for _, purpose := range r.purposes() {
 			keys = append(keys, append(label(purpose), indexKey(r.Began, r.ID)...))
 		}
 		return keys
 	}}
-	byState = index{bucket: []byte("by_state"), sought: labelBytes, keys: func(r *Row) [][]byte {
+	byState = index{table: "by_state", sought: labelBytes, keys: func(r *Row) [][]byte {
 		return [][]byte{append(label(string(r.State)), indexKey(r.Began, r.ID)...)}
 	}}
 
 	// byEpoch has rows by the epochs that something of theirs is sealed to.
-	byEpoch = index{bucket: []byte("by_epoch"), sought: labelBytes, keys: func(r *Row) [][]byte {
+	byEpoch = index{table: "by_epoch", sought: labelBytes, keys: func(r *Row) [][]byte {
 		var keys [][]byte
 		for _, e := range r.epochs() {
 			keys = append(keys, append(label(string(e)), indexKey(r.Began, r.ID)...))
@@ -95,7 +94,7 @@ var (
 	}}
 
 	// discarding has the rows of which what was captured is to be destroyed, and is not yet.
-	discarding = index{bucket: []byte("discarding"), keys: func(r *Row) [][]byte {
+	discarding = index{table: "discarding", keys: func(r *Row) [][]byte {
 		if !r.discarding() {
 			return nil
 		}
@@ -164,18 +163,18 @@ func keyInstant(key []byte) time.Time {
 func keyID(key []byte) string { return string(key[instantBytes:]) }
 
 // follow brings the index from the old row, nil for a new one, to the row.
-func (x index) follow(tx *bbolt.Tx, old, row *Row) error {
+func (x index) follow(tx table.Tx, old, row *Row) error {
 	var from [][]byte
 	if old != nil {
 		from = x.keys(old)
 	}
 	to := x.keys(row)
-	bucket := tx.Bucket(x.bucket)
+	t := tx.Table(x.table)
 	for _, key := range from {
 		if has(to, key) {
 			continue
 		}
-		if err := bucket.Delete(key); err != nil {
+		if err := t.Delete(key); err != nil {
 			return err
 		}
 	}
@@ -183,7 +182,7 @@ func (x index) follow(tx *bbolt.Tx, old, row *Row) error {
 		if has(from, key) {
 			continue
 		}
-		if err := bucket.Put(key, nil); err != nil {
+		if err := t.Put(key, nil); err != nil {
 			return err
 		}
 	}
@@ -195,16 +194,14 @@ func has(keys [][]byte, key []byte) bool {
 }
 
 // between yields the keys that come after the given one, or all from the first on,
-// and before the end, nil for none. A key is bbolt's: it ends with the transaction.
-func (x index) between(tx *bbolt.Tx, after, end []byte) iter.Seq[[]byte] {
+// and before the end, nil for none. A key ends with the transaction.
+func (x index) between(tx table.Tx, after, end []byte) iter.Seq[[]byte] {
 	return func(yield func([]byte) bool) {
-		cursor := tx.Bucket(x.bucket).Cursor()
-		key, _ := cursor.Seek(after)
-		if after != nil && bytes.Equal(key, after) {
-			key, _ = cursor.Next()
-		}
-		for ; key != nil && (end == nil || bytes.Compare(key, end) < 0); key, _ = cursor.Next() {
-			if !yield(key) {
+		for key := range tx.Table(x.table).Ascend(after) {
+			if after != nil && bytes.Equal(key, after) {
+				continue
+			}
+			if end != nil && bytes.Compare(key, end) >= 0 || !yield(key) {
 				return
 			}
 		}
@@ -213,7 +210,7 @@ func (x index) between(tx *bbolt.Tx, after, end []byte) iter.Seq[[]byte] {
 
 // page returns copies of the first of the keys between. They are collected before
 // rows are changed: a change moves keys under a cursor's feet.
-func (x index) page(tx *bbolt.Tx, after, end []byte, limit int) (keys [][]byte) {
+func (x index) page(tx table.Tx, after, end []byte, limit int) (keys [][]byte) {
 	for key := range x.between(tx, after, end) {
 		if len(keys) == limit {
 			break

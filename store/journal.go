@@ -12,13 +12,12 @@ import (
 	"strings"
 	"time"
 
-	"go.etcd.io/bbolt"
-
 	"github.com/bewaard/bewaard/store/journal"
+	"github.com/bewaard/bewaard/store/table"
 )
 
-// journalBucket is number, big endian → the entry's bytes.
-var journalBucket = []byte("journal")
+// journalTable is number, big endian → the entry's bytes.
+var journalTable = "journal"
 
 // Daemon is the actor of what the daemon does by itself.
 const Daemon = "daemon"
@@ -82,7 +81,7 @@ func (s *Store) Note(action journal.Action, object string, act Act) error {
 	if err := act.check(); err != nil {
 		return fmt.Errorf("journal %s of %q: %w", action, object, err)
 	}
-	err := s.commit(func(tx *bbolt.Tx) (refusal, err error) {
+	err := s.commit(func(tx table.Tx) (refusal, err error) {
 		_, err = note(tx, action, object, act)
 		return nil, err
 	})
@@ -121,8 +120,8 @@ func (s *Store) NoteListed(object string, rows []Row, byNumber bool, act Act) er
 
 // note appends an entry within a transaction: it is on disk if and only if what the
 // transaction does is.
-func note(tx *bbolt.Tx, action journal.Action, object string, act Act) (journal.Head, error) {
-	bucket := tx.Bucket(journalBucket)
+func note(tx table.Tx, action journal.Action, object string, act Act) (journal.Head, error) {
+	entries := tx.Table(journalTable)
 	head, err := readHead(tx)
 	if err != nil {
 		return journal.Head{}, err
@@ -131,9 +130,7 @@ func note(tx *bbolt.Tx, action journal.Action, object string, act Act) (journal.
 	if err != nil {
 		return journal.Head{}, err
 	}
-	// Numbers only grow: pages are filled to the end.
-	bucket.FillPercent = 1
-	return next, bucket.Put(numberKey(next.Number), line)
+	return next, entries.Put(numberKey(next.Number), line)
 }
 
 func numberKey(number uint64) []byte { return binary.BigEndian.AppendUint64(nil, number) }
@@ -145,8 +142,11 @@ func keyNumber(key []byte) uint64 {
 	return binary.BigEndian.Uint64(key)
 }
 
-func readHead(tx *bbolt.Tx) (journal.Head, error) {
-	_, line := tx.Bucket(journalBucket).Cursor().Last()
+func readHead(tx table.Tx) (journal.Head, error) {
+	var line []byte
+	for _, line = range tx.Table(journalTable).Descend(nil) {
+		break
+	}
 	head, err := journal.HeadOf(line)
 	if err != nil {
 		return head, fmt.Errorf("the journal's last entry: %w", err)
@@ -156,7 +156,7 @@ func readHead(tx *bbolt.Tx) (journal.Head, error) {
 
 // Head returns the journal's head.
 func (s *Store) Head() (head journal.Head, err error) {
-	err = s.db.View(func(tx *bbolt.Tx) error {
+	err = s.db.View(func(tx table.Tx) error {
 		head, err = readHead(tx)
 		return err
 	})
@@ -185,7 +185,7 @@ func (s *Store) Journal(ctx context.Context, q JournalQuery) (entries []journal.
 		if err := context.Cause(ctx); err != nil {
 			return nil, 0, fmt.Errorf("read the journal: %w", err)
 		}
-		err := s.db.View(func(tx *bbolt.Tx) (err error) {
+		err := s.db.View(func(tx table.Tx) (err error) {
 			more, err = journalPage(tx, &q, &entries)
 			return err
 		})
@@ -201,7 +201,7 @@ func (s *Store) Journal(ctx context.Context, q JournalQuery) (entries []journal.
 
 // noted returns when an entry was written, zero where there is none that can be read.
 func (s *Store) noted(number uint64) (at time.Time) {
-	err := s.db.View(func(tx *bbolt.Tx) error {
+	err := s.db.View(func(tx table.Tx) error {
 		at = notedIn(tx, number)
 		return nil
 	})
@@ -211,8 +211,8 @@ func (s *Store) noted(number uint64) (at time.Time) {
 	return at
 }
 
-func notedIn(tx *bbolt.Tx, number uint64) time.Time {
-	e, err := journal.Decode(tx.Bucket(journalBucket).Get(numberKey(number)))
+func notedIn(tx table.Tx, number uint64) time.Time {
+	e, err := journal.Decode(tx.Table(journalTable).Get(numberKey(number)))
 	if err != nil {
 		return time.Time{}
 	}
@@ -220,10 +220,9 @@ func notedIn(tx *bbolt.Tx, number uint64) time.Time {
 }
 
 // journalPage looks at some entries, takes those asked for and moves After on.
-func journalPage(tx *bbolt.Tx, q *JournalQuery, entries *[]journal.Entry) (more bool, err error) {
-	cursor := tx.Bucket(journalBucket).Cursor()
-	key, line := cursor.Seek(numberKey(q.After + 1))
-	for seen := 0; key != nil; key, line = cursor.Next() {
+func journalPage(tx table.Tx, q *JournalQuery, entries *[]journal.Entry) (more bool, err error) {
+	seen := 0
+	for key, line := range tx.Table(journalTable).Ascend(numberKey(q.After + 1)) {
 		if seen++; seen > rowsPerRead || len(*entries) == q.limit() {
 			return true, nil
 		}

@@ -12,9 +12,10 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"go.etcd.io/bbolt"
 
 	"github.com/bewaard/bewaard/store/journal"
+	"github.com/bewaard/bewaard/store/table"
+	"github.com/bewaard/bewaard/store/table/bolt"
 )
 
 var anna = Act{Actor: "anna (uid 1000)", Reason: "complaint 2026-17"}
@@ -23,8 +24,8 @@ var anna = Act{Actor: "anna (uid 1000)", Reason: "complaint 2026-17"}
 func entries(t testing.TB, s *Store) (all []journal.Entry) {
 	t.Helper()
 	c := journal.NewChain()
-	err := s.db.View(func(tx *bbolt.Tx) error {
-		return tx.Bucket(journalBucket).ForEach(func(key, line []byte) error {
+	err := s.db.View(func(tx table.Tx) error {
+		return each(tx.Table(journalTable), func(key, line []byte) error {
 			e, defects := c.Add(keyNumber(key), line)
 			for _, d := range defects {
 				t.Error(d)
@@ -142,7 +143,7 @@ func TestActs(t *testing.T) {
 func TestJournal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, t.TempDir())
-		s.db.NoSync = true
+		s.db.(*bolt.DB).NoSync(true)
 		for i := range 25 {
 			action := journal.Listen
 			if i%5 == 0 {

@@ -6,9 +6,9 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"go.etcd.io/bbolt"
 
 	"github.com/bewaard/bewaard/store/journal"
+	"github.com/bewaard/bewaard/store/table"
 )
 
 type metrics struct {
@@ -132,7 +132,7 @@ func (g *gauges) read(now time.Time) ([]gaugeValue, error) {
 		due += n
 	}
 	values := []gaugeValue{{desc: overdueGauge, value: float64(due)}}
-	err = g.store.db.View(func(tx *bbolt.Tx) error {
+	err = g.store.db.View(func(tx table.Tx) error {
 		oldest := 0.0
 		if keys := byExpiry.page(tx, nil, dueEnd(now), 1); len(keys) > 0 {
 			oldest = max(0, now.Sub(keyInstant(keys[0])).Seconds())
@@ -153,22 +153,23 @@ func (g *gauges) read(now time.Time) ([]gaugeValue, error) {
 			gaugeValue{desc: oldestGauge, value: oldest},
 			gaugeValue{desc: trippedGauge, value: tripped},
 			gaugeValue{desc: entriesGauge, value: float64(head.Number)},
-			gaugeValue{desc: holdsGauge, value: float64(countKeys(tx, holdsBucket))},
-			gaugeValue{desc: heldGauge, value: float64(readCount(tx, heldCount))},
-			gaugeValue{desc: bytesGauge, value: float64(tx.Size())})
+			gaugeValue{desc: holdsGauge, value: float64(countKeys(tx, holdsTable))},
+			gaugeValue{desc: heldGauge, value: float64(readCount(tx, heldCount))})
 		for _, state := range states {
 			values = append(values, gaugeValue{rowsGauge, float64(readCount(tx, state)), []string{string(state)}})
 		}
 		return nil
 	})
-	values = append(values, gaugeValue{desc: freeGauge, value: float64(g.store.db.freeBytes())})
-	return values, err
+	if err != nil {
+		return nil, err
+	}
+	bytes, free, err := g.store.db.Size()
+	return append(values, gaugeValue{desc: bytesGauge, value: float64(bytes)}, gaugeValue{desc: freeGauge, value: float64(free)}), err
 }
 
-// countKeys counts the keys of a bucket that has few.
-func countKeys(tx *bbolt.Tx, bucket []byte) (n int) {
-	cursor := tx.Bucket(bucket).Cursor()
-	for key, _ := cursor.First(); key != nil; key, _ = cursor.Next() {
+// countKeys counts the keys of a table that has few.
+func countKeys(tx table.Tx, name string) (n int) {
+	for range tx.Table(name).Ascend(nil) {
 		n++
 	}
 	return n

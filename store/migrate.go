@@ -6,7 +6,7 @@ import (
 	"errors"
 	"fmt"
 
-	"go.etcd.io/bbolt"
+	"github.com/bewaard/bewaard/store/table"
 )
 
 // rowsPerMigration is how many rows one transaction of a migration changes.
@@ -20,7 +20,7 @@ func (s *Store) sealRows() error {
 	sealed := 0
 	for after := []byte(nil); ; {
 		var last []byte
-		err := s.db.Update(func(tx *bbolt.Tx) (err error) {
+		err := s.db.Update(func(tx table.Tx) (err error) {
 			last, err = s.sealSome(tx, after, &sealed)
 			return err
 		})
@@ -35,7 +35,7 @@ func (s *Store) sealRows() error {
 	if _, err := s.compact(); err != nil { // free pages have what rows said before
 		return fmt.Errorf("write the database anew: %w", err)
 	}
-	err := s.db.Update(func(tx *bbolt.Tx) error { return tx.Bucket(metaBucket).Put(schemaKey, []byte(schema)) })
+	err := s.db.Update(func(tx table.Tx) error { return tx.Table(metaTable).Put(schemaKey, []byte(schema)) })
 	if err != nil {
 		return err
 	}
@@ -45,15 +45,16 @@ func (s *Store) sealRows() error {
 
 // sealSome seals the next rows and returns the id of the last it looked at, nil when there are
 // no more.
-func (s *Store) sealSome(tx *bbolt.Tx, after []byte, sealed *int) ([]byte, error) {
+func (s *Store) sealSome(tx table.Tx, after []byte, sealed *int) ([]byte, error) {
 	type entry struct{ id, value []byte }
 	var entries []entry
-	cursor := tx.Bucket(rowsBucket).Cursor()
-	id, value := cursor.Seek(after)
-	if after != nil && bytes.Equal(id, after) {
-		id, value = cursor.Next()
-	}
-	for ; id != nil && len(entries) < rowsPerMigration; id, value = cursor.Next() {
+	for id, value := range tx.Table(rowsTable).Ascend(after) {
+		if bytes.Equal(id, after) {
+			continue
+		}
+		if len(entries) == rowsPerMigration {
+			break
+		}
 		entries = append(entries, entry{bytes.Clone(id), bytes.Clone(value)})
 	}
 	if entries == nil {
@@ -74,7 +75,7 @@ func (s *Store) sealSome(tx *bbolt.Tx, after []byte, sealed *int) ([]byte, error
 		if err != nil {
 			return nil, err
 		}
-		if err := tx.Bucket(rowsBucket).Put(e.id, value); err != nil {
+		if err := tx.Table(rowsTable).Put(e.id, value); err != nil {
 			return nil, err
 		}
 		for _, x := range indexes {
@@ -93,8 +94,8 @@ func (s *Store) sealSome(tx *bbolt.Tx, after []byte, sealed *int) ([]byte, error
 func (s *Store) indexAnew() error {
 	done := false
 	for after := []byte(nil); !done; {
-		err := s.db.Update(func(tx *bbolt.Tx) error {
-			if done = inBucket(tx.Bucket(metaBucket), indexedKey); done {
+		err := s.db.Update(func(tx table.Tx) error {
+			if done = tx.Table(metaTable).Get(indexedKey) != nil; done {
 				return nil
 			}
 			keys := byBegan.page(tx, after, nil, rowsPerMigration)
@@ -113,7 +114,7 @@ func (s *Store) indexAnew() error {
 				return nil
 			}
 			done = true
-			return tx.Bucket(metaBucket).Put(indexedKey, nil)
+			return tx.Table(metaTable).Put(indexedKey, nil)
 		})
 		if err != nil {
 			return fmt.Errorf("index rows anew: %w", err)

@@ -10,10 +10,9 @@ import (
 	"io/fs"
 	"os"
 
-	"go.etcd.io/bbolt"
-
 	"github.com/bewaard/bewaard/store/certificate"
 	"github.com/bewaard/bewaard/store/journal"
+	"github.com/bewaard/bewaard/store/table"
 )
 
 const (
@@ -43,8 +42,8 @@ func (s *Store) openNodeKey() error {
 	if err := s.blobs.root.WriteFile(PublicKeyFile, []byte(s.PublicKey().String()+"\n"), 0o600); err != nil {
 		return fmt.Errorf("public key of the node: %w", err)
 	}
-	return s.db.Update(func(tx *bbolt.Tx) error {
-		public, meta := s.PublicKey().String(), tx.Bucket(metaBucket)
+	return s.db.Update(func(tx table.Tx) error {
+		public, meta := s.PublicKey().String(), tx.Table(metaTable)
 		known := string(meta.Get(nodeKeyKey))
 		if known == public {
 			return nil

@@ -6,14 +6,13 @@ import (
 	"fmt"
 	"slices"
 
-	"go.etcd.io/bbolt"
-
 	"github.com/bewaard/bewaard/store/seal"
+	"github.com/bewaard/bewaard/store/table"
 )
 
-// rowKeysBucket has the keys that personal parts are sealed with, each sealed to its epoch:
+// rowKeysTable has the keys that personal parts are sealed with, each sealed to its epoch:
 // epoch, then id → age file.
-var rowKeysBucket = []byte("row_keys")
+var rowKeysTable = "row_keys"
 
 func rowKeyKey(e seal.Epoch, id string) []byte { return []byte(string(e) + id) }
 
@@ -42,9 +41,9 @@ func (r *Row) epoch() seal.Epoch {
 // seal seals the row's personal part, so that it can be put. A row that was not opened keeps
 // the part that it has, in the epoch that it was sealed to. Where the epoch is destroyed
 // already the time of what would be sealed to it is over, and it goes.
-func (s *Store) seal(tx *bbolt.Tx, r *Row) error { return s.sealTo(tx, r, r.epoch()) }
+func (s *Store) seal(tx table.Tx, r *Row) error { return s.sealTo(tx, r, r.epoch()) }
 
-func (s *Store) sealTo(tx *bbolt.Tx, r *Row, epoch seal.Epoch) error {
+func (s *Store) sealTo(tx table.Tx, r *Row, epoch seal.Epoch) error {
 	if r.Personal.empty() {
 		return nil
 	}
@@ -63,7 +62,7 @@ func (s *Store) sealTo(tx *bbolt.Tx, r *Row, epoch seal.Epoch) error {
 	}
 	r.part = &sealedPart{key.Epoch, key.ID, key.Seal(r.ID, personal)}
 	r.tokens = s.tokens(&r.Personal)
-	keys := tx.Bucket(rowKeysBucket)
+	keys := tx.Table(rowKeysTable)
 	if id := rowKeyKey(key.Epoch, key.ID); keys.Get(id) == nil {
 		return keys.Put(id, key.Sealed)
 	}
@@ -83,11 +82,11 @@ func (s *Store) tokens(p *Personal) []token {
 
 // open makes a row's personal part readable, if the master identity is here. What cannot be
 // opened is no reason not to show the rest.
-func (s *Store) open(tx *bbolt.Tx, r *Row) {
+func (s *Store) open(tx table.Tx, r *Row) {
 	if r.part == nil {
 		return
 	}
-	sealed := tx.Bucket(rowKeysBucket).Get(rowKeyKey(r.part.Epoch, r.part.Key))
+	sealed := tx.Table(rowKeysTable).Get(rowKeyKey(r.part.Epoch, r.part.Key))
 	key, err := s.keys.OpenRowKey(r.part.Epoch, r.part.Key, slices.Clone(sealed))
 	if err == nil {
 		err = r.openWith(key)
@@ -102,7 +101,7 @@ func (s *Store) open(tx *bbolt.Tx, r *Row) {
 
 // reopen is open for a row that is to be changed, which is possible for what this process has
 // sealed today even where the master identity is elsewhere: its expiry may move.
-func (s *Store) reopen(tx *bbolt.Tx, r *Row) {
+func (s *Store) reopen(tx table.Tx, r *Row) {
 	if r.part == nil {
 		return
 	}

@@ -14,9 +14,9 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"go.etcd.io/bbolt"
 
 	"github.com/bewaard/bewaard/store/seal"
+	"github.com/bewaard/bewaard/store/table"
 )
 
 // pair returns keys for a machine without the master identity and for one that has it.
@@ -118,7 +118,7 @@ func TestPersonalFollowsTheExpiry(t *testing.T) {
 		row := begin(t, s)
 		later := row.Began.Add(200 * day)
 		update(t, s, row.ID, func(r *Row) { r.Expires = later })
-		err := s.db.View(func(tx *bbolt.Tx) error {
+		err := s.db.View(func(tx table.Tx) error {
 			got, err := get(tx, row.ID)
 			if err == nil && got.part.Epoch != seal.EpochOf(later) {
 				t.Errorf("%s: sealed to %s, want %s", name, got.part.Epoch, seal.EpochOf(later))
@@ -144,7 +144,7 @@ func TestEpochsEnd(t *testing.T) {
 		up := begin(t, s) // a call that goes on for days
 		update(t, s, up.ID, func(r *Row) { r.Expires = expires })
 		var copied bytes.Buffer
-		if err := s.db.View(func(tx *bbolt.Tx) error { _, err := tx.WriteTo(&copied); return err }); err != nil {
+		if err := s.db.Snapshot(func(table.Tx, int64) (io.Writer, error) { return &copied, nil }); err != nil {
 			t.Fatal(err)
 		}
 		destroyed := func() bool {
@@ -297,10 +297,7 @@ func halfMigrated(t *testing.T, directory string) {
 		t.Fatal(err)
 	}
 	defer s.keys.Close()
-	err = s.db.Update(func(tx *bbolt.Tx) error {
-		if err := makeWhatFollows(tx); err != nil {
-			return err
-		}
+	err = s.db.Update(func(tx table.Tx) error {
 		sealed := 0
 		_, err := s.sealSome(tx, nil, &sealed)
 		return err

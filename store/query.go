@@ -7,7 +7,7 @@ import (
 	"slices"
 	"time"
 
-	"go.etcd.io/bbolt"
+	"github.com/bewaard/bewaard/store/table"
 )
 
 const (
@@ -70,7 +70,7 @@ func (s *Store) List(ctx context.Context, q Query) (rows []Row, next string, err
 		if err := context.Cause(ctx); err != nil {
 			return nil, "", fmt.Errorf("list rows: %w", err)
 		}
-		err := s.db.View(func(tx *bbolt.Tx) error {
+		err := s.db.View(func(tx table.Tx) error {
 			before, more = s.listPage(tx, x, sought, &q, before, &rows)
 			return nil
 		})
@@ -115,21 +115,17 @@ func (s *Store) listStart(q *Query, sought []byte) ([]byte, error) {
 
 // listPage looks at rows that come before a key, backwards, and takes those asked
 // for. It returns the key of the last one it looked at and whether there are more.
-func (s *Store) listPage(tx *bbolt.Tx, x index, sought []byte, q *Query, before []byte, rows *[]Row) (last []byte, more bool) {
+func (s *Store) listPage(tx table.Tx, x index, sought []byte, q *Query, before []byte, rows *[]Row) (last []byte, more bool) {
 	oldest := slices.Clone(sought)
 	if !q.From.IsZero() {
 		oldest = append(oldest, instantKey(q.From)...)
 	}
-	cursor := tx.Bucket(x.bucket).Cursor()
-	key, _ := cursor.Seek(before)
-	if key == nil {
-		key, _ = cursor.Last()
-	}
-	if key != nil && bytes.Compare(key, before) >= 0 {
-		key, _ = cursor.Prev()
-	}
-	for seen := 0; key != nil && bytes.Compare(key, oldest) >= 0; seen++ {
-		if seen == rowsPerRead || len(*rows) == q.limit() {
+	seen := 0
+	for key := range tx.Table(x.table).Descend(before) {
+		if bytes.Compare(key, oldest) < 0 {
+			break
+		}
+		if seen++; seen > rowsPerRead || len(*rows) == q.limit() {
 			return last, true
 		}
 		last = bytes.Clone(key)
@@ -140,7 +136,6 @@ func (s *Store) listPage(tx *bbolt.Tx, x index, sought []byte, q *Query, before 
 			s.open(tx, &row)
 			*rows = append(*rows, row)
 		}
-		key, _ = cursor.Prev()
 	}
 	return last, false
 }

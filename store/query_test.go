@@ -9,7 +9,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"go.etcd.io/bbolt"
+
+	"github.com/bewaard/bewaard/store/table"
 )
 
 var noon = time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
@@ -19,7 +20,7 @@ var noon = time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
 func fill(t testing.TB, s *Store, n int) (ids []string) {
 	t.Helper()
 	for len(ids) < n {
-		err := s.db.Update(func(tx *bbolt.Tx) error {
+		err := s.db.Update(func(tx table.Tx) error {
 			for range min(1000, n-len(ids)) {
 				row := calling()
 				row.State, row.Began = StateCalling, noon.Add(time.Duration(len(ids))*time.Minute)

@@ -9,7 +9,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"go.etcd.io/bbolt"
+
+	"github.com/bewaard/bewaard/store/table"
 )
 
 func reconcile(t testing.TB, s *Store) Report {
@@ -55,7 +56,7 @@ func TestReconcile(t *testing.T) {
 	update(t, s, finalizing.ID, granted)
 	update(t, s, finalizing.ID, func(r *Row) { r.State = StateFinalizing })
 	unreadable := begin(t, s)
-	err := s.db.Update(func(tx *bbolt.Tx) error { return tx.Bucket(rowsBucket).Put([]byte(unreadable.ID), nil) })
+	err := s.db.Update(func(tx table.Tx) error { return tx.Table(rowsTable).Put([]byte(unreadable.ID), nil) })
 	if err != nil {
 		t.Fatal(err)
 	}

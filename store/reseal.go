@@ -12,10 +12,9 @@ import (
 	"strings"
 	"time"
 
-	"go.etcd.io/bbolt"
-
 	"github.com/bewaard/bewaard/store/journal"
 	"github.com/bewaard/bewaard/store/seal"
+	"github.com/bewaard/bewaard/store/table"
 )
 
 // resealAhead is how long before the end of its epoch something is sealed anew. Rounds are a
@@ -67,7 +66,7 @@ func (s *Store) resealFile(row *Row, f File, to seal.Epoch) error {
 		return err
 	}
 	s.blobs.step("sealed anew")
-	err = s.commit(func(tx *bbolt.Tx) (refusal, err error) {
+	err = s.commit(func(tx table.Tx) (refusal, err error) {
 		old, err := get(tx, row.ID)
 		if err != nil {
 			return err, nil
@@ -109,7 +108,7 @@ func (s *Store) resealPersonal(row *Row, until time.Time) error {
 	if s.keys.Sealed() || row.part == nil || !row.part.Epoch.End().Before(until) || !row.part.Epoch.End().Before(ahead) {
 		return nil
 	}
-	return s.commit(func(tx *bbolt.Tx) (refusal, err error) {
+	return s.commit(func(tx table.Tx) (refusal, err error) {
 		old, err := get(tx, row.ID)
 		if err != nil {
 			return err, nil

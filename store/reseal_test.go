@@ -12,10 +12,9 @@ import (
 	"testing/synctest"
 	"time"
 
-	"go.etcd.io/bbolt"
-
 	"github.com/bewaard/bewaard/store/journal"
 	"github.com/bewaard/bewaard/store/seal"
+	"github.com/bewaard/bewaard/store/table"
 )
 
 // sealedFile makes a row's only file a sealed one, with that content.
@@ -202,7 +201,7 @@ func TestHeldNumbersAreSealedAnew(t *testing.T) {
 				key = numberKey(e.Number)
 			}
 		}
-		a.change(t, func(tx *bbolt.Tx) error { return tx.Bucket(journalBucket).Delete(key) })
+		a.change(t, func(tx table.Tx) error { return tx.Table(journalTable).Delete(key) })
 		a.take(t)
 		found, _ := a.audit(t, func(c *VerifyConfig) { c.Heads, c.Blobs = nil, "" })
 		if !slices.ContainsFunc(found, func(f string) bool {

@@ -8,9 +8,8 @@ import (
 	"slices"
 	"time"
 
-	"go.etcd.io/bbolt"
-
 	"github.com/bewaard/bewaard/store/journal"
+	"github.com/bewaard/bewaard/store/table"
 )
 
 // rowsPerRead is how many rows one read transaction looks at. While one is open no
@@ -28,8 +27,8 @@ func (s *Store) Begin(row Row) error {
 	if err := checkBegin(&row); err != nil {
 		return fmt.Errorf("begin row %s: %w", row.ID, err)
 	}
-	err := s.commit(func(tx *bbolt.Tx) (refusal, err error) {
-		if tx.Bucket(rowsBucket).Get([]byte(row.ID)) != nil {
+	err := s.commit(func(tx table.Tx) (refusal, err error) {
+		if tx.Table(rowsTable).Get([]byte(row.ID)) != nil {
 			return ErrExists, nil
 		}
 		if err := s.seal(tx, &row); err != nil {
@@ -54,13 +53,13 @@ func checkBegin(row *Row) error {
 // returned and leaves the row as it was. Change must do nothing but change the row:
 // it is called again where a commit that it shares with others has to be repeated.
 func (s *Store) Update(id string, change func(*Row) error) (Row, error) {
-	return s.update(id, change, func(*bbolt.Tx, *Row) error { return nil })
+	return s.update(id, change, func(table.Tx, *Row) error { return nil })
 }
 
 // update is Update with something else done in the same commit, before the row is put.
-func (s *Store) update(id string, change func(*Row) error, also func(*bbolt.Tx, *Row) error) (Row, error) {
+func (s *Store) update(id string, change func(*Row) error, also func(table.Tx, *Row) error) (Row, error) {
 	var updated Row
-	err := s.commit(func(tx *bbolt.Tx) (refusal, err error) {
+	err := s.commit(func(tx table.Tx) (refusal, err error) {
 		old, err := get(tx, id)
 		if err != nil {
 			return err, nil
@@ -84,7 +83,7 @@ func (s *Store) update(id string, change func(*Row) error, also func(*bbolt.Tx, 
 
 // noteKept journals that a recording is kept from now on, or for something else: who takes its
 // row away, or moves its expiry, cannot take that away.
-func noteKept(tx *bbolt.Tx, old, row *Row) error {
+func noteKept(tx table.Tx, old, row *Row) error {
 	if row.State != StateKept || old.State == StateKept && old.keeping() == row.keeping() {
 		return nil
 	}
@@ -93,7 +92,7 @@ func noteKept(tx *bbolt.Tx, old, row *Row) error {
 }
 
 // changed returns a row as a change makes it, sealed, to be put.
-func (s *Store) changed(tx *bbolt.Tx, old *Row, change func(*Row) error) (updated Row, refusal, err error) {
+func (s *Store) changed(tx table.Tx, old *Row, change func(*Row) error) (updated Row, refusal, err error) {
 	updated = old.Clone()
 	s.reopen(tx, &updated)
 	sealed := updated.Sealed
@@ -134,7 +133,7 @@ func checkUpdate(old, updated *Row) error {
 // Get returns a row.
 func (s *Store) Get(id string) (Row, error) {
 	var row Row
-	err := s.db.View(func(tx *bbolt.Tx) (err error) {
+	err := s.db.View(func(tx table.Tx) (err error) {
 		if row, err = get(tx, id); err == nil {
 			s.open(tx, &row)
 		}
@@ -206,7 +205,7 @@ func (s *Store) walk(x index, end []byte) iter.Seq2[Row, error] {
 }
 
 func (s *Store) walkPage(x index, after, end []byte) (rows []Row, keys [][]byte, err error) {
-	err = s.db.View(func(tx *bbolt.Tx) error {
+	err = s.db.View(func(tx table.Tx) error {
 		keys = x.page(tx, after, end, rowsPerRead)
 		for _, key := range keys {
 			if row, err := get(tx, keyID(key)); err != nil {
@@ -228,11 +227,11 @@ func (s *Store) unreadable(id string, err error) {
 }
 
 // get reads a row within a transaction, without opening its personal part.
-func get(tx *bbolt.Tx, id string) (Row, error) {
+func get(tx table.Tx, id string) (Row, error) {
 	if id == "" {
 		return Row{}, ErrNotFound
 	}
-	value := tx.Bucket(rowsBucket).Get([]byte(id))
+	value := tx.Table(rowsTable).Get([]byte(id))
 	if value == nil {
 		return Row{}, ErrNotFound
 	}
@@ -241,12 +240,12 @@ func get(tx *bbolt.Tx, id string) (Row, error) {
 
 // put writes a row, whose personal part is sealed, and brings the indexes and counts along
 // from what it was, nil for a new one. After an error the transaction must not be committed.
-func put(tx *bbolt.Tx, old, row *Row) error {
+func put(tx table.Tx, old, row *Row) error {
 	value, err := encodeRow(row)
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(tx.Bucket(rowsBucket).Put([]byte(row.ID), value), touch(tx, row.ID)); err != nil {
+	if err := tx.Table(rowsTable).Put([]byte(row.ID), value); err != nil {
 		return err
 	}
 	for _, x := range indexes {
@@ -269,15 +268,15 @@ func put(tx *bbolt.Tx, old, row *Row) error {
 }
 
 // removeRow takes a row away, with what the indexes and counts have of it.
-func removeRow(tx *bbolt.Tx, row *Row) error {
+func removeRow(tx table.Tx, row *Row) error {
 	for _, x := range indexes {
 		for _, key := range x.keys(row) {
-			if err := tx.Bucket(x.bucket).Delete(key); err != nil {
+			if err := tx.Table(x.table).Delete(key); err != nil {
 				return fmt.Errorf("index row %s: %w", row.ID, err)
 			}
 		}
 	}
-	return errors.Join(tx.Bucket(rowsBucket).Delete([]byte(row.ID)), touch(tx, row.ID), addCount(tx, row.State, -1))
+	return errors.Join(tx.Table(rowsTable).Delete([]byte(row.ID)), addCount(tx, row.State, -1))
 }
 
 // heldCount is where the counts have the rows under legal hold, whatever their state.
@@ -291,13 +290,13 @@ func countHeld(r *Row) int64 {
 }
 
 // addCount changes how many rows are in a state. Counting them would be a walk.
-func addCount(tx *bbolt.Tx, state State, change int64) error {
+func addCount(tx table.Tx, state State, change int64) error {
 	sum := binary.BigEndian.AppendUint64(nil, uint64(readCount(tx, state)+change))
-	return tx.Bucket(countsBucket).Put([]byte(state), sum)
+	return tx.Table(countsTable).Put([]byte(state), sum)
 }
 
-func readCount(tx *bbolt.Tx, state State) int64 {
-	value := tx.Bucket(countsBucket).Get([]byte(state))
+func readCount(tx table.Tx, state State) int64 {
+	value := tx.Table(countsTable).Get([]byte(state))
 	if len(value) != 8 {
 		return 0 // no row has been in it
 	}
@@ -307,11 +306,11 @@ func readCount(tx *bbolt.Tx, state State) int64 {
 // commit runs a change as part of a group that shares one commit. The change tells
 // a refusal, found before it wrote anything, from an error of the database: bbolt
 // repeats a whole group for one member's error, and need not for a refusal.
-func (s *Store) commit(change func(*bbolt.Tx) (refusal, err error)) error {
+func (s *Store) commit(change func(table.Tx) (refusal, err error)) error {
 	began := time.Now()
 	defer func() { s.metrics.commit.Observe(time.Since(began).Seconds()) }()
 	var refused error
-	err := s.db.Batch(func(tx *bbolt.Tx) (err error) {
+	err := s.db.Batch(func(tx table.Tx) (err error) {
 		refused, err = change(tx)
 		return err
 	})

@@ -11,8 +11,10 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"go.etcd.io/bbolt"
 	"pgregory.net/rapid"
+
+	"github.com/bewaard/bewaard/store/table"
+	"github.com/bewaard/bewaard/store/table/bolt"
 )
 
 // A row is on disk when Begin returns, as it was given.
@@ -241,7 +243,7 @@ func TestUnfinished(t *testing.T) {
 func TestUnreadableRow(t *testing.T) {
 	s := open(t, t.TempDir())
 	bad, good := begin(t, s), begin(t, s)
-	err := s.db.Update(func(tx *bbolt.Tx) error { return tx.Bucket(rowsBucket).Put([]byte(bad.ID), []byte("{")) })
+	err := s.db.Update(func(tx table.Tx) error { return tx.Table(rowsTable).Put([]byte(bad.ID), []byte("{")) })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -312,7 +314,7 @@ func TestIndexesFollowRows(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {
 		s := open(t, t.TempDir())
 		defer s.Close()
-		s.db.NoSync, s.db.MaxBatchDelay = true, 0 // thousands of commits, one at a time, none of which has to outlast a crash
+		s.db.(*bolt.DB).NoSync(true) // thousands of commits, one at a time, none of which has to outlast a crash
 		var ids []string
 		now := time.Now()
 		expiry := rapid.Custom(func(r *rapid.T) time.Time {

@@ -4,9 +4,8 @@ import (
 	"fmt"
 	"time"
 
-	"go.etcd.io/bbolt"
-
 	"github.com/bewaard/bewaard/store/journal"
+	"github.com/bewaard/bewaard/store/table"
 )
 
 // Reassign changes for what a recording is kept, and so until when: it gets a further
@@ -31,7 +30,7 @@ func (s *Store) Reassign(id string, action journal.Action, purpose string, act A
 		}
 		r.Events = append(r.Events, Event{At: time.Now().UTC(), Kind: kinds[action], By: act.Actor})
 		return nil
-	}, func(tx *bbolt.Tx, r *Row) error {
+	}, func(tx table.Tx, r *Row) error {
 		head, err := note(tx, action, id, why)
 		if err != nil {
 			return err

@@ -4,9 +4,8 @@ import (
 	"fmt"
 	"io"
 
-	"go.etcd.io/bbolt"
-
 	"github.com/bewaard/bewaard/store/journal"
+	"github.com/bewaard/bewaard/store/table"
 )
 
 // Snapshot writes the database as it is at one instant, while calls go on, and journals
@@ -21,14 +20,12 @@ func (s *Store) Snapshot(act Act, begin func(head journal.Head, bytes int64) io.
 	if err := s.Note(journal.Snapshot, "", act); err != nil {
 		return fmt.Errorf("make a snapshot: %w", err)
 	}
-	// Not through s.db: it is for short transactions, and only Compact changes the database.
-	err := s.db.DB.View(func(tx *bbolt.Tx) error {
+	err := s.db.Snapshot(func(tx table.Tx, bytes int64) (io.Writer, error) {
 		head, err := readHead(tx)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		_, err = tx.WriteTo(begin(head, tx.Size()))
-		return err
+		return begin(head, bytes), nil
 	})
 	if err != nil {
 		return fmt.Errorf("make a snapshot: %w", err)

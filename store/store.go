@@ -1,6 +1,6 @@
 // Package store keeps what is known of calls and where their recordings are, and
-// sees to it that nothing outlives its expiry. It stands on bbolt and a directory
-// and is the one package that imports bbolt and google/uuid.
+// sees to it that nothing outlives its expiry. It stands on tables (package table), which
+// are a file (package bolt), and on a directory.
 //
 // It knows nothing of SIP, RTP or rules: purposes, periods and numbers are text to
 // it, an expiry is an instant that others worked out.
@@ -22,8 +22,8 @@
 //	journal-head.txt                      the journal's head, a line a day
 //	prompts/<sha256>.wav, .json           every announcement that was ever in use, for ever
 //
-// bbolt does not blank the pages it frees: what a row said before it was destroyed stands in
-// the file's free pages until they are used again. So what tells who called is never in the
+// No database blanks at once what it frees: what a row said before it was destroyed stands in
+// the file until it is compacted. So what tells who called is never in the
 // database in the clear, but sealed: what is left of it is noise once the key is destroyed.
 package store
 
@@ -40,10 +40,10 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
-	"go.etcd.io/bbolt"
-	bbolterrors "go.etcd.io/bbolt/errors"
 
 	"github.com/bewaard/bewaard/store/seal"
+	"github.com/bewaard/bewaard/store/table"
+	"github.com/bewaard/bewaard/store/table/bolt"
 )
 
 const (
@@ -52,23 +52,12 @@ const (
 
 	databaseFile = "bewaard.db"
 
-	// schema is what the buckets and rows of this version look like.
+	// schema is what the tables and rows of this version look like.
 	schema = "2"
 
 	// schemaInClear had personal parts in the clear, and fewer indexes.
 	schemaInClear = "1"
-
-	// lockTimeout is how long another process may take to let go of the database:
-	// a daemon that is being restarted, not one that runs.
-	lockTimeout = time.Second
-
-	// groupDelay is how long a commit waits for others to join it. Two fsyncs are
-	// the price of a commit, whether it carries one row or a thousand.
-	groupDelay = time.Millisecond
 )
-
-// The hash map keeps a commit's cost level when a sweep has freed many pages.
-var databaseOptions = &bbolt.Options{Timeout: lockTimeout, FreelistType: bbolt.FreelistMapType}
 
 var (
 	// ErrNotFound is wrapped when no row has the id.
@@ -76,7 +65,9 @@ var (
 	// ErrExists is wrapped by Begin when a row has the id already.
 	ErrExists = errors.New("row exists")
 	// ErrLocked is wrapped by Open when another process has the database.
-	ErrLocked = errors.New("another bewaard has it open")
+	ErrLocked = table.ErrLocked
+	// ErrCopying is wrapped when the database is being copied already.
+	ErrCopying = table.ErrCopying
 )
 
 // Config is the file's store section.
@@ -122,7 +113,7 @@ func (c Config) Exposed() (mode os.FileMode, exposed bool) {
 type Store struct {
 	// Immutable after Open.
 	directory string
-	db        database
+	db        table.DB
 	copying   sync.Mutex // who has it copies the database as a whole
 	blobs     blobs
 	keys      *seal.Keys
@@ -160,18 +151,12 @@ func Open(c Config, registry prometheus.Registerer, log *slog.Logger) (*Store, e
 func (s *Store) databasePath() string { return filepath.Join(s.directory, databaseFile) }
 
 func (s *Store) openDatabase() error {
-	db, err := bbolt.Open(s.databasePath(), 0o600, databaseOptions)
-	if errors.Is(err, bbolterrors.ErrTimeout) {
-		return ErrLocked
-	}
+	db, err := bolt.Open(s.directory, databaseFile, journalTable)
 	if err != nil {
 		return err
 	}
-	db.MaxBatchDelay = groupDelay
-	if err := s.clearCopies(); err != nil { // the lock is ours
-		return errors.Join(err, db.Close())
-	}
-	s.db.DB = db
+	db.Step = func(what string) { s.blobs.step(what) }
+	s.db = db
 	return nil
 }
 
@@ -182,7 +167,7 @@ func (s *Store) unlock(keys seal.Config) (err error) {
 		return err
 	}
 	if err = s.prepare(time.Now()); err == nil {
-		err = s.blobs.sync(".") // bbolt leaves the name of a new file to us
+		err = s.blobs.sync(".") // the name of a new file
 	}
 	if err != nil {
 		return errors.Join(fmt.Errorf("%s: %w", s.databasePath(), err), s.keys.Close())
@@ -202,18 +187,16 @@ func (s *Store) Keys() *seal.Keys { return s.keys }
 // refuses any other.
 func (s *Store) prepare(now time.Time) error {
 	var found string
-	err := s.db.Update(func(tx *bbolt.Tx) error {
-		if meta := tx.Bucket(metaBucket); meta != nil {
+	err := s.db.Update(func(tx table.Tx) error {
+		meta := tx.Table(metaTable)
+		for range meta.Ascend(nil) { // it is no new one
 			if found = string(meta.Get(schemaKey)); found != schema && found != schemaInClear {
 				return fmt.Errorf("schema %q, this bewaard reads %q", found, schema)
 			}
-			return errors.Join(makeWhatFollows(tx), stopTouching(tx))
+			return nil
 		}
 		found = schema
-		if err := errors.Join(makeBuckets(tx, metaBucket, rowsBucket, countsBucket), makeWhatFollows(tx)); err != nil {
-			return err
-		}
-		if err := errors.Join(tx.Bucket(metaBucket).Put(schemaKey, []byte(schema)), tx.Bucket(metaBucket).Put(indexedKey, nil)); err != nil {
+		if err := errors.Join(meta.Put(schemaKey, []byte(schema)), meta.Put(indexedKey, nil)); err != nil {
 			return err
 		}
 		return putClock(tx, clock{Mark: now.UTC()})
@@ -227,35 +210,13 @@ func (s *Store) prepare(now time.Time) error {
 	return err
 }
 
-// makeWhatFollows makes the indexes and what else a database may lack beside its rows.
-func makeWhatFollows(tx *bbolt.Tx) error {
-	if err := makeBuckets(tx, rowKeysBucket, journalBucket, certificatesBucket, holdsBucket, heldBucket); err != nil {
-		return err
-	}
-	for _, x := range indexes {
-		if err := makeBuckets(tx, x.bucket); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func makeBuckets(tx *bbolt.Tx, names ...[]byte) error {
-	for _, name := range names {
-		if _, err := tx.CreateBucketIfNotExists(name); err != nil {
-			return fmt.Errorf("create bucket %s: %w", name, err)
-		}
-	}
-	return nil
-}
-
-// The buckets beside those of the indexes, and the keys in meta.
+// The tables beside those of the indexes, and the keys in meta.
 var (
-	metaBucket   = []byte("meta")
-	rowsBucket   = []byte("rows")   // id → row
-	countsBucket = []byte("counts") // state → number of rows in it
+	metaTable   = "meta"
+	rowsTable   = "rows"   // id → row
+	countsTable = "counts" // state → number of rows in it
 
-	certificatesBucket = []byte("certificates") // id of the row → signed deletion certificate
+	certificatesTable = "certificates" // id of the row → signed deletion certificate
 
 	schemaKey = []byte("schema")
 	clockKey  = []byte("clock")

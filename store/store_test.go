@@ -15,7 +15,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
-	"go.etcd.io/bbolt"
+
+	"github.com/bewaard/bewaard/store/table"
+	"github.com/bewaard/bewaard/store/table/bolt"
 )
 
 // open opens a store in a directory until the test ends.
@@ -166,8 +168,8 @@ func checkIndexes(t testing.TB, s *Store) {
 	t.Helper()
 	want, got := map[string][]string{}, map[string][]string{}
 	wantCounts, gotCounts := map[State]int64{}, map[State]int64{}
-	err := s.db.View(func(tx *bbolt.Tx) error {
-		err := tx.Bucket(rowsBucket).ForEach(func(id, value []byte) error {
+	err := s.db.View(func(tx table.Tx) error {
+		err := each(tx.Table(rowsTable), func(id, value []byte) error {
 			row, err := decodeRow(id, value)
 			if err != nil {
 				return err
@@ -175,15 +177,15 @@ func checkIndexes(t testing.TB, s *Store) {
 			wantCounts[row.State]++
 			for _, x := range indexes {
 				for _, key := range x.keys(&row) {
-					want[string(x.bucket)] = append(want[string(x.bucket)], string(key))
+					want[x.table] = append(want[x.table], string(key))
 				}
 			}
 			return nil
 		})
 		for _, x := range indexes {
-			slices.Sort(want[string(x.bucket)])
+			slices.Sort(want[x.table])
 			for key := range x.between(tx, nil, nil) {
-				got[string(x.bucket)] = append(got[string(x.bucket)], string(key))
+				got[x.table] = append(got[x.table], string(key))
 			}
 		}
 		for _, state := range states {
@@ -191,26 +193,19 @@ func checkIndexes(t testing.TB, s *Store) {
 				gotCounts[state] = n
 			}
 		}
-		return errors.Join(append([]error{err}, collect(tx.Check())...)...)
+		return err
 	})
-	if err != nil {
+	if err := errors.Join(err, s.db.(*bolt.DB).Check()); err != nil {
 		t.Fatal(err)
 	}
 	for _, x := range indexes {
-		if diff := cmp.Diff(want[string(x.bucket)], got[string(x.bucket)]); diff != "" {
-			t.Errorf("index %s, -want +got:\n%s", x.bucket, diff)
+		if diff := cmp.Diff(want[x.table], got[x.table]); diff != "" {
+			t.Errorf("index %s, -want +got:\n%s", x.table, diff)
 		}
 	}
 	if diff := cmp.Diff(wantCounts, gotCounts); diff != "" {
 		t.Errorf("counts by state, -want +got:\n%s", diff)
 	}
-}
-
-func collect[T any](from <-chan T) (all []T) {
-	for v := range from {
-		all = append(all, v)
-	}
-	return all
 }
 
 // A new directory is made with what belongs in it, closed to everyone else.
@@ -260,7 +255,7 @@ func TestOpenRefusesASecondProcess(t *testing.T) {
 func TestOpenRefusesAnotherSchema(t *testing.T) {
 	directory := t.TempDir()
 	s := open(t, directory)
-	err := s.db.Update(func(tx *bbolt.Tx) error { return tx.Bucket(metaBucket).Put(schemaKey, []byte("3")) })
+	err := s.db.Update(func(tx table.Tx) error { return tx.Table(metaTable).Put(schemaKey, []byte("3")) })
 	if err != nil {
 		t.Fatal(err)
 	}

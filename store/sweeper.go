@@ -10,9 +10,8 @@ import (
 	"slices"
 	"time"
 
-	"go.etcd.io/bbolt"
-
 	"github.com/bewaard/bewaard/store/journal"
+	"github.com/bewaard/bewaard/store/table"
 )
 
 const (
@@ -436,7 +435,7 @@ func (d doomedRows) rows() []Row {
 
 // keysDue returns copies of the next keys by expiry that may be due.
 func (s *Store) keysDue(after []byte, now time.Time, limit int) (keys [][]byte, err error) {
-	err = s.db.View(func(tx *bbolt.Tx) error {
+	err = s.db.View(func(tx table.Tx) error {
 		keys = byExpiry.page(tx, after, dueEnd(now), limit)
 		return nil
 	})
@@ -445,7 +444,7 @@ func (s *Store) keysDue(after []byte, now time.Time, limit int) (keys [][]byte, 
 
 // idsDue returns the ids of the first rows of an index that are due.
 func (s *Store) idsDue(x index, now time.Time, limit int) (ids []string, err error) {
-	err = s.db.View(func(tx *bbolt.Tx) error {
+	err = s.db.View(func(tx table.Tx) error {
 		for _, key := range x.page(tx, nil, dueEnd(now), limit) {
 			if !keyInstant(key).After(now) {
 				ids = append(ids, keyID(key))
@@ -458,7 +457,7 @@ func (s *Store) idsDue(x index, now time.Time, limit int) (ids []string, err err
 
 // countKeysDue counts the keys of an index that are due.
 func (s *Store) countKeysDue(x index, now time.Time) (n int, err error) {
-	err = s.db.View(func(tx *bbolt.Tx) error {
+	err = s.db.View(func(tx table.Tx) error {
 		for range x.between(tx, nil, dueEnd(now)) {
 			n++
 		}
@@ -469,7 +468,7 @@ func (s *Store) countKeysDue(x index, now time.Time) (n int, err error) {
 
 // clear takes the personal fields from rows that were destroyed before, and journals how many.
 func (s *Store) clear(ids []string, now time.Time) (cleared int, err error) {
-	err = s.change("cleared", ids, func(tx *bbolt.Tx, some []string) error {
+	err = s.change("cleared", ids, func(tx table.Tx, some []string) error {
 		n := 0
 		for _, id := range some {
 			old, err := get(tx, id)
@@ -495,7 +494,7 @@ func (s *Store) clear(ids []string, now time.Time) (cleared int, err error) {
 // remove takes away what is left of rows, with their certificates, and journals each that
 // had one.
 func (s *Store) remove(ids []string, _ time.Time) (removed int, err error) {
-	err = s.change("removed", ids, func(tx *bbolt.Tx, some []string) error {
+	err = s.change("removed", ids, func(tx table.Tx, some []string) error {
 		for _, id := range some {
 			row, err := get(tx, id)
 			if err != nil {
@@ -503,7 +502,7 @@ func (s *Store) remove(ids []string, _ time.Time) (removed int, err error) {
 				continue
 			}
 			removed++
-			if certificates := tx.Bucket(certificatesBucket); certificates.Get([]byte(id)) != nil {
+			if certificates := tx.Table(certificatesTable); certificates.Get([]byte(id)) != nil {
 				if _, err := note(tx, journal.Remove, id, Act{Daemon, "kept until " + row.CertificateExpires.Format(time.RFC3339)}); err != nil {
 					return err
 				}
@@ -530,7 +529,7 @@ func (s *Store) countDue(since, now time.Time) (due, of int, err error) {
 	}
 	for n := keysPerRead; n == keysPerRead && err == nil; due += n {
 		n = 0
-		err = s.db.View(func(tx *bbolt.Tx) error {
+		err = s.db.View(func(tx table.Tx) error {
 			of = readExpiring(tx)
 			var last []byte
 			for key := range byExpiry.between(tx, after, dueEnd(now)) {
@@ -548,7 +547,7 @@ func (s *Store) countDue(since, now time.Time) (due, of int, err error) {
 }
 
 // readExpiring returns how many rows there are in states that expire.
-func readExpiring(tx *bbolt.Tx) (n int) {
+func readExpiring(tx table.Tx) (n int) {
 	for _, state := range states {
 		if state.expires() {
 			n += int(readCount(tx, state))
@@ -562,7 +561,7 @@ func readExpiring(tx *bbolt.Tx) (n int) {
 // someone gave a later expiry meanwhile is left alone.
 func (s *Store) expire(ids []string, now time.Time) (doomed doomedRows, unreadable map[string]error, err error) {
 	unreadable = map[string]error{}
-	err = s.change("expired", ids, func(tx *bbolt.Tx, some []string) error {
+	err = s.change("expired", ids, func(tx table.Tx, some []string) error {
 		for _, id := range some {
 			old, err := get(tx, id)
 			if err != nil {
@@ -583,7 +582,7 @@ func (s *Store) expire(ids []string, now time.Time) (doomed doomedRows, unreadab
 	return doomed, unreadable, err
 }
 
-func expireRow(tx *bbolt.Tx, old, row *Row) error {
+func expireRow(tx table.Tx, old, row *Row) error {
 	row.State = StateExpired
 	if row.captured() && row.Entry == 0 { // else an earlier sweep has journalled it
 		why := fmt.Sprintf("kept for %s for %s, until %s", row.Purpose, row.Retention, row.Expires.Format(time.RFC3339))
@@ -604,7 +603,7 @@ func expireRow(tx *bbolt.Tx, old, row *Row) error {
 // destroy takes the personal fields from rows whose files are gone. Of what was captured
 // it signs and journals that it is gone, of other calls how many they were.
 func (s *Store) destroy(ids []string, now time.Time) error {
-	return s.change("destroyed", ids, func(tx *bbolt.Tx, some []string) error {
+	return s.change("destroyed", ids, func(tx table.Tx, some []string) error {
 		others := 0
 		for _, id := range some {
 			old, err := get(tx, id)
@@ -626,7 +625,7 @@ func (s *Store) destroy(ids []string, now time.Time) error {
 	})
 }
 
-func (s *Store) destroyRow(tx *bbolt.Tx, old *Row, now time.Time) error {
+func (s *Store) destroyRow(tx table.Tx, old *Row, now time.Time) error {
 	row := old.Clone()
 	row.State, row.Destroyed = StateDestroyed, now.Round(0).UTC()
 	if row.CertificateExpires.IsZero() {
@@ -647,9 +646,9 @@ func (s *Store) destroyRow(tx *bbolt.Tx, old *Row, now time.Time) error {
 }
 
 // change runs a change on rows, some rows a commit: a step of the sweep.
-func (s *Store) change(step string, ids []string, change func(tx *bbolt.Tx, some []string) error) error {
+func (s *Store) change(step string, ids []string, change func(tx table.Tx, some []string) error) error {
 	for some := range slices.Chunk(ids, rowsPerCommit) {
-		if err := s.db.Update(func(tx *bbolt.Tx) error { return change(tx, some) }); err != nil {
+		if err := s.db.Update(func(tx table.Tx) error { return change(tx, some) }); err != nil {
 			return err
 		}
 		s.blobs.step(step)

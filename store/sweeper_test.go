@@ -14,10 +14,11 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"go.etcd.io/bbolt"
 
 	"github.com/bewaard/bewaard/store/certificate"
 	"github.com/bewaard/bewaard/store/journal"
+	"github.com/bewaard/bewaard/store/table"
+	"github.com/bewaard/bewaard/store/table/bolt"
 )
 
 const day = 24 * time.Hour
@@ -321,7 +322,7 @@ func TestSweepCountsOthers(t *testing.T) {
 func TestSweepOfAnOlderRow(t *testing.T) {
 	s := open(t, t.TempDir())
 	row := keep(t, s, time.Now().Add(-time.Second))
-	err := s.db.Update(func(tx *bbolt.Tx) error {
+	err := s.db.Update(func(tx table.Tx) error {
 		expired := row.Clone()
 		expired.State = StateExpired
 		return put(tx, &row, &expired)
@@ -337,7 +338,7 @@ func TestSweepOfAnOlderRow(t *testing.T) {
 func TestSweepUnreadableRow(t *testing.T) {
 	s := open(t, t.TempDir())
 	bad, good := unrecorded(t, s, time.Now().Add(-time.Second)), unrecorded(t, s, time.Now().Add(-time.Second))
-	err := s.db.Update(func(tx *bbolt.Tx) error { return tx.Bucket(rowsBucket).Put([]byte(bad.ID), []byte("{")) })
+	err := s.db.Update(func(tx table.Tx) error { return tx.Table(rowsTable).Put([]byte(bad.ID), []byte("{")) })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -351,7 +352,7 @@ func TestSweepUnreadableRow(t *testing.T) {
 // their way.
 func TestSweepManySteps(t *testing.T) {
 	s := open(t, t.TempDir())
-	s.db.NoSync = true
+	s.db.(*bolt.DB).NoSync(true)
 	var rows []Row
 	for range 2*perStep + 1 {
 		rows = append(rows, unrecorded(t, s, time.Now().Add(-time.Minute)))
@@ -370,7 +371,7 @@ func TestSweepManySteps(t *testing.T) {
 // A sweep stops between two steps when its context ends.
 func TestSweepStops(t *testing.T) {
 	s := open(t, t.TempDir())
-	s.db.NoSync = true
+	s.db.(*bolt.DB).NoSync(true)
 	for range 2 * perStep {
 		unrecorded(t, s, time.Now().Add(-time.Minute))
 	}
@@ -520,7 +521,7 @@ func TestClockGuardWithoutMark(t *testing.T) {
 	s := open(t, t.TempDir())
 	row := keep(t, s, time.Now().Add(-time.Second))
 	for _, mark := range []string{"", "{", "{}"} {
-		err := s.db.Update(func(tx *bbolt.Tx) error { return tx.Bucket(metaBucket).Put(clockKey, []byte(mark)) })
+		err := s.db.Update(func(tx table.Tx) error { return tx.Table(metaTable).Put(clockKey, []byte(mark)) })
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -539,7 +540,7 @@ func TestClockGuardWithoutMark(t *testing.T) {
 func TestMaxShare(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, t.TempDir())
-		s.db.NoSync = true
+		s.db.(*bolt.DB).NoSync(true)
 		keepMany := func(n int, expires time.Duration) {
 			at := time.Now().Add(expires)
 			for range n {

@@ -7,18 +7,17 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/google/uuid"
-	"go.etcd.io/bbolt"
-	bbolterrors "go.etcd.io/bbolt/errors"
 
 	"github.com/bewaard/bewaard/store/certificate"
 	"github.com/bewaard/bewaard/store/journal"
 	"github.com/bewaard/bewaard/store/seal"
+	"github.com/bewaard/bewaard/store/table"
+	"github.com/bewaard/bewaard/store/table/bolt"
 )
 
 // overdueGrace is how long after its expiry a row may still be there: sweeps come at
@@ -66,15 +65,11 @@ func Verify(ctx context.Context, c VerifyConfig, tell func(Finding)) (v Verifica
 	if c.Progress == nil {
 		c.Progress = func(string, int) {}
 	}
-	db, err := bbolt.Open(c.Snapshot, 0o600, &bbolt.Options{ReadOnly: true, Timeout: lockTimeout})
-	if errors.Is(err, bbolterrors.ErrTimeout) {
-		err = fmt.Errorf("%w: a snapshot can be read beside it", ErrLocked)
-	}
-	if err != nil {
-		return v, fmt.Errorf("open snapshot %s: %w", c.Snapshot, err)
-	}
 	vf := &verifier{cfg: c, ctx: ctx, tell: tell, undocumented: map[string]string{}, laid: map[string]*laid{}, promised: map[seal.Epoch]bool{}, destroyed: map[seal.Epoch]bool{}, kept: map[string]keeping{}}
-	err = errors.Join(vf.database(db), db.Close())
+	err = bolt.Read(c.Snapshot, vf.database)
+	if errors.Is(err, ErrLocked) {
+		err = fmt.Errorf("%w: a snapshot can be read beside it", err)
+	}
 	if err != nil {
 		return vf.v, fmt.Errorf("verify %s: %w", c.Snapshot, err)
 	}
@@ -113,54 +108,31 @@ func (vf *verifier) found(object, format string, args ...any) {
 	vf.tell(Finding{object, fmt.Sprintf(format, args...)})
 }
 
-// errDamaged is wrapped when a page of the database cannot be followed.
-var errDamaged = errors.New("the database is damaged: what follows could not be read")
-
-// database reads all of it in one transaction: nobody writes to a snapshot. Pages that
-// point anywhere make bbolt panic, or fault.
-func (vf *verifier) database(db *bbolt.DB) (err error) {
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("%w: %v", errDamaged, p)
-		}
-	}()
-	return db.View(func(tx *bbolt.Tx) error {
-		if err := vf.buckets(tx); err != nil {
+// database reads all of it in one transaction: nobody writes to a snapshot.
+func (vf *verifier) database(tx table.Tx) error {
+	for _, step := range []func(table.Tx) error{vf.schema, vf.journal, vf.legalHolds, vf.heldRows, vf.certificates, vf.rows, vf.keptRows, vf.epochs, vf.indexes, vf.files} {
+		if err := step(tx); err != nil {
 			return err
 		}
-		for _, step := range []func(*bbolt.Tx) error{vf.journal, vf.legalHolds, vf.heldRows, vf.certificates, vf.rows, vf.keptRows, vf.epochs, vf.indexes, vf.files} {
-			if err := step(tx); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
+	}
+	return nil
 }
 
-func (vf *verifier) buckets(tx *bbolt.Tx) error {
-	info, err := os.Stat(vf.cfg.Snapshot)
-	if err != nil {
-		return err
-	}
-	if info.Size() < tx.Size() {
-		return fmt.Errorf("%w: the file has %d bytes and says that it has %d", errDamaged, info.Size(), tx.Size())
-	}
-	meta := tx.Bucket(metaBucket)
-	if meta == nil {
+func (vf *verifier) schema(tx table.Tx) error {
+	switch found := tx.Table(metaTable).Get(schemaKey); {
+	case found == nil:
 		return errors.New("it is no database of bewaard")
-	}
-	if found := string(meta.Get(schemaKey)); found != schema {
+	case string(found) != schema:
 		return fmt.Errorf("schema %q, this bewaard reads %q", found, schema)
 	}
-	for _, name := range [][]byte{rowsBucket, countsBucket, journalBucket, certificatesBucket, holdsBucket, heldBucket} {
-		if tx.Bucket(name) == nil {
-			return fmt.Errorf("it has no bucket %s", name)
-		}
-	}
-	for _, x := range indexes {
-		if tx.Bucket(x.bucket) == nil {
-			return fmt.Errorf("it has no bucket %s", x.bucket)
+	return nil
+}
+
+// each calls f with every key of a table, until it returns an error.
+func each(t table.Table, f func(key, value []byte) error) error {
+	for key, value := range t.Ascend(nil) {
+		if err := f(key, value); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -176,14 +148,14 @@ func (vf *verifier) step(what string, done int) error {
 }
 
 // journal checks the chain, and what it says of keys and certificates.
-func (vf *verifier) journal(tx *bbolt.Tx) error {
+func (vf *verifier) journal(tx table.Tx) error {
 	chain := journal.NewChain(vf.cfg.Heads...)
 	wanted := map[journal.Hash]bool{}
 	for _, hash := range vf.cfg.Hashes {
 		wanted[hash] = true
 	}
 	vf.v.Keys = vf.cfg.Keys
-	err := tx.Bucket(journalBucket).ForEach(func(key, line []byte) error {
+	err := each(tx.Table(journalTable), func(key, line []byte) error {
 		e, defects := chain.Add(keyNumber(key), line)
 		for _, d := range defects {
 			vf.found(fmt.Sprintf("journal entry %d", d.Number), "%s", d.What)
@@ -206,7 +178,7 @@ func (vf *verifier) journal(tx *bbolt.Tx) error {
 }
 
 // entry looks at what an entry says.
-func (vf *verifier) entry(tx *bbolt.Tx, e *journal.Entry) {
+func (vf *verifier) entry(tx table.Tx, e *journal.Entry) {
 	if !e.At.IsZero() {
 		vf.v.At = e.At
 	}
@@ -233,7 +205,7 @@ func (vf *verifier) entry(tx *bbolt.Tx, e *journal.Entry) {
 			delete(l.rows, e.Object) // told with the entry before; a party's objection may
 		}
 		hash, _ := strings.CutPrefix(e.Reason, "certificate ")
-		signed := tx.Bucket(certificatesBucket).Get([]byte(e.Object))
+		signed := tx.Table(certificatesTable).Get([]byte(e.Object))
 		if signed == nil {
 			vf.undocumented[e.Object] = hash // until an entry says that it was removed
 		} else if got := certificate.Hash(signed); got != hash {
@@ -255,7 +227,7 @@ func (vf *verifier) held(e *journal.Entry) {
 }
 
 // heldRows holds the legal holds that the journal has against those that there are.
-func (vf *verifier) heldRows(tx *bbolt.Tx) error {
+func (vf *verifier) heldRows(tx table.Tx) error {
 	for id, l := range vf.laid {
 		if !vf.holds[id] {
 			vf.found("legal hold "+id, "entry %d of the journal lays it, no entry releases it, and it is not there: what it kept may be gone", l.entry)
@@ -272,7 +244,7 @@ func (vf *verifier) heldRows(tx *bbolt.Tx) error {
 
 // keptRows looks for the rows of recordings that are kept, and not destroyed, as the journal has
 // it.
-func (vf *verifier) keptRows(tx *bbolt.Tx) error {
+func (vf *verifier) keptRows(tx table.Tx) error {
 	for id, k := range vf.kept {
 		row, err := get(tx, id)
 		switch {
@@ -290,7 +262,7 @@ func (vf *verifier) keptRows(tx *bbolt.Tx) error {
 
 // epochs looks for days that are over, that certificates name, and whose keys the journal does
 // not have destroyed although nothing needs them: copies of what was destroyed could be opened.
-func (vf *verifier) epochs(tx *bbolt.Tx) error {
+func (vf *verifier) epochs(tx table.Tx) error {
 	deadline := vf.v.At.AddDate(0, 0, -1) // a sweep may be at it
 	for e := range vf.promised {
 		if vf.destroyed[e] || e.End().After(deadline) {
@@ -325,9 +297,9 @@ func (vf *verifier) nodeKey(e *journal.Entry) {
 	}
 }
 
-func (vf *verifier) legalHolds(tx *bbolt.Tx) error {
+func (vf *verifier) legalHolds(tx table.Tx) error {
 	vf.holds = map[string]bool{}
-	return tx.Bucket(holdsBucket).ForEach(func(id, value []byte) error {
+	return each(tx.Table(holdsTable), func(id, value []byte) error {
 		h, err := decodeHold(id, value)
 		switch {
 		case err != nil:
@@ -340,18 +312,18 @@ func (vf *verifier) legalHolds(tx *bbolt.Tx) error {
 	})
 }
 
-func (vf *verifier) certificates(tx *bbolt.Tx) error {
+func (vf *verifier) certificates(tx table.Tx) error {
 	for id := range vf.undocumented {
 		vf.found("certificate of "+id, "the journal says that it was made, and it is not there")
 	}
-	return tx.Bucket(certificatesBucket).ForEach(func(id, signed []byte) error {
+	return each(tx.Table(certificatesTable), func(id, signed []byte) error {
 		vf.certificate(tx, string(id), signed)
 		vf.v.Certificates++
 		return vf.step("certificates", vf.v.Certificates)
 	})
 }
 
-func (vf *verifier) certificate(tx *bbolt.Tx, id string, signed []byte) {
+func (vf *verifier) certificate(tx table.Tx, id string, signed []byte) {
 	object := "certificate of " + id
 	c, err := certificate.Verify(signed, vf.v.Keys...)
 	if err != nil {
@@ -370,7 +342,7 @@ func (vf *verifier) certificate(tx *bbolt.Tx, id string, signed []byte) {
 	if c.Destroyed.Before(c.Expired) {
 		vf.found(object, "destroyed on %s, before it expired on %s", c.Destroyed.Format(time.RFC3339), c.Expired.Format(time.RFC3339))
 	}
-	line := tx.Bucket(journalBucket).Get(numberKey(c.Entry))
+	line := tx.Table(journalTable).Get(numberKey(c.Entry))
 	if e, err := journal.Decode(line); err != nil || journal.HashOf(line).String() != c.EntryHash || e.Object != id || !allowed(e.Action) {
 		vf.found(object, "entry %d of the journal does not say that its files were to be deleted, with the hash %s", c.Entry, c.EntryHash)
 	}
@@ -386,9 +358,9 @@ func (vf *verifier) certificate(tx *bbolt.Tx, id string, signed []byte) {
 	}
 }
 
-func (vf *verifier) rows(tx *bbolt.Tx) error {
+func (vf *verifier) rows(tx table.Tx) error {
 	counts := map[State]int64{}
-	err := tx.Bucket(rowsBucket).ForEach(func(id, value []byte) error {
+	err := each(tx.Table(rowsTable), func(id, value []byte) error {
 		vf.v.Rows++
 		row, err := decodeRow(id, value)
 		if err != nil {
@@ -408,7 +380,7 @@ func (vf *verifier) rows(tx *bbolt.Tx) error {
 	return err
 }
 
-func (vf *verifier) row(tx *bbolt.Tx, row *Row) {
+func (vf *verifier) row(tx table.Tx, row *Row) {
 	object := "row " + row.ID
 	if row.due(vf.v.At.Add(-overdueGrace)) {
 		vf.found(object, "overdue: it is %s, and expired on %s, %v before", row.State, row.Expires.Format(time.RFC3339), vf.v.At.Sub(row.Expires).Round(time.Minute))
@@ -432,7 +404,7 @@ func (vf *verifier) row(tx *bbolt.Tx, row *Row) {
 		case !row.named() && !row.CertificateExpires.IsZero() && row.CertificateExpires.Before(deadline):
 			vf.found(object, "overdue: what is left of it should have been removed on %s", row.CertificateExpires.Format(time.RFC3339))
 		}
-		if (row.captured() || !row.Discarded.IsZero()) && row.Entry != 0 && tx.Bucket(certificatesBucket).Get([]byte(row.ID)) == nil {
+		if (row.captured() || !row.Discarded.IsZero()) && row.Entry != 0 && tx.Table(certificatesTable).Get([]byte(row.ID)) == nil {
 			vf.found(object, "it is destroyed, and has no certificate")
 		}
 	}
@@ -442,38 +414,32 @@ func (vf *verifier) row(tx *bbolt.Tx, row *Row) {
 	for _, id := range row.Holds {
 		if !vf.holds[id] {
 			vf.found(object, "it is under legal hold %s, which there is not: it would never be destroyed", id)
-		} else if !inBucket(tx.Bucket(heldBucket), heldKey(id, row.ID)) {
+		} else if tx.Table(heldTable).Get(heldKey(id, row.ID)) == nil {
 			vf.found(object, "it is under legal hold %s, which does not know: it would never be destroyed", id)
 		}
 	}
 	for _, x := range indexes {
 		for _, key := range x.keys(row) {
-			if !inBucket(tx.Bucket(x.bucket), key) {
-				vf.found(object, "the index %s does not have it: it would not be found, nor destroyed in time", x.bucket)
+			if tx.Table(x.table).Get(key) == nil {
+				vf.found(object, "the index %s does not have it: it would not be found, nor destroyed in time", x.table)
 			}
 		}
 	}
 }
 
-// inBucket reports whether a bucket has a key, with or without a value.
-func inBucket(bucket *bbolt.Bucket, key []byte) bool {
-	found, _ := bucket.Cursor().Seek(key)
-	return string(found) == string(key)
-}
-
 // indexes looks for keys that no row has.
-func (vf *verifier) indexes(tx *bbolt.Tx) error {
+func (vf *verifier) indexes(tx table.Tx) error {
 	done := 0
 	for _, x := range indexes {
 		for key := range x.between(tx, nil, nil) {
 			if len(key) < x.sought+instantBytes {
-				vf.found("index "+string(x.bucket), "a key of %d bytes", len(key))
+				vf.found("index "+x.table, "a key of %d bytes", len(key))
 				continue
 			}
 			at := key[x.sought:]
 			row, err := get(tx, keyID(at))
 			if errors.Is(err, ErrNotFound) || err == nil && !has(x.keys(&row), key) {
-				vf.found("index "+string(x.bucket), "it has %s at %s, and the row is not like that", keyID(at), keyInstant(at).Format(time.RFC3339))
+				vf.found("index "+x.table, "it has %s at %s, and the row is not like that", keyID(at), keyInstant(at).Format(time.RFC3339))
 			}
 			done++
 			if err := vf.step("indexes", done); err != nil {
@@ -485,7 +451,7 @@ func (vf *verifier) indexes(tx *bbolt.Tx) error {
 }
 
 // files holds the files against the rows, both ways.
-func (vf *verifier) files(tx *bbolt.Tx) error {
+func (vf *verifier) files(tx table.Tx) error {
 	if vf.cfg.Blobs == "" {
 		return nil
 	}
@@ -521,7 +487,7 @@ func (vf *verifier) files(tx *bbolt.Tx) error {
 }
 
 // file looks for the row of a file.
-func (vf *verifier) file(tx *bbolt.Tx, name string) {
+func (vf *verifier) file(tx table.Tx, name string) {
 	id := ownerOf(name)
 	row, err := get(tx, id)
 	object := "file " + name
@@ -555,9 +521,9 @@ func (vf *verifier) later(id string) bool {
 }
 
 // recordings looks for the files of rows, and reads them.
-func (vf *verifier) recordings(tx *bbolt.Tx, root *os.Root) error {
+func (vf *verifier) recordings(tx table.Tx, root *os.Root) error {
 	done := 0
-	return tx.Bucket(rowsBucket).ForEach(func(id, value []byte) error {
+	return each(tx.Table(rowsTable), func(id, value []byte) error {
 		row, err := decodeRow(id, value)
 		if err != nil || row.State != StateKept {
 			return nil

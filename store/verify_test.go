@@ -15,10 +15,9 @@ import (
 	"testing/synctest"
 	"time"
 
-	"go.etcd.io/bbolt"
-
 	"github.com/bewaard/bewaard/store/certificate"
 	"github.com/bewaard/bewaard/store/journal"
+	"github.com/bewaard/bewaard/store/table"
 )
 
 // audited is a store with some of everything, and what an auditor has of it.
@@ -68,7 +67,7 @@ func (a *audited) take(t testing.TB) {
 }
 
 // change does something to the database behind the store's back.
-func (a *audited) change(t testing.TB, f func(tx *bbolt.Tx) error) {
+func (a *audited) change(t testing.TB, f func(tx table.Tx) error) {
 	t.Helper()
 	if err := a.db.Update(f); err != nil {
 		t.Fatal(err)
@@ -119,13 +118,13 @@ func TestVerifyFinds(t *testing.T) {
 		want    []string
 	}{
 		"entry changed": {between: func(t *testing.T, a *audited) {
-			a.change(t, func(tx *bbolt.Tx) error {
-				line := bytes.Replace(tx.Bucket(journalBucket).Get(numberKey(5)), []byte("anna"), []byte("bert"), 1)
-				return tx.Bucket(journalBucket).Put(numberKey(5), line)
+			a.change(t, func(tx table.Tx) error {
+				line := bytes.Replace(tx.Table(journalTable).Get(numberKey(5)), []byte("anna"), []byte("bert"), 1)
+				return tx.Table(journalTable).Put(numberKey(5), line)
 			})
 		}, want: []string{"journal entry 6: it names"}},
 		"entry removed": {between: func(t *testing.T, a *audited) {
-			a.change(t, func(tx *bbolt.Tx) error { return tx.Bucket(journalBucket).Delete(numberKey(2)) })
+			a.change(t, func(tx table.Tx) error { return tx.Table(journalTable).Delete(numberKey(2)) })
 		}, want: []string{"journal entry 3: entries 2 to 2 are missing"}},
 		"rolled back": {with: func(a *audited, c *VerifyConfig) { c.Heads = []journal.Head{{Number: 1000}} },
 			want: []string{"journal entry 1000: it was told before and is not there"}},
@@ -133,58 +132,58 @@ func TestVerifyFinds(t *testing.T) {
 		"other key": {with: func(a *audited, c *VerifyConfig) { c.Keys = []certificate.Key{{PublicKey: make([]byte, 32)}} },
 			want: []string{"journal entry 1: the node signs with key", "certificate of DESTROYED: it proves nothing"}},
 		"certificate gone": {between: func(t *testing.T, a *audited) {
-			a.change(t, func(tx *bbolt.Tx) error { return tx.Bucket(certificatesBucket).Delete([]byte(a.destroyed.ID)) })
+			a.change(t, func(tx table.Tx) error { return tx.Table(certificatesTable).Delete([]byte(a.destroyed.ID)) })
 		}, want: []string{"certificate of DESTROYED: the journal says that it was made, and it is not there", "row DESTROYED: it is destroyed, and has no certificate"}},
 		"certificate of another": {between: func(t *testing.T, a *audited) {
-			a.change(t, func(tx *bbolt.Tx) error {
-				return tx.Bucket(certificatesBucket).Put([]byte(a.kept.ID), tx.Bucket(certificatesBucket).Get([]byte(a.destroyed.ID)))
+			a.change(t, func(tx table.Tx) error {
+				return tx.Table(certificatesTable).Put([]byte(a.kept.ID), tx.Table(certificatesTable).Get([]byte(a.destroyed.ID)))
 			})
 		}, want: []string{"certificate of KEPT: it is that of DESTROYED"}},
 		"certificate forged": {between: func(t *testing.T, a *audited) {
-			a.change(t, func(tx *bbolt.Tx) error {
-				signed := bytes.Replace(tx.Bucket(certificatesBucket).Get([]byte(a.destroyed.ID)), []byte(`"quality"`), []byte(`"qualitx"`), 1)
-				return tx.Bucket(certificatesBucket).Put([]byte(a.destroyed.ID), signed)
+			a.change(t, func(tx table.Tx) error {
+				signed := bytes.Replace(tx.Table(certificatesTable).Get([]byte(a.destroyed.ID)), []byte(`"quality"`), []byte(`"qualitx"`), 1)
+				return tx.Table(certificatesTable).Put([]byte(a.destroyed.ID), signed)
 			})
 		}, want: []string{"certificate of DESTROYED: it has the hash", "certificate of DESTROYED: it proves nothing"}},
 		"destroyed and named": {between: func(t *testing.T, a *audited) {
-			a.change(t, func(tx *bbolt.Tx) error {
+			a.change(t, func(tx table.Tx) error {
 				return a.rewrite(tx, a.destroyed.ID, func(r *Row) { r.part = &sealedPart{Epoch: "2026-11-28"} })
 			})
 		}, want: []string{"row DESTROYED: it is destroyed, and still says who called"}},
 		"brought back": {between: func(t *testing.T, a *audited) {
-			a.change(t, func(tx *bbolt.Tx) error {
+			a.change(t, func(tx table.Tx) error {
 				return a.rewrite(tx, a.destroyed.ID, func(r *Row) { r.State, r.Destroyed, r.Expires = StateKept, time.Time{}, time.Now().Add(day) })
 			})
 		}, want: []string{"certificate of DESTROYED: it says that the recording is gone, and the row says that it is kept", "row DESTROYED: it is kept, and no entry of the journal says so", "row DESTROYED: it is kept until"}},
 		"not in the index": {between: func(t *testing.T, a *audited) {
-			a.change(t, func(tx *bbolt.Tx) error { return tx.Bucket(byExpiry.bucket).Delete(byExpiry.keys(&a.kept)[0]) })
+			a.change(t, func(tx table.Tx) error { return tx.Table(byExpiry.table).Delete(byExpiry.keys(&a.kept)[0]) })
 		}, want: []string{"row KEPT: the index by_expiry does not have it"}},
 		"index of nothing": {between: func(t *testing.T, a *audited) {
-			a.change(t, func(tx *bbolt.Tx) error { return tx.Bucket(byExpiry.bucket).Put(indexKey(time.Now(), NewID()), nil) })
+			a.change(t, func(tx table.Tx) error { return tx.Table(byExpiry.table).Put(indexKey(time.Now(), NewID()), nil) })
 		}, want: []string{"index by_expiry: it has"}},
 		"row gone": {between: func(t *testing.T, a *audited) {
-			a.change(t, func(tx *bbolt.Tx) error { return tx.Bucket(rowsBucket).Delete([]byte(a.kept.ID)) })
+			a.change(t, func(tx table.Tx) error { return tx.Table(rowsTable).Delete([]byte(a.kept.ID)) })
 		}, want: []string{"rows: 1 are kept, and the database counts 2", "row KEPT: entry 4 of the journal says that it is kept for quality for P14D", "index by_expiry: it has KEPT", "index by_began: it has KEPT",
 			"index by_number: it has KEPT", "index by_number: it has KEPT", "index by_purpose: it has KEPT", "index by_state: it has KEPT", "index by_epoch: it has KEPT", "no row knows it"}},
 		"unreadable row": {between: func(t *testing.T, a *audited) {
-			a.change(t, func(tx *bbolt.Tx) error { return tx.Bucket(rowsBucket).Put([]byte(a.kept.ID), []byte("{")) })
+			a.change(t, func(tx table.Tx) error { return tx.Table(rowsTable).Put([]byte(a.kept.ID), []byte("{")) })
 		}, want: []string{`row "KEPT": it cannot be read`, "rows: 1 are kept"}},
 		"hold gone": {between: func(t *testing.T, a *audited) {
-			a.change(t, func(tx *bbolt.Tx) error { return tx.Bucket(holdsBucket).Delete([]byte(a.hold.ID)) })
+			a.change(t, func(tx table.Tx) error { return tx.Table(holdsTable).Delete([]byte(a.hold.ID)) })
 		}, want: []string{"legal hold HOLD: entry 5 of the journal lays it", "row HELD: it is under legal hold HOLD, which there is not"}},
 		"hold gone, and the row with it": {between: func(t *testing.T, a *audited) {
-			a.change(t, func(tx *bbolt.Tx) error {
-				return errors.Join(tx.Bucket(holdsBucket).Delete([]byte(a.hold.ID)), tx.Bucket(heldBucket).Delete(heldKey(a.hold.ID, a.held.ID)),
+			a.change(t, func(tx table.Tx) error {
+				return errors.Join(tx.Table(holdsTable).Delete([]byte(a.hold.ID)), tx.Table(heldTable).Delete(heldKey(a.hold.ID, a.held.ID)),
 					a.rewrite(tx, a.held.ID, func(r *Row) { r.Holds, r.Expires = nil, time.Now().Add(-time.Second) }))
 			})
 			sweep(t, NewSweeper(a.Store, SweepConfig{}))
 		}, want: []string{"row HELD: entry 11 of the journal has it destroyed, and entry 6 put it under legal hold HOLD, which nobody had released",
 			"legal hold HOLD: entry 5 of the journal lays it, no entry releases it, and it is not there"}},
 		"row let go": {between: func(t *testing.T, a *audited) {
-			a.change(t, func(tx *bbolt.Tx) error { return a.rewrite(tx, a.held.ID, func(r *Row) { r.Holds = nil }) })
+			a.change(t, func(tx table.Tx) error { return a.rewrite(tx, a.held.ID, func(r *Row) { r.Holds = nil }) })
 		}, want: []string{"row HELD: entry 6 of the journal put it under legal hold HOLD, which nobody released"}},
 		"row and all of it gone": {between: func(t *testing.T, a *audited) {
-			a.change(t, func(tx *bbolt.Tx) error {
+			a.change(t, func(tx table.Tx) error {
 				row, err := get(tx, a.kept.ID)
 				if err != nil {
 					return err
@@ -194,7 +193,7 @@ func TestVerifyFinds(t *testing.T) {
 			os.Remove(filepath.Join(a.Directory(), a.kept.Files[0].Path))
 		}, want: []string{"row KEPT: entry 4 of the journal says that it is kept for quality for P14D"}},
 		"expiry moved": {between: func(t *testing.T, a *audited) {
-			a.change(t, func(tx *bbolt.Tx) error {
+			a.change(t, func(tx table.Tx) error {
 				return a.rewrite(tx, a.kept.ID, func(r *Row) { r.Expires = r.Expires.AddDate(50, 0, 0) })
 			})
 		}, want: []string{"row KEPT: it is kept for quality for P14D, until 20"}},
@@ -238,7 +237,7 @@ func TestVerifyFinds(t *testing.T) {
 }
 
 // rewrite puts a row as no way of the store's leads to it, counts and indexes included.
-func (a *audited) rewrite(tx *bbolt.Tx, id string, change func(*Row)) error {
+func (a *audited) rewrite(tx table.Tx, id string, change func(*Row)) error {
 	old, err := get(tx, id)
 	if err != nil {
 		return err

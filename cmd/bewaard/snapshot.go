@@ -86,7 +86,7 @@ func (c *compact) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("%d bytes became %d; %d rows were written meanwhile; everybody waited for %v\n", done.Before, done.After, done.Rows, done.Blocked.Round(time.Millisecond/10))
+	fmt.Printf("%d bytes became %d; %d keys were written meanwhile; everybody waited for %v\n", done.Before, done.After, done.Keys, done.Blocked.Round(time.Millisecond/10))
 	return nil
 }
 
