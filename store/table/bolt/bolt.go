@@ -228,7 +228,7 @@ func (d *DB) Snapshot(begin func(tx table.Tx, bytes int64) (io.Writer, error)) e
 func Read(file string, f func(table.Tx) error) (err error) {
 	db, err := bbolt.Open(file, 0o600, &bbolt.Options{ReadOnly: true, Timeout: lockTimeout})
 	if err != nil {
-		return locked(err)
+		return fmt.Errorf("open snapshot: %w", locked(err))
 	}
 	// Pages that point anywhere make bbolt panic, or fault.
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
