@@ -21,6 +21,7 @@ import (
 	"github.com/bewaard/bewaard/media/rtp"
 	"github.com/bewaard/bewaard/media/spool"
 	"github.com/bewaard/bewaard/store"
+	"github.com/bewaard/bewaard/store/blob/directory"
 	"github.com/bewaard/bewaard/store/seal"
 )
 
@@ -85,7 +86,7 @@ type Keeper struct {
 	log     *slog.Logger
 	metrics *Metrics
 	spools  *os.Root
-	out     *os.Root
+	out     *directory.Store // of recordings
 	writer  *spool.Writer
 	pool    *finalize.Pool
 	opening sync.WaitGroup
@@ -102,7 +103,7 @@ func NewKeeper(cfg RecordingConfig, s *store.Store, metrics *Metrics, log *slog.
 	if k.spools, err = os.OpenRoot(s.SpoolDirectory()); err != nil {
 		return nil, fmt.Errorf("open spool directory: %w", err)
 	}
-	if k.out, err = os.OpenRoot(s.Directory()); err != nil {
+	if k.out, err = directory.Open(s.Directory()); err != nil {
 		return nil, errors.Join(fmt.Errorf("open recordings' directory: %w", err), k.spools.Close())
 	}
 	if k.writer, err = spool.NewWriter(spool.Config{Failed: k.fail}, registry); err != nil {
@@ -330,11 +331,14 @@ func (k *Keeper) job(name string) (finalize.Job, error) {
 	}
 	epoch := seal.EpochOf(row.Expires)
 	return finalize.Job{
-		Spool: name, Keys: k.store.Keys(), Out: k.out, Name: path.Join(day, id), Formats: k.cfg.Formats, Opus: k.cfg.Opus,
+		Spool: name, Keys: k.store.Keys(), Create: k.createFile, Name: path.Join(day, id), Formats: k.cfg.Formats, Opus: k.cfg.Opus,
 		Passthrough: k.cfg.OpusPassthrough, Expires: row.Expires, Try: row.Tries,
 		Seal: func(w io.Writer) (io.WriteCloser, error) { return k.store.Keys().Seal(epoch, w) }, Suffix: seal.Suffix,
 	}, nil
 }
+
+// createFile begins a recording's file, by its path in the store's directory.
+func (k *Keeper) createFile(name string) (finalize.Blob, error) { return k.out.Create(name) }
 
 // retry logs a try that failed: the pool's.
 func (k *Keeper) retry(name string, err error) {

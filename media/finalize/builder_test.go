@@ -17,6 +17,7 @@ import (
 	"github.com/bewaard/bewaard/media/rtp"
 	"github.com/bewaard/bewaard/media/spool"
 	"github.com/bewaard/bewaard/media/wav"
+	blobs "github.com/bewaard/bewaard/store/blob/directory"
 )
 
 var began = time.Date(2026, 11, 24, 9, 0, 0, 0, time.UTC)
@@ -252,6 +253,17 @@ func directory(t testing.TB) *os.Root {
 	return dir
 }
 
+// into begins files in a directory: a job's Create.
+func into(t testing.TB, dir *os.Root) func(name string) (Blob, error) {
+	t.Helper()
+	store, err := blobs.Open(dir.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { store.Close() })
+	return func(name string) (Blob, error) { return store.Create(name) }
+}
+
 // finalized returns the recording of a capture: its left and right channel.
 func finalized(t testing.TB, c *capture) (result Result, channels [2][]int16) {
 	t.Helper()
@@ -262,7 +274,7 @@ func finalized(t testing.TB, c *capture) (result Result, channels [2][]int16) {
 func made(t testing.TB, path string) (result Result, channels [2][]int16) {
 	t.Helper()
 	out := directory(t)
-	result, err := Run(t.Context(), Job{Spool: path, Keys: plainly{}, Out: out, Formats: []string{WAV}})
+	result, err := Run(t.Context(), Job{Spool: path, Keys: plainly{}, Create: into(t, out), Formats: []string{WAV}})
 	if err != nil {
 		t.Fatal(err)
 	}

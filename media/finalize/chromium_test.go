@@ -26,7 +26,7 @@ func TestChromiumPlays(t *testing.T) {
 	files := map[string][]byte{}
 	make := func(name string, c *capture, formats []string, passthrough bool) {
 		out := directory(t)
-		result, err := Run(t.Context(), Job{Spool: c.write(t, t.TempDir()), Keys: plainly{}, Out: out, Formats: formats, Passthrough: passthrough})
+		result, err := Run(t.Context(), Job{Spool: c.write(t, t.TempDir()), Keys: plainly{}, Create: into(t, out), Formats: formats, Passthrough: passthrough})
 		if err != nil {
 			t.Fatal(err)
 		}

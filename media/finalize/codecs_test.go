@@ -110,7 +110,7 @@ func share(samples []int16, hz float64, rate int) float64 {
 func recorded(t testing.TB, c *capture) (result Result, channels [2][]int16, hz int) {
 	t.Helper()
 	out := directory(t)
-	result, err := Run(t.Context(), Job{Spool: c.write(t, t.TempDir()), Keys: plainly{}, Out: out, Formats: []string{WAV}})
+	result, err := Run(t.Context(), Job{Spool: c.write(t, t.TempDir()), Keys: plainly{}, Create: into(t, out), Formats: []string{WAV}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -136,7 +136,7 @@ func FuzzDamagedSpool(f *testing.F) {
 			t.Fatal(err)
 		}
 		out := directory(t)
-		result, err := Run(t.Context(), Job{Spool: path, Keys: plainly{}, Out: out, Formats: []string{WAV}})
+		result, err := Run(t.Context(), Job{Spool: path, Keys: plainly{}, Create: into(t, out), Formats: []string{WAV}})
 		if err != nil {
 			if !errors.Is(err, spool.ErrHeader) {
 				t.Fatalf("got %v, want a recording, or that it is no spool", err)

@@ -7,26 +7,28 @@ import (
 	"fmt"
 	"hash"
 	"io"
-	"os"
-	"path"
 
 	"github.com/bewaard/bewaard/media/spool"
 )
 
-// partSuffix ends the name of a file that is not yet complete.
-const partSuffix = ".part"
+// Blob is a file that is being written where it is to stay. It bears its name when it is
+// committed, whole and for good, in place of what bore it; aborted it leaves nothing.
+type Blob interface {
+	io.Writer
+	Commit() error
+	Abort() error // also after a Commit that failed
+}
 
 // files are the files that one recording is being written to, one a format.
-// They bear their names only when all of them are complete and on the disk.
+// The first bears its name only when all of them are complete.
 type files struct {
-	dir  *os.Root
 	open []*file
 }
 
 type file struct {
 	File
-	disk    *os.File
-	sealed  sum            // of what goes to the disk
+	blob    Blob
+	sealed  sum            // of what goes to the blob
 	content sum            // of what the output writes
 	sealer  io.WriteCloser // nil if nothing is sealed
 	output  output
@@ -54,10 +56,7 @@ func createFiles(job Job, h spool.Header, hz, frames int64) (f *files, skipped [
 	if name == "" {
 		name = h.ID
 	}
-	if err := job.Out.MkdirAll(path.Dir(name), 0o700); err != nil {
-		return nil, nil, err
-	}
-	f = &files{dir: job.Out}
+	f = &files{}
 	for _, format := range job.Formats {
 		if err := CheckFormat(format); err != nil {
 			skipped = append(skipped, err)
@@ -74,13 +73,13 @@ func createFiles(job Job, h spool.Header, hz, frames int64) (f *files, skipped [
 }
 
 func (f *files) create(name, format string, job Job, h spool.Header, hz, frames int64) error {
-	disk, err := f.dir.OpenFile(name+partSuffix, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	blob, err := job.Create(name)
 	if err != nil {
 		return err
 	}
-	new := &file{File: File{Path: name, Format: format}, disk: disk, sealed: newSum(), content: newSum()}
+	new := &file{File: File{Path: name, Format: format}, blob: blob, sealed: newSum(), content: newSum()}
 	f.open = append(f.open, new)
-	out := io.MultiWriter(disk, &new.sealed)
+	out := io.MultiWriter(blob, &new.sealed)
 	if job.Seal != nil {
 		if new.sealer, err = job.Seal(out); err != nil {
 			return err
@@ -110,7 +109,8 @@ func (f *files) outputs() []output {
 	return outputs
 }
 
-// keep puts the complete files on the disk and gives them their names.
+// keep completes the files and gives them their names, one after the other. Where one of
+// them cannot have its name, those before it have theirs already: the next try replaces them.
 func (f *files) keep(seconds float64) ([]File, error) {
 	var kept []File
 	for _, file := range f.open {
@@ -120,19 +120,16 @@ func (f *files) keep(seconds float64) ([]File, error) {
 		file.Seconds = seconds
 		kept = append(kept, file.File)
 	}
-	for _, file := range f.open {
-		if err := f.dir.Rename(file.Path+partSuffix, file.Path); err != nil {
+	for len(f.open) > 0 {
+		if err := f.open[0].blob.Commit(); err != nil {
 			return nil, err
 		}
+		f.open = f.open[1:]
 	}
-	if err := f.syncDirectories(path.Dir(f.open[0].Path)); err != nil {
-		return nil, err
-	}
-	f.open = nil
 	return kept, nil
 }
 
-// complete puts a file's content on the disk and notes its size and hash.
+// complete writes a file's end and notes its size and hash.
 func (f *file) complete() error {
 	if f.sealer != nil {
 		if err := f.sealer.Close(); err != nil {
@@ -141,38 +138,14 @@ func (f *file) complete() error {
 	}
 	f.Bytes, f.SHA256 = f.sealed.bytes, f.sealed.hex()
 	f.ContentBytes, f.ContentSHA256 = f.content.bytes, f.content.hex()
-	err := errors.Join(f.disk.Sync(), f.disk.Close())
-	f.disk = nil
-	return err
-}
-
-// syncDirectories puts the names of the files, and of directories that were made
-// for them, on the disk.
-func (f *files) syncDirectories(name string) error {
-	for ; ; name = path.Dir(name) {
-		d, err := f.dir.Open(name)
-		if err != nil {
-			return err
-		}
-		if err := errors.Join(d.Sync(), d.Close()); err != nil {
-			return err
-		}
-		if name == "." {
-			return nil
-		}
-	}
+	return nil
 }
 
 // discard removes what keep has not kept.
 func (f *files) discard() error {
 	var errs []error
 	for _, file := range f.open {
-		if file.disk != nil {
-			errs = append(errs, file.disk.Close())
-		}
-		if err := f.dir.Remove(file.Path + partSuffix); !errors.Is(err, os.ErrNotExist) {
-			errs = append(errs, err)
-		}
+		errs = append(errs, file.blob.Abort())
 	}
 	f.open = nil
 	return errors.Join(errs...)

@@ -17,7 +17,7 @@
 // Everything streams: memory does not grow with the call.
 //
 // The package knows nothing of calls, of rows, or of how long to keep what it
-// makes; the spool says all it needs.
+// makes; the spool says all it needs. Nor does it know where that is kept: see Blob.
 package finalize
 
 import (
@@ -25,7 +25,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"time"
 
@@ -39,11 +38,11 @@ const maxLength = 36 * time.Hour
 
 // Job is one recording to be made.
 type Job struct {
-	Spool   string     // path of the spool
-	Keys    spool.Keys // that open it
-	Out     *os.Root   // where the files go
-	Name    string     // their name there without extension, with slashes; the recording's id if empty
-	Formats []string   // Opus, WAV, WAVALaw, WAVMuLaw; a file each
+	Spool   string                          // path of the spool
+	Keys    spool.Keys                      // that open it
+	Create  func(name string) (Blob, error) // begins a file where files go, over what a try before left
+	Name    string                          // their name there without extension, with slashes; the recording's id if empty
+	Formats []string                        // Opus, WAV, WAVALaw, WAVMuLaw; a file each
 	Opus    OpusConfig
 	Expires time.Time // stands in the tags of formats that have any; none if zero
 	// Seal, if set, makes the writer that a file goes through on its way to the disk. Its
@@ -94,7 +93,7 @@ type Notice struct {
 // File is a recording in one format: as it lies on the disk, and what it says where that
 // is sealed.
 type File struct {
-	Path    string // in the job's Out
+	Path    string // as the job's Create was asked for it
 	Format  string
 	Bytes   int64
 	Seconds float64
@@ -127,8 +126,9 @@ type Leg struct {
 	ReportedPPM float64 // SkewPPM by them: against the sender's clock on the wall
 }
 
-// Run makes one recording. Its files appear under their names only when they
-// are complete and on the disk; a second run overwrites them. The spool stays.
+// Run makes one recording. Its files appear under their names only when all of them
+// are complete, one after the other; a second run replaces them. After an error some may have
+// appeared: the next try replaces these too. The spool stays.
 // Where this build lacks a format, the others are written and the reason stands
 // in Skipped; an error is returned only if there is nothing to write.
 func Run(ctx context.Context, job Job) (Result, error) {

@@ -8,6 +8,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
+	"syscall"
 	"testing"
 	"time"
 
@@ -16,6 +18,9 @@ import (
 
 	"github.com/bewaard/bewaard/media/rtp"
 	"github.com/bewaard/bewaard/media/spool"
+	"github.com/bewaard/bewaard/store/blob"
+	"github.com/bewaard/bewaard/store/blob/blobtest"
+	blobs "github.com/bewaard/bewaard/store/blob/directory"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -419,7 +424,7 @@ func TestSealed(t *testing.T) {
 				continue
 			}
 			out := directory(t)
-			job := Job{Spool: name, Keys: plainly{}, Out: out, Name: "call", Formats: []string{format}}
+			job := Job{Spool: name, Keys: plainly{}, Create: into(t, out), Name: "call", Formats: []string{format}}
 			plain, err := Run(t.Context(), job)
 			if err != nil {
 				t.Fatal(err)
@@ -461,7 +466,7 @@ func TestFiles(t *testing.T) {
 	c := &capture{length: 2 * time.Second}
 	c.send(newParty(rtp.Caller, noise(1)), c.length, ideal)
 	out := directory(t)
-	job := Job{Spool: c.write(t, t.TempDir()), Keys: plainly{}, Out: out, Name: "2026/11/24/call", Formats: []string{WAV}}
+	job := Job{Spool: c.write(t, t.TempDir()), Keys: plainly{}, Create: into(t, out), Name: "2026/11/24/call", Formats: []string{WAV}}
 	var last File
 	for run := range 2 {
 		result, err := Run(t.Context(), job)
@@ -516,13 +521,14 @@ func filesUnder(t testing.TB, dir *os.Root) []string {
 func TestKilledJobStartsOver(t *testing.T) {
 	c := &capture{length: 2 * time.Second}
 	c.send(newParty(rtp.Caller, noise(1)), c.length, ideal)
-	job := Job{Spool: c.write(t, t.TempDir()), Keys: plainly{}, Out: directory(t), Formats: []string{WAV}}
+	job := Job{Spool: c.write(t, t.TempDir()), Keys: plainly{}, Create: into(t, directory(t)), Formats: []string{WAV}}
 	clean, err := Run(t.Context(), job)
 	if err != nil {
 		t.Fatal(err)
 	}
-	job.Out = directory(t)
-	if err := job.Out.WriteFile("call.wav"+partSuffix, make([]byte, 2*clean.Files[0].Bytes), 0o600); err != nil {
+	out := directory(t)
+	job.Create = into(t, out)
+	if err := out.WriteFile("call.wav"+blob.PartSuffix, make([]byte, 2*clean.Files[0].Bytes), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	again, err := Run(t.Context(), job)
@@ -532,7 +538,7 @@ func TestKilledJobStartsOver(t *testing.T) {
 	if diff := cmp.Diff(clean, again); diff != "" {
 		t.Errorf("result (-clean +after a kill):\n%s", diff)
 	}
-	if got := filesUnder(t, job.Out); !cmp.Equal(got, []string{"call.wav"}) {
+	if got := filesUnder(t, out); !cmp.Equal(got, []string{"call.wav"}) {
 		t.Errorf("got files %q, want the recording only", got)
 	}
 }
@@ -562,7 +568,7 @@ func TestFailedJobLeavesNothing(t *testing.T) {
 		}, errAny},
 	} {
 		out := directory(t)
-		job := Job{Spool: path, Keys: plainly{}, Out: out, Formats: []string{WAV}}
+		job := Job{Spool: path, Keys: plainly{}, Create: into(t, out), Formats: []string{WAV}}
 		test.prepare(out, &job)
 		result, err := Run(test.ctx, job)
 		wantErr(t, err, test.want)
@@ -575,11 +581,63 @@ func TestFailedJobLeavesNothing(t *testing.T) {
 	}
 }
 
+// A disk that fails while files are written leaves none of them; one that fails when they get
+// their names, those that have theirs. The next try makes all of them, as they would have been.
+func TestDiskFails(t *testing.T) {
+	c := &capture{length: 2 * time.Second}
+	c.send(newParty(rtp.Caller, noise(1)), c.length, ideal)
+	job := Job{Spool: c.write(t, t.TempDir()), Keys: plainly{}, Create: into(t, directory(t)), Formats: []string{WAV, WAVALaw}}
+	clean, err := Run(t.Context(), job)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		op, name string
+		left     []string
+	}{
+		{blobtest.Create, "call.wav", nil},
+		{blobtest.Create, "call.alaw.wav", nil},
+		{blobtest.Write, "call.wav", nil},
+		{blobtest.Write, "call.alaw.wav", nil},
+		{blobtest.Commit, "call.wav", nil},
+		{blobtest.Commit, "call.alaw.wav", []string{"call.wav"}},
+		{blobtest.Committed, "call.alaw.wav", []string{"call.alaw.wav", "call.wav"}},
+	} {
+		out := directory(t)
+		store, err := blobs.Open(out.Name())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer store.Close()
+		fails := true
+		faulty := blobtest.Faulty(store, func(op, name string) error {
+			if fails && op == test.op && name == test.name {
+				return syscall.ENOSPC
+			}
+			return nil
+		})
+		job.Create = func(name string) (Blob, error) { return faulty.Create(name) }
+		_, err = Run(t.Context(), job)
+		wantErr(t, err, syscall.ENOSPC)
+		if got := filesUnder(t, out); !slices.Equal(got, test.left) {
+			t.Errorf("%s of %s fails: got files %q, want %q", test.op, test.name, got, test.left)
+		}
+		fails = false
+		again, err := Run(t.Context(), job)
+		if diff := cmp.Diff(clean, again); err != nil || diff != "" {
+			t.Errorf("%s of %s failed: got %v of the next try (-clean +again):\n%s", test.op, test.name, err, diff)
+		}
+		if got, want := filesUnder(t, out), []string{"call.alaw.wav", "call.wav"}; !slices.Equal(got, want) {
+			t.Errorf("%s of %s failed: got files %q of the next try, want %q", test.op, test.name, got, want)
+		}
+	}
+}
+
 // A clock that went wrong does not become a recording of years.
 func TestNoRecordingOfYears(t *testing.T) {
 	c := &capture{length: 40 * time.Hour}
 	out := directory(t)
-	_, err := Run(t.Context(), Job{Spool: c.write(t, t.TempDir()), Keys: plainly{}, Out: out, Formats: []string{WAV}})
+	_, err := Run(t.Context(), Job{Spool: c.write(t, t.TempDir()), Keys: plainly{}, Create: into(t, out), Formats: []string{WAV}})
 	wantErr(t, err, errAny)
 	if got := filesUnder(t, out); got != nil {
 		t.Errorf("got files %q, want none", got)

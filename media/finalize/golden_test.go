@@ -106,7 +106,7 @@ func TestGolden(t *testing.T) {
 			updateSpool(t, spoolPath, c.write(t, t.TempDir()), g.damage)
 		}
 		out := directory(t)
-		result, err := Run(t.Context(), Job{Spool: spoolPath, Keys: plainly{}, Out: out, Formats: []string{WAV}})
+		result, err := Run(t.Context(), Job{Spool: spoolPath, Keys: plainly{}, Create: into(t, out), Formats: []string{WAV}})
 		if err != nil {
 			t.Errorf("%s: %v", g.name, err)
 			continue

@@ -126,7 +126,7 @@ func BenchmarkRun(b *testing.B) {
 			}
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := Run(b.Context(), Job{Spool: path, Keys: plainly{}, Out: out, Formats: []string{format}}); err != nil {
+				if _, err := Run(b.Context(), Job{Spool: path, Keys: plainly{}, Create: into(b, out), Formats: []string{format}}); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -32,7 +32,7 @@ func TestOpus(t *testing.T) {
 	out := directory(t)
 	result, err := Run(t.Context(), Job{
 		Keys: plainly{}, Spool: c.write(t, t.TempDir()),
-		Out:     out,
+		Create:  into(t, out),
 		Formats: []string{Opus, WAV},
 		Expires: time.Date(2026, 12, 8, 10, 0, 0, 0, time.FixedZone("", 3600)),
 	})
@@ -133,7 +133,7 @@ func TestOpusPartiesApart(t *testing.T) {
 	c.send(newParty(rtp.Caller, tone(440)), c.length, ideal)
 	c.send(newParty(rtp.Callee, func(n int64) int16 { return noise(1)(n) / 4 }), c.length, ideal)
 	out := directory(t)
-	if _, err := Run(t.Context(), Job{Spool: c.write(t, t.TempDir()), Keys: plainly{}, Out: out, Formats: []string{Opus}}); err != nil {
+	if _, err := Run(t.Context(), Job{Spool: c.write(t, t.TempDir()), Keys: plainly{}, Create: into(t, out), Formats: []string{Opus}}); err != nil {
 		t.Fatal(err)
 	}
 	f, err := out.Open("call.opus")
@@ -149,7 +149,7 @@ func TestOpusPartiesApart(t *testing.T) {
 
 	c = &capture{length: 4 * time.Second}
 	c.send(newParty(rtp.Caller, tone(440)), c.length, ideal)
-	if _, err := Run(t.Context(), Job{Spool: c.write(t, t.TempDir()), Keys: plainly{}, Out: out, Formats: []string{Opus}}); err != nil {
+	if _, err := Run(t.Context(), Job{Spool: c.write(t, t.TempDir()), Keys: plainly{}, Create: into(t, out), Formats: []string{Opus}}); err != nil {
 		t.Fatal(err)
 	}
 	alone, err := out.Open("call.opus")
@@ -174,7 +174,7 @@ func TestOpusConfig(t *testing.T) {
 	c.send(newParty(rtp.Caller, tone(440)), c.length, ideal)
 	path := c.write(t, t.TempDir())
 	size := func(o OpusConfig) int64 {
-		result, err := Run(t.Context(), Job{Spool: path, Keys: plainly{}, Out: directory(t), Formats: []string{Opus}, Opus: o})
+		result, err := Run(t.Context(), Job{Spool: path, Keys: plainly{}, Create: into(t, directory(t)), Formats: []string{Opus}, Opus: o})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -196,7 +196,7 @@ func TestWAVOfG711(t *testing.T) {
 	c := &capture{length: 2 * time.Second}
 	c.send(newParty(rtp.Caller, noise(1)), c.length, ideal)
 	out := directory(t)
-	result, err := Run(t.Context(), Job{Spool: c.write(t, t.TempDir()), Keys: plainly{}, Out: out, Formats: []string{WAVALaw, WAV, WAVMuLaw}})
+	result, err := Run(t.Context(), Job{Spool: c.write(t, t.TempDir()), Keys: plainly{}, Create: into(t, out), Formats: []string{WAVALaw, WAV, WAVMuLaw}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -224,7 +224,7 @@ func TestOpusLengths(t *testing.T) {
 		c := &capture{length: length}
 		c.send(newParty(rtp.Caller, tone(440)), c.length, ideal)
 		out := directory(t)
-		if _, err := Run(t.Context(), Job{Spool: c.write(t, t.TempDir()), Keys: plainly{}, Out: out, Formats: []string{Opus}}); err != nil {
+		if _, err := Run(t.Context(), Job{Spool: c.write(t, t.TempDir()), Keys: plainly{}, Create: into(t, out), Formats: []string{Opus}}); err != nil {
 			t.Errorf("%v: %v", length, err)
 			continue
 		}
@@ -261,7 +261,7 @@ func TestOpusUnavailable(t *testing.T) {
 	c := &capture{length: time.Second}
 	path := c.write(t, t.TempDir())
 	out := directory(t)
-	result, err := Run(t.Context(), Job{Spool: path, Keys: plainly{}, Out: out, Formats: []string{Opus, WAV}})
+	result, err := Run(t.Context(), Job{Spool: path, Keys: plainly{}, Create: into(t, out), Formats: []string{Opus, WAV}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -269,7 +269,7 @@ func TestOpusUnavailable(t *testing.T) {
 		t.Fatalf("got %+v, %v skipped, want WAV written and Opus skipped", result.Files, result.Skipped)
 	}
 	wantErr(t, result.Skipped[0], opus.ErrUnavailable)
-	_, err = Run(t.Context(), Job{Spool: path, Keys: plainly{}, Out: out, Name: "other", Formats: []string{Opus}})
+	_, err = Run(t.Context(), Job{Spool: path, Keys: plainly{}, Create: into(t, out), Name: "other", Formats: []string{Opus}})
 	wantErr(t, err, opus.ErrUnavailable)
 	if _, err := out.Stat("other.opus.part"); !os.IsNotExist(err) {
 		t.Errorf("got %v of the file that was not to be written, want none", err)

@@ -26,7 +26,7 @@ func passedThrough(t *testing.T, c *capture, formats ...string) (Result, *oggopu
 		t.Skip("built without cgo, hence without Opus")
 	}
 	out := directory(t)
-	result, err := Run(t.Context(), Job{Spool: c.write(t, t.TempDir()), Keys: plainly{}, Out: out, Formats: append([]string{Opus}, formats...), Passthrough: true})
+	result, err := Run(t.Context(), Job{Spool: c.write(t, t.TempDir()), Keys: plainly{}, Create: into(t, out), Formats: append([]string{Opus}, formats...), Passthrough: true})
 	if err != nil {
 		t.Fatal(err)
 	}

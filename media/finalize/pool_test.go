@@ -47,7 +47,7 @@ func TestPool(t *testing.T) {
 			if strings.Contains(spool, "panic") {
 				panic("no such row")
 			}
-			return Job{Spool: spool, Keys: plainly{}, Out: out, Formats: []string{WAV}}, nil
+			return Job{Spool: spool, Keys: plainly{}, Create: into(t, out), Formats: []string{WAV}}, nil
 		},
 	}, reg)
 	if err != nil {
@@ -122,7 +122,7 @@ func TestPoolStops(t *testing.T) {
 			Job: func(spool string) (Job, error) {
 				jobs++
 				cancel()
-				return Job{Spool: spool, Keys: plainly{}, Out: out, Formats: []string{WAV}}, nil
+				return Job{Spool: spool, Keys: plainly{}, Create: into(t, out), Formats: []string{WAV}}, nil
 			},
 		}, nil)
 		if err != nil {
@@ -182,7 +182,7 @@ func TestPoolTriesAgain(t *testing.T) {
 				if strings.Contains(spool, "nobody") {
 					return Job{}, errors.New("no row")
 				}
-				return Job{Spool: spool, Keys: plainly{}, Out: out, Formats: []string{WAV}}, nil
+				return Job{Spool: spool, Keys: plainly{}, Create: into(t, out), Formats: []string{WAV}}, nil
 			},
 			Retry: func(spool string, _ error) { j.note("retry", filepath.Base(spool)) },
 			Done: func(spool string, _ Result, err error) {
@@ -297,7 +297,7 @@ func TestProgress(t *testing.T) {
 		t.Fatal(err)
 	}
 	var p progress
-	if _, err := Run(t.Context(), Job{Spool: path, Keys: plainly{}, Out: directory(t), Formats: []string{WAV}, progress: &p}); err != nil {
+	if _, err := Run(t.Context(), Job{Spool: path, Keys: plainly{}, Create: into(t, directory(t)), Formats: []string{WAV}, progress: &p}); err != nil {
 		t.Fatal(err)
 	}
 	if read, bytes := p.read.Load(), p.bytes.Load(); read != info.Size() || bytes != info.Size() {

@@ -16,6 +16,7 @@ import (
 	"github.com/bewaard/bewaard/media/rtp"
 	"github.com/bewaard/bewaard/media/spool"
 	"github.com/bewaard/bewaard/media/wav"
+	"github.com/bewaard/bewaard/store/blob/directory"
 )
 
 // stalling is a disk that does not answer from one instant to another.
@@ -123,7 +124,15 @@ func TestDiskStalls(t *testing.T) {
 			t.Fatal(err)
 		}
 
-		result, err := finalize.Run(t.Context(), finalize.Job{Spool: filepath.Join(dir.Name(), f.Name()), Keys: plainly{}, Out: dir, Formats: []string{finalize.WAV}})
+		blobs, err := directory.Open(dir.Name())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer blobs.Close()
+		result, err := finalize.Run(t.Context(), finalize.Job{
+			Spool: filepath.Join(dir.Name(), f.Name()), Keys: plainly{}, Formats: []string{finalize.WAV},
+			Create: func(name string) (finalize.Blob, error) { return blobs.Create(name) },
+		})
 		if err != nil {
 			t.Fatal(err)
 		}
