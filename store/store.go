@@ -196,7 +196,7 @@ func (s *Store) prepare(now time.Time) error {
 			return nil
 		}
 		found = schema
-		if err := errors.Join(meta.Put(schemaKey, []byte(schema)), meta.Put(indexedKey, nil)); err != nil {
+		if err := errors.Join(meta.Put(schemaKey, []byte(schema)), meta.Put(indexedKey, []byte(indexed))); err != nil {
 			return err
 		}
 		return putClock(tx, clock{Mark: now.UTC()})
@@ -221,7 +221,7 @@ var (
 	schemaKey = []byte("schema")
 	clockKey  = []byte("clock")
 
-	// indexedKey is there where byPurpose has every purpose of a row, not its own alone.
+	// indexedKey says what the indexes have, beyond what rows were first found by.
 	indexedKey = []byte("purposes_indexed")
 )
 
