@@ -22,9 +22,11 @@ func NewCustodian(s *Store) *Custodian { return &Custodian{store: s} }
 // Run tells the head at once, and makes a round every day, until the context ends. At the
 // start of a daemon Reconcile has seen to the rest.
 func (c *Custodian) Run(ctx context.Context) {
-	tick := time.NewTicker(custody)
+	tick, again := time.NewTicker(custody), time.NewTicker(anchorTries)
 	defer tick.Stop()
+	defer again.Stop()
 	err := errors.Join(c.store.renewHolds(), c.store.Witness())
+	anchored := c.anchor(ctx)
 	for {
 		if err != nil && ctx.Err() == nil {
 			c.store.log.Error("store not in order", "error", err)
@@ -32,10 +34,25 @@ func (c *Custodian) Run(ctx context.Context) {
 		select {
 		case <-tick.C:
 			err = c.Round(ctx)
+			anchored = c.anchor(ctx)
+		case <-again.C:
+			err = nil
+			if !anchored {
+				anchored = c.anchor(ctx)
+			}
 		case <-ctx.Done():
 			return
 		}
 	}
+}
+
+// anchor reports whether somebody outside has stamped the head, or nobody is to.
+func (c *Custodian) anchor(ctx context.Context) bool {
+	err := c.store.Anchor(ctx)
+	if err != nil && ctx.Err() == nil {
+		c.store.log.Warn("journal head not stamped, to be tried again", "in", anchorTries, "error", err)
+	}
+	return err == nil
 }
 
 // Round does what is due every day. What goes wrong with one thing does not stop the

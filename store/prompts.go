@@ -64,10 +64,10 @@ func (s *Store) keepPrompt(p Prompt, wav []byte) error {
 	kept, err := s.blobs.root.ReadFile(audio)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		err = s.writePrompt(audio, wav)
+		err = s.writeFile(audio, wav)
 	case err == nil && hashOf(kept) != p.SHA256:
 		s.log.Warn("kept prompt was damaged, and is written anew", "file", audio)
-		err = s.writePrompt(audio, wav)
+		err = s.writeFile(audio, wav)
 	}
 	if err != nil {
 		return err
@@ -81,7 +81,7 @@ func (s *Store) keepPrompt(p Prompt, wav []byte) error {
 			if err != nil {
 				return err
 			}
-			return s.writePrompt(name, append(content, '\n'))
+			return s.writeFile(name, append(content, '\n'))
 		case err != nil:
 			return err
 		case use.same(p):
@@ -97,8 +97,8 @@ func promptUse(hash string, n int) string {
 	return path.Join(promptsDirectory, fmt.Sprintf("%s.%d.json", hash, n))
 }
 
-// writePrompt has a file appear whole, or not at all.
-func (s *Store) writePrompt(name string, content []byte) error {
+// writeFile has a file appear whole, or not at all.
+func (s *Store) writeFile(name string, content []byte) error {
 	root := s.blobs.root
 	f, err := root.OpenFile(name+partSuffix, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
@@ -111,7 +111,7 @@ func (s *Store) writePrompt(name string, content []byte) error {
 	if err := root.Rename(name+partSuffix, name); err != nil {
 		return err
 	}
-	return errors.Join(s.blobs.sync(promptsDirectory), s.blobs.sync("."))
+	return errors.Join(s.blobs.sync(path.Dir(name)), s.blobs.sync("."))
 }
 
 func (s *Store) readPrompt(name string) (p Prompt, err error) {

@@ -20,6 +20,7 @@
 //	keys/                                 what all of it is sealed with: package seal
 //	keys/node.key, node.pub               what certificates are signed and checked with
 //	journal-head.txt                      the journal's head, a line a day
+//	anchors/<number>.tsr                  what an outside authority stamped of it
 //	prompts/<sha256>.wav, .json           every announcement that was ever in use, for ever
 //
 // No database blanks at once what it frees: what a row said before it was destroyed stands in
@@ -44,6 +45,7 @@ import (
 	"github.com/bewaard/bewaard/store/seal"
 	"github.com/bewaard/bewaard/store/table"
 	"github.com/bewaard/bewaard/store/table/bolt"
+	"github.com/bewaard/bewaard/store/timestamp"
 )
 
 const (
@@ -78,6 +80,10 @@ type Config struct {
 	Sweep SweepConfig `yaml:"sweep"`
 	// LegalHold says who may release one.
 	LegalHold HoldConfig `yaml:"legal_hold"`
+	// TSA is the URL of an authority that stamps the journal's head once a day (RFC 3161), and
+	// TSARoots a file of certificates in PEM that it is believed by. Default: nobody does.
+	TSA      string `yaml:"tsa"`
+	TSARoots string `yaml:"tsa_roots"`
 	// Keys is the file's keys section.
 	Keys seal.Config `yaml:"-"`
 }
@@ -87,6 +93,13 @@ func (c Config) Validate() []error {
 	var faults []error
 	for _, fault := range c.Sweep.Validate() {
 		faults = append(faults, fmt.Errorf("sweep.%w", fault))
+	}
+	if c.TSA != "" {
+		if _, err := timestamp.New(c.TSA, nil); err != nil {
+			faults = append(faults, fmt.Errorf("tsa: %w", err))
+		}
+	} else if c.TSARoots != "" {
+		faults = append(faults, errors.New("tsa_roots: there is no tsa that it is for"))
 	}
 	return faults
 }
@@ -119,6 +132,7 @@ type Store struct {
 	keys      *seal.Keys
 	nodeKey   ed25519.PrivateKey // signs deletion certificates
 	holds     HoldConfig
+	tsa       *timestamp.Authority // stamps the journal's head; nil for nobody
 
 	log     *slog.Logger
 	metrics *metrics
@@ -132,6 +146,9 @@ func Open(c Config, registry prometheus.Registerer, log *slog.Logger) (*Store, e
 		return nil, fmt.Errorf("open store %s: %w", c.Directory, err)
 	}
 	s := &Store{directory: directory, holds: c.LegalHold, log: log}
+	if s.tsa, err = c.authority(); err != nil {
+		return nil, fmt.Errorf("open store: %w", err)
+	}
 	if s.blobs, err = openBlobs(directory); err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}

@@ -3,6 +3,7 @@ package store
 import (
 	"bytes"
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -18,6 +19,7 @@ import (
 	"github.com/bewaard/bewaard/store/seal"
 	"github.com/bewaard/bewaard/store/table"
 	"github.com/bewaard/bewaard/store/table/bolt"
+	"github.com/bewaard/bewaard/store/timestamp"
 )
 
 // overdueGrace is how long after its expiry a row may still be there: sweeps come at
@@ -31,6 +33,9 @@ type VerifyConfig struct {
 	Keys     []certificate.Key // whose certificates are believed; none: those that the journal names
 	Heads    []journal.Head    // that were told earlier
 	Hashes   []journal.Hash    // the same, where the number is not known
+	// Anchors are time stamps of entries, Roots whose are believed; nil: anybody's.
+	Anchors  []Anchored
+	Roots    *x509.CertPool
 	Progress func(what string, done int)
 	// Expires works out when a call's retention is over that ended then; nil: expiries are held
 	// against the journal alone.
@@ -56,6 +61,8 @@ type Verification struct {
 	Files        int
 	Later        int // files of calls that came after the snapshot, and rows that have expired since
 	Findings     int
+	Anchors      int             // time stamps that hold
+	Anchor       timestamp.Stamp // the latest of them
 }
 
 // Verify reads a snapshot, and the files that belong to it, and tells of everything that
@@ -155,12 +162,20 @@ func (vf *verifier) journal(tx table.Tx) error {
 		wanted[hash] = true
 	}
 	vf.v.Keys = vf.cfg.Keys
+	anchors := map[uint64][]byte{}
+	for _, a := range vf.cfg.Anchors {
+		anchors[a.Number] = a.Response
+	}
 	err := each(tx.Table(journalTable), func(key, line []byte) error {
 		e, defects := chain.Add(keyNumber(key), line)
 		for _, d := range defects {
 			vf.found(fmt.Sprintf("journal entry %d", d.Number), "%s", d.What)
 		}
 		delete(wanted, chain.Head().Hash)
+		if response, ok := anchors[keyNumber(key)]; ok {
+			delete(anchors, keyNumber(key))
+			vf.anchor(&e, journal.HashOf(line), keyNumber(key), response)
+		}
 		vf.entry(tx, &e)
 		vf.v.Entries++
 		return vf.step("journal", vf.v.Entries)
@@ -171,10 +186,33 @@ func (vf *verifier) journal(tx table.Tx) error {
 	for hash := range wanted {
 		vf.found("journal", "no entry has the hash %s, which was told before: it was rolled back, or written anew", hash)
 	}
+	for number := range anchors {
+		vf.found(fmt.Sprintf("time stamp of entry %d", number), "the journal has no such entry: it was rolled back")
+	}
 	if vf.v.Head = chain.Head(); vf.v.Entries == 0 {
 		vf.found("journal", "it is empty: a store has an entry from its first start on")
 	}
 	return err
+}
+
+// anchorGrace is how much later than an entry its time stamp may seem to be earlier: clocks differ.
+const anchorGrace = 5 * time.Minute
+
+// anchor holds an entry against its time stamp.
+func (vf *verifier) anchor(e *journal.Entry, hash journal.Hash, number uint64, response []byte) {
+	object := fmt.Sprintf("time stamp of entry %d", number)
+	stamp, err := timestamp.Verify(response, hash, vf.cfg.Roots)
+	switch {
+	case err != nil:
+		vf.found(object, "it is not of that entry as it is now, or proves nothing: %v", err)
+		return
+	case stamp.At.Add(stamp.Accuracy + anchorGrace).Before(e.At):
+		vf.found(object, "it is of %s, and the entry says that it was made later, on %s", stamp.At.Format(time.RFC3339), e.At.Format(time.RFC3339))
+	}
+	vf.v.Anchors++
+	if stamp.At.After(vf.v.Anchor.At) {
+		vf.v.Anchor = stamp
+	}
 }
 
 // entry looks at what an entry says.
