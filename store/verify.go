@@ -72,8 +72,11 @@ func Verify(ctx context.Context, c VerifyConfig, tell func(Finding)) (v Verifica
 	if c.Progress == nil {
 		c.Progress = func(string, int) {}
 	}
-	vf := &verifier{cfg: c, ctx: ctx, tell: tell, undocumented: map[string]string{}, laid: map[string]*laid{}, promised: map[seal.Epoch]bool{}, destroyed: map[seal.Epoch]bool{}, kept: map[string]keeping{}}
-	err = bolt.Read(c.Snapshot, vf.database)
+	vf := &verifier{cfg: c, ctx: ctx, tell: tell, laid: map[string]*laid{}, promised: map[seal.Epoch]bool{}, destroyed: map[seal.Epoch]bool{}}
+	if vf.last, err = newScratch(); err != nil {
+		return v, fmt.Errorf("verify %s: %w", c.Snapshot, err)
+	}
+	err = errors.Join(bolt.Read(c.Snapshot, vf.database), vf.last.close())
 	if errors.Is(err, ErrLocked) {
 		err = fmt.Errorf("%w: a snapshot can be read beside it", err)
 	}
@@ -90,12 +93,15 @@ type verifier struct {
 	tell func(Finding)
 	v    Verification
 
-	holds        map[string]bool
-	laid         map[string]*laid    // the legal holds that the journal has, by id, until their release
-	promised     map[seal.Epoch]bool // which certificates name: their keys have to go
-	destroyed    map[seal.Epoch]bool // whose keys are, as the journal has it
-	kept         map[string]keeping  // the recordings that the journal has, by id, until they are destroyed
-	undocumented map[string]string   // rows whose certificate is not there, though the journal has its hash
+	holds     map[string]bool
+	laid      map[string]*laid    // the legal holds that the journal has, by id, until their release
+	promised  map[seal.Epoch]bool // which certificates name: their keys have to go
+	destroyed map[seal.Epoch]bool // whose keys are, as the journal has it
+
+	// last is the number of the last entry that says of a recording that it is kept, under kept
+	// and its id, until it is destroyed; and of a row whose certificate is not there, though the
+	// journal has its hash, under undocumented.
+	last *scratch
 }
 
 // laid is a legal hold as the journal has it: the entries by which it and what is under it are.
@@ -104,11 +110,10 @@ type laid struct {
 	rows  map[string]uint64
 }
 
-// keeping is what the journal says last of a recording that is kept.
-type keeping struct {
-	entry uint64
-	says  string
-}
+const (
+	kept         = "kept "
+	undocumented = "undocumented "
+)
 
 func (vf *verifier) found(object, format string, args ...any) {
 	vf.v.Findings++
@@ -176,8 +181,10 @@ func (vf *verifier) journal(tx table.Tx) error {
 			delete(anchors, keyNumber(key))
 			vf.anchor(&e, journal.HashOf(line), keyNumber(key), response)
 		}
-		vf.entry(tx, &e)
 		vf.v.Entries++
+		if err := vf.entry(tx, &e); err != nil {
+			return err
+		}
 		return vf.step("journal", vf.v.Entries)
 	})
 	for _, d := range chain.End() {
@@ -216,7 +223,7 @@ func (vf *verifier) anchor(e *journal.Entry, hash journal.Hash, number uint64, r
 }
 
 // entry looks at what an entry says.
-func (vf *verifier) entry(tx table.Tx, e *journal.Entry) {
+func (vf *verifier) entry(tx table.Tx, e *journal.Entry) error {
 	if !e.At.IsZero() {
 		vf.v.At = e.At
 	}
@@ -228,7 +235,7 @@ func (vf *verifier) entry(tx table.Tx, e *journal.Entry) {
 	case journal.Release:
 		delete(vf.laid, e.Object)
 	case journal.Keep:
-		vf.kept[e.Object] = keeping{e.Number, e.Reason}
+		return vf.last.put(kept+e.Object, numberKey(e.Number))
 	case journal.EpochKey:
 		vf.destroyed[seal.Epoch(e.Object)] = vf.destroyed[seal.Epoch(e.Object)] || e.Reason == epochDestroyed
 	case journal.Expire:
@@ -238,20 +245,24 @@ func (vf *verifier) entry(tx table.Tx, e *journal.Entry) {
 			}
 		}
 	case journal.Destroy:
-		delete(vf.kept, e.Object)
 		for _, l := range vf.laid {
 			delete(l.rows, e.Object) // told with the entry before; a party's objection may
 		}
 		hash, _ := strings.CutPrefix(e.Reason, "certificate ")
 		signed := tx.Table(certificatesTable).Get([]byte(e.Object))
 		if signed == nil {
-			vf.undocumented[e.Object] = hash // until an entry says that it was removed
+			err := vf.last.put(undocumented+e.Object, numberKey(e.Number)) // until an entry says that it was removed
+			if err != nil {
+				return err
+			}
 		} else if got := certificate.Hash(signed); got != hash {
 			vf.found("certificate of "+e.Object, "it has the hash %s, and entry %d of the journal says %s: it was replaced", got, e.Number, hash)
 		}
+		return vf.last.delete(kept + e.Object)
 	case journal.Remove:
-		delete(vf.undocumented, e.Object)
+		return vf.last.delete(undocumented + e.Object)
 	}
+	return nil
 }
 
 // held notes that a legal hold is laid, or that a row came under it.
@@ -283,19 +294,23 @@ func (vf *verifier) heldRows(tx table.Tx) error {
 // keptRows looks for the rows of recordings that are kept, and not destroyed, as the journal has
 // it.
 func (vf *verifier) keptRows(tx table.Tx) error {
-	for id, k := range vf.kept {
+	return vf.last.each(kept, func(id string, number []byte) error {
+		e, err := journal.Decode(tx.Table(journalTable).Get(number))
+		if err != nil {
+			return nil // told with the chain
+		}
 		row, err := get(tx, id)
 		switch {
 		case errors.Is(err, ErrNotFound):
-			vf.found("row "+id, "entry %d of the journal says that it is kept %s, and it is not there, nor destroyed: it was taken away", k.entry, k.says)
+			vf.found("row "+id, "entry %d of the journal says that it is kept %s, and it is not there, nor destroyed: it was taken away", e.Number, e.Reason)
 		case err != nil: // told with the row
 		case row.State == StateDestroyed:
-			vf.found("row "+id, "it is destroyed, and the journal does not say so: by entry %d it is kept %s", k.entry, k.says)
-		case row.keeping() != k.says:
-			vf.found("row "+id, "it is kept %s, and entry %d of the journal says %s: that was moved", row.keeping(), k.entry, k.says)
+			vf.found("row "+id, "it is destroyed, and the journal does not say so: by entry %d it is kept %s", e.Number, e.Reason)
+		case row.keeping() != e.Reason:
+			vf.found("row "+id, "it is kept %s, and entry %d of the journal says %s: that was moved", row.keeping(), e.Number, e.Reason)
 		}
-	}
-	return nil
+		return nil
+	})
 }
 
 // epochs looks for days that are over, that certificates name, and whose keys the journal does
@@ -351,8 +366,12 @@ func (vf *verifier) legalHolds(tx table.Tx) error {
 }
 
 func (vf *verifier) certificates(tx table.Tx) error {
-	for id := range vf.undocumented {
+	err := vf.last.each(undocumented, func(id string, _ []byte) error {
 		vf.found("certificate of "+id, "the journal says that it was made, and it is not there")
+		return nil
+	})
+	if err != nil {
+		return err
 	}
 	return each(tx.Table(certificatesTable), func(id, signed []byte) error {
 		vf.certificate(tx, string(id), signed)
@@ -430,7 +449,7 @@ func (vf *verifier) row(tx table.Tx, row *Row) {
 			vf.found(object, "it expires on %s, and %s from the call's end is %s", row.Expires.Format(time.RFC3339), row.Retention, want.Format(time.RFC3339))
 		}
 	}
-	if _, said := vf.kept[row.ID]; row.State == StateKept && !said {
+	if row.State == StateKept && !vf.last.has(kept+row.ID) {
 		vf.found(object, "it is kept, and no entry of the journal says so: it was put there")
 	}
 	if row.State == StateDestroyed {
