@@ -31,6 +31,7 @@ package store
 import (
 	"cmp"
 	"crypto/ed25519"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -254,6 +255,15 @@ func (s *Store) Close() error {
 // §5.7), so that ids sort by the time at which they were made.
 func NewID() string {
 	return uuid.Must(uuid.NewV7()).String() // crypto/rand does not fail
+}
+
+// idTime returns when an id was made, to the millisecond: long ago for what is none.
+func idTime(id string) time.Time {
+	parsed, err := uuid.Parse(id)
+	if err != nil || parsed.Version() != 7 {
+		return time.Time{}
+	}
+	return time.UnixMilli(int64(binary.BigEndian.Uint64(parsed[:8]) >> 16))
 }
 
 // checkID accepts ids as NewID makes them, and only in the form it writes them in:
