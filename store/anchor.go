@@ -18,7 +18,7 @@ import (
 // AnchorsDirectory is the name, in the store's directory, of where time stamps of the journal's
 // head are, each as the authority sent it:
 //
-//	anchors/000000004711.tsr   of entry 4711
+//	anchors/000000004711-d5e748a36c48114d.tsr   of entry 4711, which has a hash that begins so
 const AnchorsDirectory = "anchors"
 
 const anchorSuffix = ".tsr"
@@ -59,8 +59,8 @@ func ReadRoots(file string) (*x509.CertPool, error) {
 	return roots, nil
 }
 
-// Anchor has the authority stamp the journal's head, and keeps what it says. Where there is no
-// authority it does nothing.
+// Anchor tells the journal's head as Witness does, has the authority stamp it, and keeps what it
+// says. Where there is no authority it does nothing.
 func (s *Store) Anchor(ctx context.Context) error {
 	if s.tsa == nil {
 		return nil
@@ -74,15 +74,19 @@ func (s *Store) Anchor(ctx context.Context) error {
 }
 
 func (s *Store) anchor(ctx context.Context) error {
-	head, err := s.Head()
+	head, err := s.witness()
 	if err != nil {
 		return err
+	}
+	name := path.Join(AnchorsDirectory, fmt.Sprintf("%012d-%.16s%s", head.Number, head.Hash, anchorSuffix))
+	if _, err := s.blobs.root.Stat(name); err == nil { // nothing was done since: the earlier one says more
+		return nil
 	}
 	response, stamp, err := s.tsa.Stamp(ctx, head.Hash)
 	if err != nil {
 		return err
 	}
-	if err := s.keepAnchor(head.Number, response); err != nil {
+	if err := s.keepAnchor(name, response); err != nil {
 		return err
 	}
 	s.metrics.anchored.Set(float64(stamp.At.Unix()))
@@ -90,11 +94,11 @@ func (s *Store) anchor(ctx context.Context) error {
 	return nil
 }
 
-func (s *Store) keepAnchor(number uint64, response []byte) error {
+func (s *Store) keepAnchor(name string, response []byte) error {
 	if err := s.blobs.root.MkdirAll(AnchorsDirectory, 0o700); err != nil {
 		return err
 	}
-	return s.writeFile(path.Join(AnchorsDirectory, fmt.Sprintf("%012d%s", number, anchorSuffix)), response)
+	return s.writeFile(name, response)
 }
 
 // Anchored is a time stamp of an entry, as it was kept.
@@ -102,6 +106,8 @@ type Anchored struct {
 	Number   uint64 // the entry's
 	Response []byte
 }
+
+func (a *Anchored) object() string { return fmt.Sprintf("time stamp of entry %d", a.Number) }
 
 // ReadAnchors reads what Anchor kept, in a store's directory of anchors or a copy.
 func ReadAnchors(directory string) (anchors []Anchored, err error) {
@@ -114,9 +120,10 @@ func ReadAnchors(directory string) (anchors []Anchored, err error) {
 	}
 	var faults []error
 	for _, name := range files {
-		number, err := strconv.ParseUint(strings.TrimSuffix(name, anchorSuffix), 10, 64)
+		digits, _, _ := strings.Cut(strings.TrimSuffix(name, anchorSuffix), "-")
+		number, err := strconv.ParseUint(digits, 10, 64)
 		if err != nil {
-			faults = append(faults, fmt.Errorf("%s: its name is not the number of an entry", name))
+			faults = append(faults, fmt.Errorf("%s: its name does not begin with the number of an entry", name))
 			continue
 		}
 		response, err := fs.ReadFile(os.DirFS(directory), name)

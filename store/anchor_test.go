@@ -181,7 +181,7 @@ func TestCustodianAnchorsAgain(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
-	if c := NewCustodian(s); c.anchor(ctx) || asked != 1 {
+	if c := NewCustodian(s); c.tell(ctx) || asked != 1 {
 		t.Errorf("asked %d times, want once, and no stamp", asked)
 	}
 }

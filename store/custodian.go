@@ -19,25 +19,27 @@ const custody = 24 * time.Hour
 // NewCustodian makes the store's custodian.
 func NewCustodian(s *Store) *Custodian { return &Custodian{store: s} }
 
-// Run makes a round at once, and one every day, until the context ends.
+// Run tells the head and sees to legal holds at once, and makes a round then and every day,
+// until the context ends.
 func (c *Custodian) Run(ctx context.Context) {
 	tick, again := time.NewTicker(custody), time.NewTicker(anchorTries)
 	defer tick.Stop()
 	defer again.Stop()
-	err := c.round(ctx, false) // a daemon that is started again and again does not read the same files each time
-	anchored := c.anchor(ctx)
+	err := c.store.renewHolds()
+	anchored := c.tell(ctx)
+	err = errors.Join(err, c.round(ctx, false)) // a daemon that is started again and again does not read the same files each time
 	for {
 		if err != nil && ctx.Err() == nil {
 			c.store.log.Error("store not in order", "error", err)
 		}
 		select {
 		case <-tick.C:
+			anchored = c.tell(ctx)
 			err = c.Round(ctx)
-			anchored = c.anchor(ctx)
 		case <-again.C:
 			err = nil
 			if !anchored {
-				anchored = c.anchor(ctx)
+				anchored = c.tell(ctx)
 			}
 		case <-ctx.Done():
 			return
@@ -45,8 +47,14 @@ func (c *Custodian) Run(ctx context.Context) {
 	}
 }
 
-// anchor reports whether somebody outside has stamped the head, or nobody is to.
-func (c *Custodian) anchor(ctx context.Context) bool {
+// tell tells the head, and reports whether somebody outside has stamped it, or nobody is to.
+func (c *Custodian) tell(ctx context.Context) bool {
+	if c.store.tsa == nil {
+		if err := c.store.Witness(); err != nil {
+			c.store.log.Error("journal head not told", "error", err)
+		}
+		return true
+	}
 	err := c.store.Anchor(ctx)
 	if err != nil && ctx.Err() == nil {
 		c.store.log.Warn("journal head not stamped, to be tried again", "in", anchorTries, "error", err)
@@ -61,7 +69,10 @@ func (c *Custodian) Round(ctx context.Context) error { return c.round(ctx, true)
 func (c *Custodian) round(ctx context.Context, read bool) error {
 	report, err := c.store.inspect(ctx, read)
 	report.Log(c.store.log)
-	return errors.Join(err, c.store.renewHolds(), c.store.compactIfDue(time.Now()), c.store.Witness())
+	if err := errors.Join(err, c.store.renewHolds()); ctx.Err() != nil {
+		return err
+	}
+	return errors.Join(err, c.store.renewHolds(), c.store.compactIfDue(time.Now()))
 }
 
 // renewHolds seals anew what is held until somebody says otherwise.

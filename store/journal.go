@@ -241,17 +241,21 @@ func journalPage(tx table.Tx, q *JournalQuery, entries *[]journal.Entry) (more b
 // Witness appends the journal's head to the file of heads and logs it. It is for once a
 // day: who copies these lines elsewhere can show later that nothing was changed.
 func (s *Store) Witness() error {
-	head, err := s.Head()
-	if err != nil {
-		return fmt.Errorf("witness the journal's head: %w", err)
+	_, err := s.witness()
+	return err
+}
+
+func (s *Store) witness() (head journal.Head, err error) {
+	if head, err = s.Head(); err != nil {
+		return head, fmt.Errorf("witness the journal's head: %w", err)
 	}
 	line := fmt.Sprintf("%s %v\n", time.Now().UTC().Format(time.RFC3339), head)
 	if err := s.appendHead(line); err != nil {
-		return fmt.Errorf("append the journal's head to %s: %w", HeadFile, err)
+		return head, fmt.Errorf("append the journal's head to %s: %w", HeadFile, err)
 	}
 	s.metrics.witnessed(head)
 	s.log.Info("journal head", "entries", head.Number, "sha256", head.Hash.String())
-	return nil
+	return head, nil
 }
 
 func (s *Store) appendHead(line string) error {

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"errors"
 	"maps"
 	"os"
@@ -70,13 +71,13 @@ func (s *scratch) flush() error {
 	return err
 }
 
-// has reports whether there is a value.
-func (s *scratch) has(key string) (there bool) {
+// get returns a value, nil for none.
+func (s *scratch) get(key string) (value []byte) {
 	if value, recent := s.recent[key]; recent {
-		return value != nil
+		return value
 	}
-	s.db.View(func(tx table.Tx) error { there = tx.Table(scratchTable).Get([]byte(key)) != nil; return nil }) // it fails only when closed
-	return there
+	s.db.View(func(tx table.Tx) error { value = bytes.Clone(tx.Table(scratchTable).Get([]byte(key))); return nil }) // it fails only when closed
+	return value
 }
 
 // each calls f with what is kept under keys that begin so, in their order, and the rest of

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/bewaard/bewaard/store/certificate"
 	"github.com/bewaard/bewaard/store/journal"
 	"github.com/bewaard/bewaard/store/table"
 )
@@ -491,6 +492,12 @@ func (s *Store) clear(ids []string, now time.Time) (cleared int, err error) {
 	return cleared, err
 }
 
+// How the journal says until when a certificate was kept, and what signs that.
+const (
+	keptUntil = "kept until "
+	signedBy  = ", signed "
+)
+
 // remove takes away what is left of rows, with their certificates, and journals each that
 // had one.
 func (s *Store) remove(ids []string, _ time.Time) (removed int, err error) {
@@ -502,8 +509,10 @@ func (s *Store) remove(ids []string, _ time.Time) (removed int, err error) {
 				continue
 			}
 			removed++
-			if certificates := tx.Table(certificatesTable); certificates.Get([]byte(id)) != nil {
-				if _, err := note(tx, journal.Remove, id, Act{Daemon, "kept until " + row.CertificateExpires.Format(time.RFC3339)}); err != nil {
+			certificates := tx.Table(certificatesTable)
+			if signed := certificates.Get([]byte(id)); signed != nil {
+				signature := certificate.SignRemoval(id, certificate.Hash(signed), row.CertificateExpires, s.nodeKey)
+				if _, err := note(tx, journal.Remove, id, Act{Daemon, keptUntil + row.CertificateExpires.Format(time.RFC3339) + signedBy + signature}); err != nil {
 					return err
 				}
 				if err := certificates.Delete([]byte(id)); err != nil {

@@ -62,6 +62,8 @@ type Verification struct {
 	Later        int // files of calls that came after the snapshot, and rows that have expired since
 	Findings     int
 	Anchors      int             // time stamps that hold
+	LaterAnchors int             // that came after the snapshot
+	Unanchored   int             // entries after the last that was stamped
 	Anchor       timestamp.Stamp // the latest of them
 }
 
@@ -100,8 +102,8 @@ type verifier struct {
 	destroyed map[seal.Epoch]bool // whose keys are, as the journal has it
 
 	// last is the number of the last entry that says of a recording that it is kept, under kept
-	// and its id, until it is destroyed; and of a row whose certificate is not there, though the
-	// journal has its hash, under undocumented.
+	// and its id, until it is destroyed; that it is destroyed, under gone; and of a row whose
+	// certificate is not there, though the journal has its hash, under undocumented.
 	last *scratch
 }
 
@@ -113,6 +115,7 @@ type laid struct {
 
 const (
 	kept         = "kept "
+	gone         = "gone "
 	undocumented = "undocumented "
 )
 
@@ -168,20 +171,26 @@ func (vf *verifier) journal(tx table.Tx) error {
 		wanted[hash] = true
 	}
 	vf.v.Keys = vf.cfg.Keys
-	anchors := map[uint64][]byte{}
+	anchors := map[uint64][]Anchored{}
 	for _, a := range vf.cfg.Anchors {
-		anchors[a.Number] = a.Response
+		anchors[a.Number] = append(anchors[a.Number], a)
 	}
+	var stamped stamped // the entry before
+	var last journal.Action
 	err := each(tx.Table(journalTable), func(key, line []byte) error {
 		e, defects := chain.Add(keyNumber(key), line)
 		for _, d := range defects {
 			vf.found(fmt.Sprintf("journal entry %d", d.Number), "%s", d.What)
 		}
 		delete(wanted, chain.Head().Hash)
-		if response, ok := anchors[keyNumber(key)]; ok {
-			delete(anchors, keyNumber(key))
-			vf.anchor(&e, journal.HashOf(line), keyNumber(key), response)
+		vf.between(stamped, &e)
+		stamped.number, stamped.at = keyNumber(key), time.Time{}
+		vf.v.Unanchored++
+		for _, a := range anchors[keyNumber(key)] {
+			vf.anchor(&e, journal.HashOf(line), a, &stamped)
 		}
+		delete(anchors, keyNumber(key))
+		last = e.Action
 		vf.v.Entries++
 		if err := vf.entry(tx, &e); err != nil {
 			return err
@@ -194,8 +203,13 @@ func (vf *verifier) journal(tx table.Tx) error {
 	for hash := range wanted {
 		vf.found("journal", "no entry has the hash %s, which was told before: it was rolled back, or written anew", hash)
 	}
-	for number := range anchors {
-		vf.found(fmt.Sprintf("time stamp of entry %d", number), "the journal has no such entry: it was rolled back")
+	for _, some := range anchors {
+		for _, a := range some {
+			vf.beyond(a, last == journal.Snapshot)
+		}
+	}
+	if vf.v.Anchor.Trusted && vf.v.Anchor.At.After(vf.v.At) {
+		vf.v.At = vf.v.Anchor.At // whatever the clock of the machine says
 	}
 	if vf.v.Head = chain.Head(); vf.v.Entries == 0 {
 		vf.found("journal", "it is empty: a store has an entry from its first start on")
@@ -206,20 +220,52 @@ func (vf *verifier) journal(tx table.Tx) error {
 // anchorGrace is how much later than an entry its time stamp may seem to be earlier: clocks differ.
 const anchorGrace = 5 * time.Minute
 
-// anchor holds an entry against its time stamp.
-func (vf *verifier) anchor(e *journal.Entry, hash journal.Hash, number uint64, response []byte) {
-	object := fmt.Sprintf("time stamp of entry %d", number)
-	stamp, err := timestamp.Verify(response, hash, vf.cfg.Roots)
+// stamped is an entry and the earliest instant at which it was the last one, as an authority
+// says; zero where none does.
+type stamped struct {
+	number uint64
+	at     time.Time
+}
+
+// anchor holds an entry against a time stamp of it.
+func (vf *verifier) anchor(e *journal.Entry, hash journal.Hash, a Anchored, s *stamped) {
+	stamp, err := timestamp.Verify(a.Response, hash, vf.cfg.Roots)
 	switch {
 	case err != nil:
-		vf.found(object, "it is not of that entry as it is now, or proves nothing: %v", err)
+		vf.found(a.object(), "it is not of that entry as it is now, or proves nothing: %v", err)
 		return
 	case stamp.At.Add(stamp.Accuracy + anchorGrace).Before(e.At):
-		vf.found(object, "it is of %s, and the entry says that it was made later, on %s", stamp.At.Format(time.RFC3339), e.At.Format(time.RFC3339))
+		vf.found(a.object(), "it is of %s, and the entry says that it was made later, on %s", stamp.At.Format(time.RFC3339), e.At.Format(time.RFC3339))
 	}
 	vf.v.Anchors++
+	vf.v.Unanchored = 0
+	if at := stamp.At.Add(-stamp.Accuracy); at.After(s.at) {
+		s.at = at
+	}
 	if stamp.At.After(vf.v.Anchor.At) {
 		vf.v.Anchor = stamp
+	}
+}
+
+// between holds an entry against the time stamp of the one before, which was the last one then.
+func (vf *verifier) between(before stamped, e *journal.Entry) {
+	if !before.at.IsZero() && !e.At.IsZero() && before.at.Add(-anchorGrace).After(e.At) {
+		vf.found(fmt.Sprintf("journal entry %d", e.Number), "it says that it was made on %s, and entry %d was the last one on %s, as its time stamp says: the clock was wrong, or it was written later",
+			e.At.Format(time.RFC3339), before.number, before.at.Format(time.RFC3339))
+	}
+}
+
+// beyond looks at a time stamp of an entry that is not there: the journal was rolled back, unless
+// it ends with a snapshot that is older.
+func (vf *verifier) beyond(a Anchored, snapshot bool) {
+	at, err := timestamp.Read(a.Response)
+	switch {
+	case err != nil:
+		vf.found(a.object(), "the journal has no such entry, and it cannot be read: %v", err)
+	case snapshot && at.After(vf.v.At):
+		vf.v.LaterAnchors++
+	default:
+		vf.found(a.object(), "it is of %s, and the journal has no such entry: it was rolled back", at.Format(time.RFC3339))
 	}
 }
 
@@ -240,6 +286,7 @@ func (vf *verifier) entry(tx table.Tx, e *journal.Entry) error {
 	case journal.EpochKey:
 		vf.destroyed[seal.Epoch(e.Object)] = vf.destroyed[seal.Epoch(e.Object)] || e.Reason == epochDestroyed
 	case journal.Expire:
+		vf.expired(tx, e)
 		for id, l := range vf.laid {
 			if by, held := l.rows[e.Object]; held {
 				vf.found("row "+e.Object, "entry %d of the journal has it destroyed, and entry %d put it under legal hold %s, which nobody had released", e.Number, by, id)
@@ -259,11 +306,55 @@ func (vf *verifier) entry(tx table.Tx, e *journal.Entry) error {
 		} else if got := certificate.Hash(signed); got != hash {
 			vf.found("certificate of "+e.Object, "it has the hash %s, and entry %d of the journal says %s: it was replaced", got, e.Number, hash)
 		}
-		return vf.last.delete(kept + e.Object)
+		return errors.Join(vf.last.put(gone+e.Object, numberKey(e.Number)), vf.last.delete(kept+e.Object))
 	case journal.Remove:
-		return vf.last.delete(undocumented + e.Object)
+		vf.removed(tx, e)
+		return errors.Join(vf.last.delete(gone+e.Object), vf.last.delete(undocumented+e.Object))
 	}
 	return nil
+}
+
+// said returns the entry that the scratch has under a key.
+func (vf *verifier) said(tx table.Tx, key string) (journal.Entry, bool) {
+	number := vf.last.get(key)
+	if number == nil {
+		return journal.Entry{}, false
+	}
+	e, err := journal.Decode(tx.Table(journalTable).Get(number))
+	return e, err == nil
+}
+
+// expired holds the end of a recording against what was said last of its time.
+func (vf *verifier) expired(tx table.Tx, e *journal.Entry) {
+	k, ok := vf.said(tx, kept+e.Object)
+	if !ok {
+		return
+	}
+	_, text, _ := strings.Cut(k.Reason, ", until ")
+	until, err := time.Parse(time.RFC3339Nano, text)
+	if err == nil && e.At.Before(until) {
+		vf.found("row "+e.Object, "entry %d of the journal has it expired on %s, and by entry %d it is kept until %s", e.Number, e.At.Format(time.RFC3339), k.Number, until.Format(time.RFC3339))
+	}
+}
+
+// removed looks whether a certificate was there before it was taken away, and was taken away by
+// who could sign it, when its time was over.
+func (vf *verifier) removed(tx table.Tx, e *journal.Entry) {
+	object := "certificate of " + e.Object
+	destroyed, ok := vf.said(tx, gone+e.Object)
+	if !ok {
+		vf.found(object, "entry %d of the journal has it taken away, and no entry says that it was made", e.Number)
+		return
+	}
+	hash, _ := strings.CutPrefix(destroyed.Reason, "certificate ")
+	text, signature, _ := strings.Cut(strings.TrimPrefix(e.Reason, keptUntil), signedBy)
+	until, err := time.Parse(time.RFC3339, text)
+	switch {
+	case err != nil || !certificate.VerifyRemoval(signature, e.Object, hash, until, vf.v.Keys...):
+		vf.found(object, "entry %d of the journal has it taken away, and is not signed: nobody knows whether there ever was one", e.Number)
+	case e.At.Before(until):
+		vf.found(object, "entry %d of the journal has it taken away on %s, and it was to be kept until %s", e.Number, e.At.Format(time.RFC3339), text)
+	}
 }
 
 // held notes that a legal hold is laid, or that a row came under it.
@@ -450,7 +541,7 @@ func (vf *verifier) row(tx table.Tx, row *Row) {
 			vf.found(object, "it expires on %s, and %s from the call's end is %s", row.Expires.Format(time.RFC3339), row.Retention, want.Format(time.RFC3339))
 		}
 	}
-	if row.State == StateKept && !vf.last.has(kept+row.ID) {
+	if row.State == StateKept && vf.last.get(kept+row.ID) == nil {
 		vf.found(object, "it is kept, and no entry of the journal says so: it was put there")
 	}
 	if row.State == StateDestroyed {

@@ -18,6 +18,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -67,6 +68,24 @@ type Signed struct {
 
 // Key is a node's public key.
 type Key struct{ ed25519.PublicKey }
+
+// SignRemoval signs that a certificate, by its Hash, was taken away since it was kept until then:
+// whoever cannot sign certificates cannot make it look as if one was ever there.
+func SignRemoval(recording, hash string, until time.Time, key ed25519.PrivateKey) string {
+	return hex.EncodeToString(ed25519.Sign(key, removal(recording, hash, until)))
+}
+
+// VerifyRemoval reports whether SignRemoval has signed that with one of the keys.
+func VerifyRemoval(signature, recording, hash string, until time.Time, keys ...Key) bool {
+	sum, err := hex.DecodeString(signature)
+	return err == nil && slices.ContainsFunc(keys, func(k Key) bool {
+		return ed25519.Verify(k.PublicKey, removal(recording, hash, until), sum)
+	})
+}
+
+func removal(recording, hash string, until time.Time) []byte {
+	return fmt.Appendf(nil, "bewaard: certificate %s of %s was kept until %s", hash, recording, until.UTC().Format(time.RFC3339))
+}
 
 // String writes the key as 64 hexadecimal digits.
 func (k Key) String() string { return hex.EncodeToString(k.PublicKey) }

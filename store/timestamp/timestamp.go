@@ -169,6 +169,19 @@ func Verify(response []byte, hash [sha256.Size]byte, roots *x509.CertPool) (Stam
 	return s, nil
 }
 
+// Read returns when a response was made, and checks nothing of it.
+func Read(response []byte) (time.Time, error) {
+	token, err := parse(response)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("read the time stamp: %w", err)
+	}
+	info, err := token.Info()
+	if err != nil {
+		return time.Time{}, fmt.Errorf("read the time stamp: %w", err)
+	}
+	return info.GenTime.UTC(), nil
+}
+
 // verify checks what RFC 3161 §2.2 and §2.4.2 ask of who receives a response. A nil nonce
 // is one that is not known any more.
 func verify(response []byte, hash [sha256.Size]byte, nonce *big.Int, roots *x509.CertPool) (Stamp, error) {
