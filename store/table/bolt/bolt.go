@@ -22,6 +22,7 @@ import (
 	"go.etcd.io/bbolt"
 	bbolterrors "go.etcd.io/bbolt/errors"
 
+	"github.com/bewaard/bewaard/store/disk"
 	"github.com/bewaard/bewaard/store/table"
 )
 
@@ -71,7 +72,7 @@ func openFile(file string, o bbolt.Options) (*bbolt.DB, error) {
 // within another, and none stays open for long.
 type DB struct {
 	// Immutable after Open.
-	root *os.Root // of the directory
+	root *disk.Root // the directory
 	dir  string
 	name string
 	// appended are tables whose keys only grow: their pages are filled to the end.
@@ -99,7 +100,7 @@ type keys map[string]map[string]bool
 // Open opens the database in a directory, and makes it where it is missing. What a Compact that
 // was killed has left goes. The keys of tables that are appended to come in their order.
 func Open(directory, name string, appended ...string) (*DB, error) {
-	root, err := os.OpenRoot(directory)
+	root, err := disk.Open(directory)
 	if err != nil {
 		return nil, err
 	}
