@@ -255,12 +255,12 @@ func (s *Store) Witness() error {
 }
 
 func (s *Store) appendHead(line string) error {
-	f, err := s.blobs.root.OpenFile(HeadFile, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
+	f, err := s.disk.OpenFile(HeadFile, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
 	if err != nil {
 		return err
 	}
 	_, err = f.WriteString(line)
-	return errors.Join(err, f.Sync(), f.Close(), s.blobs.sync("."))
+	return errors.Join(err, f.Sync(), f.Close(), s.disk.Sync("."))
 }
 
 // ReadHeads reads a file of heads as Witness writes it: a line has an instant, a number

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path"
 	"slices"
 	"strings"
@@ -65,7 +64,7 @@ func (s *Store) resealFile(row *Row, f File, to seal.Epoch) error {
 	if err != nil {
 		return err
 	}
-	s.blobs.step("sealed anew")
+	s.step("sealed anew")
 	err = s.commit(func(tx table.Tx) (refusal, err error) {
 		old, err := get(tx, row.ID)
 		if err != nil {
@@ -93,11 +92,11 @@ func (s *Store) resealFile(row *Row, f File, to seal.Epoch) error {
 	if err != nil {
 		obsolete = fresh.Path
 	}
-	_, removed := s.blobs.removeFile(obsolete)
+	_, removed := s.removeFile(obsolete)
 	if errors.Is(err, errNotKept) {
 		err = nil // what it was sealed anew for is over
 	}
-	return errors.Join(err, removed, s.blobs.sync(path.Dir(obsolete)))
+	return errors.Join(err, removed, s.syncFiles(path.Dir(obsolete)))
 }
 
 // resealPersonal seals the personal part of a row under legal hold to a later epoch, where the
@@ -142,34 +141,35 @@ func (s *Store) sealAnew(row *Row, f File, to seal.Epoch) (fresh File, err error
 	defer content.Close()
 	fresh = f
 	fresh.Epoch, fresh.Path = to, path.Join(path.Dir(f.Path), nameFor(row.ID, path.Base(f.Path), f.Epoch, to))
-	part := fresh.Path + partSuffix
-	disk, err := s.blobs.root.OpenFile(part, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	w, err := s.CreateFile(fresh.Path)
 	if err != nil {
 		return File{}, err
 	}
 	sealed, plain := sha256.New(), sha256.New()
-	w, err := s.keys.Seal(to, io.MultiWriter(disk, sealed))
+	var written counter
+	sealing, err := s.keys.Seal(to, io.MultiWriter(w, sealed, &written))
 	if err == nil {
-		fresh.ContentBytes, err = io.Copy(io.MultiWriter(w, plain), content)
-		err = errors.Join(err, w.Close())
+		fresh.ContentBytes, err = io.Copy(io.MultiWriter(sealing, plain), content)
+		err = errors.Join(err, sealing.Close())
 	}
-	var info os.FileInfo
-	if err == nil {
-		info, err = disk.Stat()
-	}
-	if err = errors.Join(err, disk.Sync(), disk.Close()); err != nil {
-		return File{}, err
-	}
-	fresh.Bytes = info.Size()
+	fresh.Bytes = int64(written)
 	fresh.SHA256, fresh.ContentSHA256 = hex.EncodeToString(sealed.Sum(nil)), hex.EncodeToString(plain.Sum(nil))
-	if f.ContentSHA256 != "" && fresh.ContentSHA256 != f.ContentSHA256 {
-		return File{}, errors.New("what is in it is not what its row says")
+	if err == nil && f.ContentSHA256 != "" && fresh.ContentSHA256 != f.ContentSHA256 {
+		err = errors.New("what is in it is not what its row says")
 	}
-	if err := s.blobs.root.Rename(part, fresh.Path); err != nil {
-		return File{}, err
+	if err == nil {
+		err = w.Commit()
 	}
-	return fresh, s.blobs.sync(path.Dir(fresh.Path))
+	if err != nil {
+		return File{}, errors.Join(err, w.Abort())
+	}
+	return fresh, nil
 }
+
+// counter counts the bytes that are written.
+type counter int64
+
+func (c *counter) Write(b []byte) (int, error) { *c += counter(len(b)); return len(b), nil }
 
 // nameFor is a file's name once it is sealed to an epoch other than that of its recording:
 // <id>.<epoch>.opus.age.

@@ -125,11 +125,11 @@ func TestSealedAnewTooLate(t *testing.T) {
 			_, opening := pair(t)
 			s := openWith(t, t.TempDir(), opening)
 			row := sealedFile(t, s, keep(t, s, time.Now().Add(time.Hour)), "sound")
-			s.blobs.step = func(what string) {
+			s.step = func(what string) {
 				if what != "sealed anew" {
 					return
 				}
-				s.blobs.step = func(string) {}
+				s.step = func(string) {}
 				holds, err := s.Holds()
 				if err != nil || len(holds) != 1 {
 					t.Fatalf("got holds %v, %v, want one", holds, err)

@@ -41,6 +41,8 @@ import (
 	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/bewaard/bewaard/store/blob"
+	"github.com/bewaard/bewaard/store/disk"
 	"github.com/bewaard/bewaard/store/seal"
 	"github.com/bewaard/bewaard/store/table"
 	"github.com/bewaard/bewaard/store/table/bolt"
@@ -115,13 +117,21 @@ type Store struct {
 	directory string
 	db        table.DB
 	copying   sync.Mutex // who has it copies the database as a whole
-	blobs     blobs
-	keys      *seal.Keys
-	nodeKey   ed25519.PrivateKey // signs deletion certificates
-	holds     HoldConfig
+	disk      *disk.Root // the directory: what is this node's own
+	// recordings are what is below recordings/, spools below spool/. These are files of this
+	// machine, those may lie elsewhere.
+	recordings, spools blob.Store
+
+	keys    *seal.Keys
+	nodeKey ed25519.PrivateKey // signs deletion certificates
+	holds   HoldConfig
 
 	log     *slog.Logger
 	metrics *metrics
+
+	// step is called after every step of a sweep that the disk sees. Tests copy the
+	// directory there, as a crash would leave it.
+	step func(what string)
 }
 
 // Open makes the directory where it is missing, checks that it can be written to
@@ -131,15 +141,15 @@ func Open(c Config, registry prometheus.Registerer, log *slog.Logger) (*Store, e
 	if err != nil {
 		return nil, fmt.Errorf("open store %s: %w", c.Directory, err)
 	}
-	s := &Store{directory: directory, holds: c.LegalHold, log: log}
-	if s.blobs, err = openBlobs(directory); err != nil {
+	s := &Store{directory: directory, holds: c.LegalHold, log: log, step: func(string) {}}
+	if err := s.openFiles(); err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
 	if err := s.openDatabase(); err != nil {
-		return nil, errors.Join(fmt.Errorf("open %s: %w", s.databasePath(), err), s.blobs.close())
+		return nil, errors.Join(fmt.Errorf("open %s: %w", s.databasePath(), err), s.closeFiles())
 	}
 	if err := s.unlock(c.Keys); err != nil {
-		return nil, errors.Join(fmt.Errorf("open store: %w", err), s.db.Close(), s.blobs.close())
+		return nil, errors.Join(fmt.Errorf("open store: %w", err), s.db.Close(), s.closeFiles())
 	}
 	if err := s.openNodeKey(); err != nil {
 		return nil, errors.Join(fmt.Errorf("open store: %w", err), s.Close())
@@ -155,7 +165,7 @@ func (s *Store) openDatabase() error {
 	if err != nil {
 		return err
 	}
-	db.Step = func(what string) { s.blobs.step(what) }
+	db.Step = func(what string) { s.step(what) }
 	s.db = db
 	return nil
 }
@@ -167,7 +177,7 @@ func (s *Store) unlock(keys seal.Config) (err error) {
 		return err
 	}
 	if err = s.prepare(time.Now()); err == nil {
-		err = s.blobs.sync(".") // the name of a new file
+		err = s.disk.Sync(".") // the name of a new file
 	}
 	if err != nil {
 		return errors.Join(fmt.Errorf("%s: %w", s.databasePath(), err), s.keys.Close())
@@ -227,7 +237,7 @@ var (
 
 // Close waits for transactions to finish and lets go of the database.
 func (s *Store) Close() error {
-	if err := errors.Join(s.db.Close(), s.keys.Close(), s.blobs.close()); err != nil {
+	if err := errors.Join(s.db.Close(), s.keys.Close(), s.closeFiles()); err != nil {
 		return fmt.Errorf("close %s: %w", s.databasePath(), err)
 	}
 	return nil
