@@ -200,15 +200,12 @@ func (s *Store) Journal(ctx context.Context, q JournalQuery) (entries []journal.
 }
 
 // noted returns when an entry was written, zero where there is none that can be read.
-func (s *Store) noted(number uint64) (at time.Time) {
-	err := s.db.View(func(tx table.Tx) error {
+func (s *Store) noted(number uint64) (at time.Time, err error) {
+	err = s.db.View(func(tx table.Tx) error {
 		at = notedIn(tx, number)
 		return nil
 	})
-	if err != nil {
-		return time.Time{}
-	}
-	return at
+	return at, err
 }
 
 func notedIn(tx table.Tx, number uint64) time.Time {

@@ -31,7 +31,7 @@ type Report struct {
 	Unreadable       []string // directories and files that cannot be read, files whose row cannot, and such rows under legal hold
 	SpoolsLeft       []string // of recordings that are kept and have their files; RemoveSpool takes them
 
-	PartFiles []string // left by a job that was killed; removed
+	PartFiles []string // left by a job that was killed, or that failed; removed
 	Outlived  []string // files of calls that are destroyed or not recorded; removed
 	Undone    []string // ids of calls of which what was captured was to be destroyed, and was not, or not certified; done
 }
@@ -85,7 +85,7 @@ func (r *Report) Log(log *slog.Logger) {
 		"file_without_row": "file without a row", "row_without_file": "row without its file", "file_of_other_size": "file of another size than its row says",
 		"file_changed": "file that was changed", "key_missing": "recording that nobody can open: its key is not there", "key_outlived": "key of a day that is over, not destroyed",
 		"overdue": "row that should have been destroyed", "unreadable": "not readable",
-		"part_file": "left by a killed job, removed", "outlived": "file of a call that is destroyed or not recorded, removed",
+		"part_file": "left by a job that was killed, or failed; removed", "outlived": "file of a call that is destroyed or not recorded, removed",
 		"discard_undone": "recording that was to be destroyed before its time and was not, or not certified; done",
 	}
 	for kind, found := range r.findings() {
@@ -131,10 +131,14 @@ func (r *reconciler) discards(ctx context.Context) error {
 		if err := errors.Join(err, context.Cause(ctx)); err != nil {
 			return errors.Join(append(errs, err)...)
 		}
-		if r.running && r.store.noted(row.Entry).After(r.began.Add(-overdueGrace)) {
+		noted, err := r.store.noted(row.Entry)
+		if r.running && err == nil && noted.After(r.began.Add(-overdueGrace)) {
 			continue
 		}
-		if err := r.store.FinishDiscard(row.ID); err != nil {
+		if err == nil {
+			err = r.store.FinishDiscard(row.ID)
+		}
+		if err != nil {
 			errs = append(errs, err)
 			continue
 		}
@@ -206,11 +210,38 @@ func (r *reconciler) recording(name string, size int64, row *Row) error {
 	case row.State == StateKept, row.State == StateFailed:
 		i := slices.IndexFunc(row.Files, func(f File) bool { return f.Path == name })
 		if i < 0 {
-			r.report.FilesWithoutRow = append(r.report.FilesWithoutRow, name)
+			return r.unnamed(name, row.ID)
 		} else if row.Files[i].Bytes != size {
 			r.report.FilesOfOtherSize = append(r.report.FilesOfOtherSize, name)
 		}
 	} // what is unfinished is made again, what is expired the sweep finds
+	return nil
+}
+
+// unnamed looks at a file that is not among those of its row. One that resealFile left goes: what
+// the row names was sealed to another epoch, and is whole.
+func (r *reconciler) unnamed(name, id string) error {
+	s := r.store
+	s.resealing.Lock() // else it may be about to be named
+	defer s.resealing.Unlock()
+	row, err := s.Get(id)
+	if err != nil {
+		return err
+	}
+	if slices.ContainsFunc(row.Files, func(f File) bool { return f.Path == name }) {
+		return nil
+	}
+	for _, f := range row.Files {
+		copied := f.Epoch != "" && path.Dir(f.Path) == path.Dir(name) && formatOf(id, f.Path) == formatOf(id, name)
+		if !copied || hashFile(s.openRecording, &f) != nil {
+			continue
+		}
+		if err := s.Note(journal.Delete, id, Act{Daemon, "a copy was found that is sealed to another epoch than the recording"}); err != nil {
+			return err
+		}
+		return r.remove(name, &r.report.PartFiles)
+	}
+	r.report.FilesWithoutRow = append(r.report.FilesWithoutRow, name)
 	return nil
 }
 
@@ -273,6 +304,9 @@ func (r *reconciler) row(ctx context.Context, row *Row) {
 	}
 	if slices.ContainsFunc(row.Files, func(f File) bool { return f.Epoch != "" && !r.epochs[f.Epoch] }) && !slices.Contains(r.report.KeysMissing, row.ID) {
 		r.report.KeysMissing = append(r.report.KeysMissing, row.ID)
+	}
+	if err := r.store.reseal(row, row.Expires, row.Expires); err != nil { // what Reassign, or who made it, could not
+		r.store.log.Error("recording not sealed for as long as it is kept", "call_id", row.ID, "error", err)
 	}
 	if !r.running || !r.turn(row.ID) {
 		return

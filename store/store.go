@@ -1,6 +1,6 @@
 // Package store keeps what is known of calls and where their recordings are, and
 // sees to it that nothing outlives its expiry. It stands on tables (package table), which
-// are a file (package bolt), and on a directory.
+// are a file (package bolt), and on blobs (package blob), which are files of a directory.
 //
 // It knows nothing of SIP, RTP or rules: purposes, periods and numbers are text to
 // it, an expiry is an instant that others worked out.
@@ -117,6 +117,7 @@ type Store struct {
 	directory string
 	db        table.DB
 	copying   sync.Mutex // who has it copies the database as a whole
+	resealing sync.Mutex // who has it seals files anew: two would write, and remove, the same
 	disk      *disk.Root // the directory: what is this node's own
 	// recordings are what is below recordings/, spools below spool/. These are files of this
 	// machine, those may lie elsewhere.
