@@ -177,7 +177,7 @@ var lifeSteps = []struct {
 		return err
 	}},
 	{"nights", func(l *life) error {
-		return l.passed(12*day, 4*day, func() error { return errors.Join(l.sweep(), l.round()) })
+		return l.passed(12*day, 6*day, func() error { return errors.Join(l.sweep(), l.round()) })
 	}},
 	{"listen again", (*life).listen},
 	{"release", func(l *life) error {

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -114,6 +115,34 @@ func TestHeldIsSealedAnew(t *testing.T) {
 			}
 			checkIndexes(t, s)
 		})
+	}
+}
+
+// Two that would seal the same recording anew do so once, and it opens.
+func TestSealedAnewTogether(t *testing.T) {
+	s := open(t, t.TempDir())
+	row := sealedFile(t, s, keep(t, s, time.Now().Add(time.Hour)), "sound")
+	until := time.Now().Add(40 * day)
+	update(t, s, row.ID, func(r *Row) { r.Expires = until })
+	var both sync.WaitGroup
+	for range 2 {
+		both.Go(func() { // ends when it is sealed
+			if err := s.reseal(&row, until, until); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	both.Wait()
+	content, err := s.OpenFile(mustGet(t, s, row.ID).Files[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer content.Close()
+	if b, err := io.ReadAll(content); err != nil || string(b) != "sound" {
+		t.Errorf("got %q, %v, want what was recorded", b, err)
+	}
+	if got := actions(entries(t, s), row.ID); !slices.Equal(got, []journal.Action{journal.Reseal}) {
+		t.Errorf("got journal %v, want it sealed anew once", got)
 	}
 }
 
