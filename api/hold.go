@@ -63,8 +63,8 @@ func (s *Server) decodeHeld(r *http.Request) (held store.Held, until time.Time, 
 	if len(held.IDs) > 0 {
 		return held, until, nil
 	}
-	if held.Query, err = decodeQuery(v); err == nil && v.Has("number") {
-		held.Query.Number, err = s.parts.Number(held.Query.Number)
+	if held.Query, err = decodeQuery(v); err == nil {
+		err = s.numbers(&held.Query, v)
 	}
 	if err == nil && held.Query == (store.Query{}) {
 		err = errors.New("nothing says which calls: give ids, or what they are like")

@@ -40,6 +40,8 @@ func EncodeQuery(q store.Query) url.Values {
 		}
 	}
 	set("number", q.Number)
+	set("agent", q.Agent)
+	set("sip_call", q.SIPCall)
 	set("purpose", q.Purpose)
 	set("outcome", q.Outcome)
 	set("state", string(q.State))
@@ -64,7 +66,7 @@ func EncodeQuery(q store.Query) url.Values {
 
 func decodeQuery(v url.Values) (store.Query, error) {
 	q := store.Query{
-		Number: v.Get("number"), Purpose: v.Get("purpose"), Outcome: v.Get("outcome"),
+		Number: v.Get("number"), Agent: v.Get("agent"), SIPCall: v.Get("sip_call"), Purpose: v.Get("purpose"), Outcome: v.Get("outcome"),
 		State: store.State(v.Get("state")), Direction: v.Get("direction"), After: v.Get("after"),
 		Held: v.Get("held") == "true", Recorded: v.Get("recorded") == "true",
 	}
@@ -97,10 +99,23 @@ func instants(q *store.Query) map[string]*time.Time {
 	return map[string]*time.Time{"from": &q.From, "to": &q.To, "expires_after": &q.ExpiresAfter, "expires_before": &q.ExpiresBefore}
 }
 
+// numbers writes the numbers that are asked for as the rows have them.
+func (s *Server) numbers(q *store.Query, v url.Values) (err error) {
+	if v.Has("number") {
+		if q.Number, err = s.parts.Number(q.Number); err != nil {
+			return err
+		}
+	}
+	if v.Has("agent") {
+		q.Agent, err = s.parts.Number(q.Agent)
+	}
+	return err
+}
+
 func (s *Server) listCalls(w http.ResponseWriter, r *http.Request) {
 	q, err := decodeQuery(r.URL.Query())
-	if err == nil && r.URL.Query().Has("number") {
-		q.Number, err = s.parts.Number(q.Number)
+	if err == nil {
+		err = s.numbers(&q, r.URL.Query())
 	}
 	if err != nil {
 		s.problem(w, http.StatusBadRequest, err)
@@ -117,7 +132,7 @@ func (s *Server) listCalls(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	if err := s.parts.Store.NoteListed("", rows, q.Number != "", act(r)); err != nil {
+	if err := s.parts.Store.NoteListed("", rows, q.Personal(), act(r)); err != nil {
 		s.fail(w, err)
 		return
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"testing"
 	"time"
 
@@ -65,6 +66,9 @@ func TestInboundIsAnnouncedEarly(t *testing.T) {
 	}
 	if !row.Recording.Began.After(row.Announcement.LastAt) {
 		t.Errorf("got capture from %v, want it after the prompt's end at %v", row.Recording.Began, row.Announcement.LastAt)
+	}
+	if want := []string{row.Callee}; !slices.Equal(row.Agents, want) {
+		t.Errorf("got agents %v, want %v", row.Agents, want)
 	}
 	if want := row.Ended.AddDate(0, 0, 14); !row.Expires.Equal(want) {
 		t.Errorf("got expiry %v, want %v", row.Expires, want)

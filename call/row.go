@@ -9,6 +9,7 @@ import (
 
 	"github.com/bewaard/bewaard/media"
 	"github.com/bewaard/bewaard/media/rtp"
+	"github.com/bewaard/bewaard/policy"
 	"github.com/bewaard/bewaard/sip"
 	"github.com/bewaard/bewaard/sip/trunk"
 	"github.com/bewaard/bewaard/store"
@@ -33,6 +34,7 @@ func (c *Call) begin() error {
 		},
 		Policy: d.Policy, Expires: d.KeepRow.After(c.began),
 	}
+	c.row.Agents = c.agents(c.row.Caller, c.row.Callee)
 	c.decided()
 	row := c.row
 	var failed error
@@ -48,6 +50,16 @@ func (c *Call) begin() error {
 	case <-patience.C:
 		return errRowLate
 	}
+}
+
+// agents are those of the parties' numbers that are ours.
+func (c *Call) agents(caller, callee string) (agents []string) {
+	for leg, number := range []string{rtp.Caller: caller, rtp.Callee: callee} {
+		if c.side(rtp.Leg(leg)) == policy.Near && number != "" {
+			agents = append(agents, number)
+		}
+	}
+	return agents
 }
 
 // decided notes in the row what the policy said.
@@ -78,9 +90,11 @@ func (c *Call) purposes() {
 // joined notes in the row who came into a place later, from another call or from none.
 func (c *Call) joined(leg rtp.Leg, from string) {
 	p := c.parties[leg]
-	c.row.Joined = append(slices.Clip(c.row.Joined), store.Joined{
-		At: time.Now().UTC(), Leg: leg.String(), Trunk: p.trunk, Number: c.rules.Number(p.identity.User), Call: from,
-	})
+	number := c.rules.Number(p.identity.User)
+	c.row.Joined = append(slices.Clip(c.row.Joined), store.Joined{At: time.Now().UTC(), Leg: leg.String(), Trunk: p.trunk, Number: number, Call: from})
+	if c.side(leg) == policy.Near && number != "" && !slices.Contains(c.row.Agents, number) {
+		c.row.Agents = append(slices.Clip(c.row.Agents), number)
+	}
 	c.update(c.row.State)
 }
 

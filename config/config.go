@@ -122,6 +122,9 @@ func (c *Config) beside(directory string) {
 		}
 		c.Trunks[name] = t
 	}
+	if c.Store.TSARoots != "" && !filepath.IsAbs(c.Store.TSARoots) {
+		c.Store.TSARoots = filepath.Join(directory, c.Store.TSARoots)
+	}
 	c.Keys.Beside(directory)
 	c.Store.Keys = c.Keys
 }
@@ -151,7 +154,7 @@ func (c *Config) readLists(read func(name string) ([]byte, error)) (faults []pol
 	return faults
 }
 
-// CheckFiles reads the files that the sections name: certificates, passwords, a master identity.
+// CheckFiles reads the files that the sections name: certificates, passwords, a master identity, roots.
 // Its error is Faults.
 func (c *Config) CheckFiles() error {
 	var faults Faults
@@ -178,6 +181,9 @@ func (c *Config) CheckFiles() error {
 	for _, fault := range c.Keys.Check() {
 		key, message, _ := strings.Cut(fault.Error(), ": ")
 		faults = append(faults, c.Fault("keys."+key, message))
+	}
+	if _, err := c.Store.Roots(); err != nil {
+		faults = append(faults, c.Fault("store.tsa_roots", err.Error()))
 	}
 	if faults != nil {
 		faults.sort()

@@ -1,12 +1,15 @@
 package store
 
 import (
+	"bytes"
 	"errors"
 	"flag"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"sync"
 	"testing"
@@ -45,28 +48,92 @@ func BenchmarkBeginUpdate(b *testing.B) {
 
 var benchRows = flag.Int("rows", 100_000, "how many rows the benchmarks of pages look among")
 
+var benchStore = flag.String("store", "", "a directory to keep the store in that the benchmarks of pages and starts look at; what is there is used again")
+
+// populated is a store with as many rows as the flag says, its master identity, and its
+// recipient.
+func populated(b *testing.B) (directory, identity, recipient string) {
+	b.Helper()
+	directory = *benchStore
+	if directory == "" {
+		directory = b.TempDir()
+	}
+	identity = filepath.Join(directory, "master.key")
+	config := Config{Directory: filepath.Join(directory, "store"), Keys: seal.Config{Identity: identity}}
+	recipient, err := seal.Generate(identity)
+	if errors.Is(err, fs.ErrExist) {
+		text, err := os.ReadFile(filepath.Join(directory, "recipient"))
+		if err != nil {
+			b.Fatal(err)
+		}
+		return directory, identity, string(text)
+	}
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(directory, "recipient"), []byte(recipient), 0o600); err != nil {
+		b.Fatal(err)
+	}
+	s, err := Open(config, nil, slog.New(slog.DiscardHandler))
+	if err != nil {
+		b.Fatal(err)
+	}
+	populate(b, s, *benchRows)
+	if err := s.Close(); err != nil {
+		b.Fatal(err)
+	}
+	return directory, identity, recipient
+}
+
+// entry is a key of an index.
+type entry struct {
+	key  [seal.TokenBytes + instantBytes + 36]byte
+	size uint8
+}
+
 // populate puts n rows into the store, as the calls of ninety days: one in two recorded, one
-// in a thousand for a purpose of its own, one in a thousand failed, each with numbers of its own.
+// in a thousand for a purpose of its own, one in a thousand failed, each with numbers, an agent
+// and Call-IDs of its own. What is kept is in the journal. Keys are put in their order, a table
+// after the other, for 10 million rows put as calls come would take an hour.
 func populate(b *testing.B, s *Store, n int) {
 	b.Helper()
 	s.db.(*bolt.DB).NoSync(true)
-	defer func() { s.db.(*bolt.DB).NoSync(false) }()
+	keys := map[string][256][]entry{} // of indexes, by their first byte
+	counts := map[State]int64{}
 	for done := 0; done < n; {
 		err := s.db.Update(func(tx table.Tx) error {
-			for range min(10_000, n-done) {
+			for range min(20_000, n-done) {
 				row := calling()
 				row.Began = noon.Add(time.Duration(float64(90*day) * float64(done) / float64(n)))
 				row.Caller, row.Callee = fmt.Sprintf("+316%08d", done), fmt.Sprintf("+3120%07d", done%1000)
+				row.Agents, row.CallerCallID, row.CalleeCallID = []string{row.Callee}, fmt.Sprintf("a%d@carrier.example", done), fmt.Sprintf("b%d@10.0.0.7", done)
 				row.Ended, row.Expires = row.Began.Add(time.Minute), row.Began.AddDate(0, 0, 90)
 				granted(&row)
-				row.State = []State{StateKept, StateNotRecorded}[done%2]
+				row.Began, row.State = row.Began.UTC(), []State{StateKept, StateNotRecorded}[done%2]
 				if done%1000 == 7 {
 					row.State, row.Purpose = StateFailed, "rare"
 				}
-				if err := errors.Join(s.seal(tx, &row), put(tx, nil, &row)); err != nil {
+				done++
+				counts[row.State]++
+				if err := s.seal(tx, &row); err != nil {
 					return err
 				}
-				done++
+				value, err := encodeRow(&row)
+				if err == nil {
+					err = errors.Join(tx.Table(rowsTable).Put([]byte(row.ID), value), noteKept(tx, &Row{}, &row))
+				}
+				if err != nil {
+					return err
+				}
+				for _, x := range indexes {
+					some := keys[x.table]
+					for _, key := range x.keys(&row) {
+						e := entry{size: uint8(len(key))}
+						copy(e.key[:], key)
+						some[key[0]] = append(some[key[0]], e)
+					}
+					keys[x.table] = some
+				}
 			}
 			return nil
 		})
@@ -74,6 +141,37 @@ func populate(b *testing.B, s *Store, n int) {
 			b.Fatal(err)
 		}
 	}
+	for name, parts := range keys {
+		for at := range parts {
+			slices.SortFunc(parts[at], func(a, b entry) int { return bytes.Compare(a.key[:a.size], b.key[:b.size]) })
+			for some := range slices.Chunk(parts[at], 50_000) {
+				err := s.db.Update(func(tx table.Tx) error {
+					for i := range some {
+						if err := tx.Table(name).Put(some[i].key[:some[i].size], nil); err != nil {
+							return err
+						}
+					}
+					return nil
+				})
+				if err != nil {
+					b.Fatal(err)
+				}
+			}
+			parts[at] = nil
+		}
+	}
+	err := s.db.Update(func(tx table.Tx) error {
+		for state, n := range counts {
+			if err := addCount(tx, state, n); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	s.db.(*bolt.DB).NoSync(false)
 }
 
 // slowest reports the time that one in a hundred took longer than.
@@ -85,12 +183,8 @@ func slowest(b *testing.B, took []time.Duration) {
 // A page of a hundred rows: the newest, ones in the middle, those of a purpose and a state that
 // few have, and those of a number; with the master identity, which shows numbers, and without.
 func BenchmarkList(b *testing.B) {
-	identity := filepath.Join(b.TempDir(), "master.key")
-	recipient, err := seal.Generate(identity)
-	if err != nil {
-		b.Fatal(err)
-	}
-	c := Config{Directory: b.TempDir(), Keys: seal.Config{Identity: identity}}
+	directory, identity, recipient := populated(b)
+	c := Config{Directory: filepath.Join(directory, "store"), Keys: seal.Config{Identity: identity}}
 	for _, sealed := range []bool{false, true} {
 		if sealed {
 			c.Keys = seal.Config{Recipients: []string{recipient}, Sealed: true}
@@ -99,14 +193,13 @@ func BenchmarkList(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		if !sealed {
-			populate(b, s, *benchRows)
-		}
 		for name, q := range map[string]Query{
 			"newest":  {},
 			"middle":  {To: noon.Add(45 * day)},
 			"purpose": {Purpose: "rare"},
 			"state":   {State: StateFailed},
+			"agent":   {Agent: "+31200000500"},
+			"call":    {SIPCall: fmt.Sprintf("b%d@10.0.0.7", *benchRows/3)},
 			"number":  {Number: fmt.Sprintf("+316%08d", *benchRows/2)},
 			"switch":  {Number: "+31200000500"},
 		} {
@@ -128,6 +221,94 @@ func BenchmarkList(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+// A start of a daemon: open, see to what a crash left, find what is unfinished and due.
+func BenchmarkStart(b *testing.B) {
+	directory, identity, _ := populated(b)
+	c := Config{Directory: filepath.Join(directory, "store"), Keys: seal.Config{Identity: identity}}
+	for b.Loop() {
+		s, err := Open(c, nil, slog.New(slog.DiscardHandler))
+		if err != nil {
+			b.Fatal(err)
+		}
+		if _, err := s.Recover(b.Context()); err != nil {
+			b.Fatal(err)
+		}
+		if rows, err := s.Unfinished(); err != nil || len(rows) > 0 {
+			b.Fatalf("got %d unfinished, %v", len(rows), err)
+		}
+		b.StopTimer()
+		if err := s.Close(); err != nil {
+			b.Fatal(err)
+		}
+		b.StartTimer()
+	}
+}
+
+// All rows listed a page after the other, and the database verified: how much memory the heap
+// has at most meanwhile.
+func BenchmarkWhole(b *testing.B) {
+	directory, identity, _ := populated(b)
+	c := Config{Directory: filepath.Join(directory, "store"), Keys: seal.Config{Identity: identity}}
+	b.Run("list", func(b *testing.B) {
+		s, err := Open(c, nil, slog.New(slog.DiscardHandler))
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer s.Close()
+		for b.Loop() {
+			peak := heap(b, func(look func()) {
+				q := Query{Limit: maxLimit}
+				for rows, seen := 0, 0; ; {
+					page, next, err := s.List(b.Context(), q)
+					if err != nil {
+						b.Fatal(err)
+					}
+					if rows += len(page); rows/100_000 > seen {
+						seen++
+						look()
+					}
+					if q.After = next; next == "" {
+						break
+					}
+				}
+			})
+			b.ReportMetric(peak, "peak-MiB")
+		}
+	})
+	b.Run("verify", func(b *testing.B) {
+		for b.Loop() {
+			peak := heap(b, func(look func()) {
+				found := 0
+				_, err := Verify(b.Context(), VerifyConfig{Snapshot: filepath.Join(c.Directory, databaseFile), Progress: func(_ string, done int) {
+					if done%100_000 == 0 {
+						look()
+					}
+				}}, func(f Finding) {
+					if found++; found < 5 {
+						b.Log(f)
+					}
+				})
+				if err != nil {
+					b.Fatal(err)
+				}
+			})
+			b.ReportMetric(peak, "peak-MiB")
+		}
+	})
+}
+
+// heap returns how many MiB the heap has at most, when f looks, garbage aside.
+func heap(b *testing.B, f func(look func())) (peak float64) {
+	b.Helper()
+	f(func() {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		peak = max(peak, float64(m.HeapAlloc)/(1<<20))
+	})
+	return peak
 }
 
 // A call's last write, of 128 calls at once: numbers sealed, indexes followed, on the disk.

@@ -19,12 +19,13 @@ const custody = 24 * time.Hour
 // NewCustodian makes the store's custodian.
 func NewCustodian(s *Store) *Custodian { return &Custodian{store: s} }
 
-// Run tells the head at once, and makes a round every day, until the context ends. At the
-// start of a daemon Reconcile has seen to the rest.
+// Run makes a round at once, and one every day, until the context ends.
 func (c *Custodian) Run(ctx context.Context) {
-	tick := time.NewTicker(custody)
+	tick, again := time.NewTicker(custody), time.NewTicker(anchorTries)
 	defer tick.Stop()
-	err := errors.Join(c.store.renewHolds(), c.store.Witness())
+	defer again.Stop()
+	err := c.round(ctx, false) // a daemon that is started again and again does not read the same files each time
+	anchored := c.anchor(ctx)
 	for {
 		if err != nil && ctx.Err() == nil {
 			c.store.log.Error("store not in order", "error", err)
@@ -32,16 +33,33 @@ func (c *Custodian) Run(ctx context.Context) {
 		select {
 		case <-tick.C:
 			err = c.Round(ctx)
+			anchored = c.anchor(ctx)
+		case <-again.C:
+			err = nil
+			if !anchored {
+				anchored = c.anchor(ctx)
+			}
 		case <-ctx.Done():
 			return
 		}
 	}
 }
 
+// anchor reports whether somebody outside has stamped the head, or nobody is to.
+func (c *Custodian) anchor(ctx context.Context) bool {
+	err := c.store.Anchor(ctx)
+	if err != nil && ctx.Err() == nil {
+		c.store.log.Warn("journal head not stamped, to be tried again", "in", anchorTries, "error", err)
+	}
+	return err == nil
+}
+
 // Round does what is due every day. What goes wrong with one thing does not stop the
 // others.
-func (c *Custodian) Round(ctx context.Context) error {
-	report, err := c.store.inspect(ctx)
+func (c *Custodian) Round(ctx context.Context) error { return c.round(ctx, true) }
+
+func (c *Custodian) round(ctx context.Context, read bool) error {
+	report, err := c.store.inspect(ctx, read)
 	report.Log(c.store.log)
 	return errors.Join(err, c.store.renewHolds(), c.store.compactIfDue(time.Now()), c.store.Witness())
 }

@@ -68,17 +68,20 @@ func TestInspect(t *testing.T) {
 	today := dayDirectory(kept.Began)
 	write(t, s, today+"/"+making.ID+".opus.part", "half")
 	write(t, s, today+"/"+kept.ID+".wav.part", "left")
-	got, err := s.inspect(t.Context())
+	write(t, s, today+"/"+NewID()+".wav.part", "begun, and its row not yet written")
+	old := "01900000-0000-7000-8000-000000000000" // of 2024
+	write(t, s, today+"/"+old+".wav.part", "of nobody")
+	got, err := s.inspect(t.Context(), true)
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := Report{PartFiles: []string{today + "/" + kept.ID + ".wav.part"}, Overdue: []string{overdue.ID}}
+	want := Report{PartFiles: []string{today + "/" + old + ".wav.part", today + "/" + kept.ID + ".wav.part"}, Overdue: []string{overdue.ID}}
 	got.FilesChanged = nil // it may be their day: their hash is none
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("report, -want +got:\n%s", diff)
 	}
 	all := entries(t, s)
-	if last := all[len(all)-1]; last.Action != journal.Reconcile || !strings.Contains(last.Reason, "overdue: 1, part_file: 1") {
+	if last := all[len(all)-1]; last.Action != journal.Reconcile || !strings.Contains(last.Reason, "overdue: 1, part_file: 2") {
 		t.Errorf("got %+v, want the findings", last)
 	}
 }

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"errors"
 	"io"
 	"io/fs"
@@ -142,9 +143,9 @@ func TestDiscardNotCertified(t *testing.T) {
 			if err := errors.Join(a.Discard(row, Act{Daemon, "a party objected"}), a.RemoveSpool(row.ID)); err != nil {
 				t.Fatal(err)
 			}
-			round := a.Reconcile
+			round := a.Recover
 			if !start {
-				round = a.inspect
+				round = func(ctx context.Context) (Report, error) { return a.inspect(ctx, true) }
 				if r, err := round(t.Context()); err != nil || len(r.Undone) != 0 {
 					t.Errorf("got %v, %v at once, want nothing: it may be under way", r.Undone, err)
 				}

@@ -162,7 +162,7 @@ var lifeSteps = []struct {
 		}
 		return err
 	}},
-	{"start", (*life).start},
+	{"reconcile", func(l *life) error { _, err := l.Reconcile(l.Context()); return err }},
 	{"make", func(l *life) error { return errors.Join(l.make(l.kept), l.make(l.swept)) }},
 	{"select", func(l *life) error {
 		return errors.Join(l.selected(l.kept, 500*day), l.selected(l.swept, 8*day))
@@ -211,11 +211,11 @@ func (l *life) recorded(row Row) string {
 
 // start is what the daemon does first.
 func (l *life) start() error {
-	report, err := l.Reconcile(l.Context())
+	report, err := l.Recover(l.Context())
 	for _, name := range report.SpoolsLeft {
 		err = errors.Join(err, l.RemoveSpool(ownerOf(name)))
 	}
-	return err
+	return errors.Join(err, NewCustodian(l.Store).round(l.Context(), false))
 }
 
 // make makes a recording as the keeper does.
@@ -335,7 +335,7 @@ func (l *life) look() {
 			}
 		}
 	}
-	report, err := l.inspect(l.Context())
+	report, err := l.inspect(l.Context(), true)
 	if diff := cmp.Diff(Report{}, report); err != nil || diff != "" {
 		l.Errorf("got error %v, report, -want +got:\n%s", err, diff)
 	}

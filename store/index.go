@@ -65,7 +65,7 @@ var (
 	}}
 
 	// byNumber, byPurpose and byState have rows by one of these and the beginning: a row that
-	// is kept for several purposes by each.
+	// is kept for several purposes by each, and byNumber by agents and SIP Call-IDs, too.
 	byNumber = index{table: "by_number", sought: seal.TokenBytes, keys: func(r *Row) [][]byte {
 		keys := make([][]byte, len(r.tokens))
 		for i, t := range r.tokens {

@@ -19,6 +19,8 @@ type metrics struct {
 	findings   *prometheus.GaugeVec
 	head       *prometheus.GaugeVec
 	blocked    prometheus.Gauge
+	anchors    *prometheus.CounterVec
+	anchored   prometheus.Gauge
 }
 
 func newMetrics(registry prometheus.Registerer, s *Store) *metrics {
@@ -46,9 +48,15 @@ func newMetrics(registry prometheus.Registerer, s *Store) *metrics {
 		blocked: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "bewaard_store_compact_blocked_seconds", Help: "Time that everybody waited for the last compaction of the database.",
 		}),
+		anchors: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "bewaard_journal_anchors_total", Help: "Times that the journal's head was to be stamped by the authority of store.tsa: stamped, or error.",
+		}, []string{"result"}),
+		anchored: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "bewaard_journal_anchored_timestamp_seconds", Help: "When the journal's head was last stamped since the start, as the authority says. 0: not yet.",
+		}),
 	}
 	if registry != nil {
-		registry.MustRegister(m.commit, m.sweep, m.sweptRows, m.unreadable, m.findings, m.head, m.blocked, &gauges{s})
+		registry.MustRegister(m.commit, m.sweep, m.sweptRows, m.unreadable, m.findings, m.head, m.blocked, m.anchors, m.anchored, &gauges{s})
 	}
 	return m
 }

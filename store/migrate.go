@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/bewaard/bewaard/store/table"
 )
@@ -88,14 +89,19 @@ func (s *Store) sealSome(tx table.Tx, after []byte, sealed *int) ([]byte, error)
 	return entries[len(entries)-1].id, nil
 }
 
-// indexAnew has byPurpose find rows by all that they are kept for, where an earlier version had
-// them by their longest term alone, discarding those that there are, and the journal say what
-// is kept. It can be cut short and begins anew then.
+// indexed is what indexAnew leaves: "" had every purpose of a row, and those to be discarded;
+// "2" has agents and SIP Call-IDs.
+const indexed = "2"
+
+// indexAnew has rows found by all that they can be: an earlier version had them by their longest
+// term alone, and by numbers alone; and it has the journal say what is kept. It can be cut short
+// and begins anew then. What is sealed, and cannot be opened here, stays as it is.
 func (s *Store) indexAnew() error {
 	done := false
 	for after := []byte(nil); !done; {
 		err := s.db.Update(func(tx table.Tx) error {
-			if done = tx.Table(metaTable).Get(indexedKey) != nil; done {
+			had := tx.Table(metaTable).Get(indexedKey)
+			if done = string(had) == indexed; done {
 				return nil
 			}
 			keys := byBegan.page(tx, after, nil, rowsPerMigration)
@@ -104,8 +110,13 @@ func (s *Store) indexAnew() error {
 				if err != nil {
 					continue // who lists it tells
 				}
-				before := Row{} // one of which the journal has nothing yet
-				if err := errors.Join(byPurpose.follow(tx, nil, &row), discarding.follow(tx, nil, &row), noteKept(tx, &before, &row)); err != nil {
+				if had == nil {
+					before := Row{} // one of which the journal has nothing yet
+					if err := errors.Join(byPurpose.follow(tx, nil, &row), discarding.follow(tx, nil, &row), noteKept(tx, &before, &row)); err != nil {
+						return err
+					}
+				}
+				if err := s.findAnew(tx, &row); err != nil {
 					return err
 				}
 			}
@@ -114,13 +125,32 @@ func (s *Store) indexAnew() error {
 				return nil
 			}
 			done = true
-			return tx.Table(metaTable).Put(indexedKey, nil)
+			return tx.Table(metaTable).Put(indexedKey, []byte(indexed))
 		})
 		if err != nil {
 			return fmt.Errorf("index rows anew: %w", err)
 		}
 	}
 	return nil
+}
+
+// findAnew has a row found by all that its personal part says.
+func (s *Store) findAnew(tx table.Tx, row *Row) error {
+	opened := row.Clone()
+	if s.open(tx, &opened); opened.Sealed || opened.Personal.empty() {
+		return nil
+	}
+	tokens := s.tokens(&opened.Personal)
+	if slices.Equal(tokens, row.tokens) {
+		return nil
+	}
+	found := row.Clone()
+	found.tokens = tokens
+	value, err := encodeRow(&found)
+	if err != nil {
+		return err
+	}
+	return errors.Join(tx.Table(rowsTable).Put([]byte(row.ID), value), byNumber.follow(tx, row, &found))
 }
 
 // decodeClear reads a row of schema 1.

@@ -69,14 +69,28 @@ func (s *Store) sealTo(tx table.Tx, r *Row, epoch seal.Epoch) error {
 	return nil
 }
 
+// What a row is found by beside numbers: none has a zero in it.
+const (
+	agentKind = "agent\x00"
+	callKind  = "call\x00"
+)
+
 // tokens returns what a row is found by, each once.
 func (s *Store) tokens(p *Personal) []token {
 	var tokens []token
-	for number := range p.numbers {
-		if t := token(s.keys.Token(number)); !slices.Contains(tokens, t) {
+	add := func(kind, text string) {
+		if t := token(s.keys.Token(kind + text)); text != "" && !slices.Contains(tokens, t) {
 			tokens = append(tokens, t)
 		}
 	}
+	for number := range p.numbers {
+		add("", number)
+	}
+	for _, agent := range p.Agents {
+		add(agentKind, agent)
+	}
+	add(callKind, p.CallerCallID)
+	add(callKind, p.CalleeCallID)
 	return tokens
 }
 

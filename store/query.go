@@ -18,6 +18,8 @@ const (
 // Query says which rows List returns. A zero field asks for nothing.
 type Query struct {
 	Number    string // of a party, as it stands in the row
+	Agent     string // a number of ours that was in the call
+	SIPCall   string // the SIP Call-ID of a leg
 	Purpose   string // of any that it is kept for
 	Outcome   string
 	State     State
@@ -35,9 +37,23 @@ type Query struct {
 	After string // the next that List returned with the page before
 }
 
-// matches reports whether a row is asked for, but for its number, which the index has.
-func (q *Query) matches(r *Row) bool {
-	return (q.Purpose == "" || slices.Contains(r.purposes(), q.Purpose)) &&
+// Personal reports whether somebody's calls are asked for.
+func (q *Query) Personal() bool { return q.Number != "" || q.Agent != "" || q.SIPCall != "" }
+
+// foundBy returns what the rows have to be found by, that which fewest have first.
+func (s *Store) foundBy(q *Query) (tokens []token) {
+	for _, by := range []struct{ kind, text string }{{callKind, q.SIPCall}, {"", q.Number}, {agentKind, q.Agent}} {
+		if by.text != "" {
+			tokens = append(tokens, s.keys.Token(by.kind+by.text))
+		}
+	}
+	return tokens
+}
+
+// matches reports whether a row is asked for, and is found by the tokens.
+func (q *Query) matches(r *Row, tokens []token) bool {
+	return !slices.ContainsFunc(tokens, func(t token) bool { return !slices.Contains(r.tokens, t) }) &&
+		(q.Purpose == "" || slices.Contains(r.purposes(), q.Purpose)) &&
 		(q.Outcome == "" || q.Outcome == r.Outcome) &&
 		(q.State == "" || q.State == r.State) &&
 		(q.Direction == "" || q.Direction == r.Direction) &&
@@ -58,10 +74,11 @@ func (q *Query) limit() int {
 
 // List returns a page of rows, the call that began last first, and what to ask for
 // After to have the next page: "" when there is none. A question that few rows
-// answer looks at many, unless it is for a number, a purpose or a state; it stops when the
-// context ends.
+// answer looks at many, unless it is for a number, an agent, a SIP Call-ID, a purpose or a
+// state; it stops when the context ends.
 func (s *Store) List(ctx context.Context, q Query) (rows []Row, next string, err error) {
-	x, sought := s.listIndex(&q)
+	tokens := s.foundBy(&q)
+	x, sought := listIndex(&q, tokens)
 	before, err := s.listStart(&q, sought)
 	if err != nil {
 		return nil, "", fmt.Errorf("list rows: %w", err)
@@ -71,7 +88,7 @@ func (s *Store) List(ctx context.Context, q Query) (rows []Row, next string, err
 			return nil, "", fmt.Errorf("list rows: %w", err)
 		}
 		err := s.db.View(func(tx table.Tx) error {
-			before, more = s.listPage(tx, x, sought, &q, before, &rows)
+			before, more = s.listPage(tx, x, sought, &q, tokens, before, &rows)
 			return nil
 		})
 		if err != nil {
@@ -86,11 +103,10 @@ func (s *Store) List(ctx context.Context, q Query) (rows []Row, next string, err
 
 // listIndex returns the index that has the fewest rows for the query, and what is sought
 // in it.
-func (s *Store) listIndex(q *Query) (index, []byte) {
+func listIndex(q *Query, tokens []token) (index, []byte) {
 	switch {
-	case q.Number != "":
-		t := s.keys.Token(q.Number)
-		return byNumber, t[:]
+	case len(tokens) > 0:
+		return byNumber, tokens[0][:]
 	case q.Purpose != "":
 		return byPurpose, label(q.Purpose)
 	case q.State != "":
@@ -115,7 +131,7 @@ func (s *Store) listStart(q *Query, sought []byte) ([]byte, error) {
 
 // listPage looks at rows that come before a key, backwards, and takes those asked
 // for. It returns the key of the last one it looked at and whether there are more.
-func (s *Store) listPage(tx table.Tx, x index, sought []byte, q *Query, before []byte, rows *[]Row) (last []byte, more bool) {
+func (s *Store) listPage(tx table.Tx, x index, sought []byte, q *Query, tokens []token, before []byte, rows *[]Row) (last []byte, more bool) {
 	oldest := slices.Clone(sought)
 	if !q.From.IsZero() {
 		oldest = append(oldest, instantKey(q.From)...)
@@ -132,7 +148,7 @@ func (s *Store) listPage(tx table.Tx, x index, sought []byte, q *Query, before [
 		id := keyID(key[x.sought:])
 		if row, err := get(tx, id); err != nil {
 			s.unreadable(id, err)
-		} else if q.matches(&row) {
+		} else if q.matches(&row, tokens) {
 			s.open(tx, &row)
 			*rows = append(*rows, row)
 		}

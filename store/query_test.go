@@ -99,10 +99,13 @@ func TestListFollowsTheClockNotTheIDs(t *testing.T) {
 func TestListSelects(t *testing.T) {
 	s := open(t, t.TempDir())
 	row := keep(t, s, noon.Add(time.Hour))
-	update(t, s, row.ID, func(r *Row) { r.Began, r.Outcome = noon, "answered" })
+	update(t, s, row.ID, func(r *Row) {
+		r.Began, r.Outcome, r.Agents = noon, "answered", []string{"204", "+31687654321"}
+	})
 	other := begin(t, s)
 	update(t, s, other.ID, func(r *Row) {
 		r.Began, r.Direction, r.Caller, r.Callee = noon.Add(-24*time.Hour), "outbound", "+49301234567", ""
+		r.CallerCallID, r.CalleeCallID, r.Agents = "204", "", []string{"+31201234567"}
 	})
 	for name, c := range map[string]struct {
 		query Query
@@ -110,6 +113,15 @@ func TestListSelects(t *testing.T) {
 	}{
 		"caller":                    {Query{Number: "+31201234567"}, true},
 		"callee":                    {Query{Number: "+31687654321"}, true},
+		"agent":                     {Query{Agent: "204"}, true},
+		"second agent":              {Query{Agent: "+31687654321"}, true},
+		"no agent":                  {Query{Agent: "a84b4c76e66710"}, false},
+		"an agent is no number":     {Query{Number: "204"}, false},
+		"Call-ID":                   {Query{SIPCall: "a84b4c76e66710"}, true},
+		"the callee's Call-ID":      {Query{SIPCall: "f81d4fae7dec"}, true},
+		"no Call-ID":                {Query{SIPCall: "+31201234567"}, false},
+		"number and agent":          {Query{Number: "+31201234567", Agent: "204"}, true},
+		"number and other agent":    {Query{Number: "+31201234567", Agent: "205"}, false},
 		"a number's beginning":      {Query{Number: "+3120"}, false},
 		"purpose":                   {Query{Purpose: "quality"}, true},
 		"other purpose":             {Query{Purpose: "contract"}, false},

@@ -36,16 +36,28 @@ type Report struct {
 	Undone    []string // ids of calls of which what was captured was to be destroyed, and was not, or not certified; done
 }
 
-// Reconcile holds files against rows. It belongs before the first call and the
-// first job of a start: it takes every recording in the making for left behind.
+// Reconcile holds files against rows, while nothing else does anything: it takes every
+// recording in the making for left behind.
 func (s *Store) Reconcile(ctx context.Context) (Report, error) {
 	return s.reconcile(ctx, reconciler{})
 }
 
-// inspect is Reconcile while calls go on: what is in the making is left alone. It also
-// reads some of the files, others every day.
-func (s *Store) inspect(ctx context.Context) (Report, error) {
-	return s.reconcile(ctx, reconciler{running: true})
+// Recover sees to what a crash left and the first call and the first job of a start would
+// meet: spools, and what was to be destroyed at once. It takes as long as there is of these,
+// however many rows there are; the rest is the custodian's first round.
+func (s *Store) Recover(ctx context.Context) (Report, error) {
+	r := reconciler{store: s, touched: map[string]bool{}, began: time.Now()}
+	err := errors.Join(r.discards(ctx), r.files(ctx, spoolDirectory, r.spool), r.sync(), s.noteFindings(&r.report))
+	if err != nil {
+		return r.report, fmt.Errorf("recover: %w", err)
+	}
+	return r.report, nil
+}
+
+// inspect is Reconcile while calls go on: what is in the making is left alone. It can also
+// read some of the files, others every day.
+func (s *Store) inspect(ctx context.Context, read bool) (Report, error) {
+	return s.reconcile(ctx, reconciler{running: true, read: read})
 }
 
 func (s *Store) reconcile(ctx context.Context, r reconciler) (Report, error) {
@@ -116,6 +128,7 @@ func (s *Store) noteFindings(r *Report) error {
 // reconciler is one run of Reconcile.
 type reconciler struct {
 	running bool // calls go on
+	read    bool // some of the files are read
 	store   *Store
 	began   time.Time
 	report  Report
@@ -199,7 +212,7 @@ func (r *reconciler) file(name string, size int64, visit visitFile) error {
 func (r *reconciler) recording(name string, size int64, row *Row) error {
 	switch {
 	case blob.Unfinished(name) && checkID(ownerOf(name)) == nil:
-		if r.running && (row == nil || row.State.unfinished()) {
+		if r.running && (row == nil && !r.abandoned(name) || row != nil && row.State.unfinished()) {
 			return nil // somebody may be at it
 		}
 		return r.remove(name, &r.report.PartFiles)
@@ -244,6 +257,9 @@ func (r *reconciler) unnamed(name, id string) error {
 	r.report.FilesWithoutRow = append(r.report.FilesWithoutRow, name)
 	return nil
 }
+
+// abandoned reports whether a file is of a call that began so long ago that nobody makes it.
+func (r *reconciler) abandoned(name string) bool { return r.began.Sub(idTime(ownerOf(name))) > custody }
 
 // spool looks at a file below spool/.
 func (r *reconciler) spool(name string, _ int64, row *Row) error {
@@ -308,7 +324,7 @@ func (r *reconciler) row(ctx context.Context, row *Row) {
 	if err := r.store.reseal(row, row.Expires, row.Expires); err != nil { // what Reassign, or who made it, could not
 		r.store.log.Error("recording not sealed for as long as it is kept", "call_id", row.ID, "error", err)
 	}
-	if !r.running || !r.turn(row.ID) {
+	if !r.read || !r.turn(row.ID) {
 		return
 	}
 	for _, f := range row.Files {

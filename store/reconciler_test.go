@@ -142,7 +142,7 @@ func TestReconcileUnreadableFile(t *testing.T) {
 			times := 0
 			for range readEvery {
 				time.Sleep(day)
-				report, err := s.inspect(t.Context())
+				report, err := s.inspect(t.Context(), true)
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -79,10 +79,12 @@ type Row struct {
 // Personal is what tells who called. It lies in the database sealed to the epoch on which the
 // personal fields expire, and is gone when the row is destroyed, or at RowExpires.
 type Personal struct {
-	Caller       string `json:"caller,omitempty"`
-	Callee       string `json:"callee,omitempty"`
-	CallerCallID string `json:"caller_call_id,omitempty"` // SIP Call-ID of the caller leg
-	CalleeCallID string `json:"callee_call_id,omitempty"`
+	Caller string `json:"caller,omitempty"`
+	Callee string `json:"callee,omitempty"`
+	// Agents are the numbers of ours that were in the call, who was first first.
+	Agents       []string `json:"agents,omitempty"`
+	CallerCallID string   `json:"caller_call_id,omitempty"` // SIP Call-ID of the caller leg
+	CalleeCallID string   `json:"callee_call_id,omitempty"`
 
 	Joined []Joined `json:"joined,omitempty"` // in their order
 
@@ -90,7 +92,7 @@ type Personal struct {
 }
 
 func (p *Personal) empty() bool {
-	return p.Caller == "" && p.Callee == "" && p.CallerCallID == "" && p.CalleeCallID == "" && len(p.Joined) == 0 && len(p.Tags) == 0
+	return p.Caller == "" && p.Callee == "" && p.CallerCallID == "" && p.CalleeCallID == "" && len(p.Agents) == 0 && len(p.Joined) == 0 && len(p.Tags) == 0
 }
 
 // numbers yields every party's number, as often as it is there.

@@ -270,7 +270,7 @@ var (
 
 // Each field of a row is either personal, and cleared, or meant to last.
 func TestClearPersonal(t *testing.T) {
-	row := Row{Personal: Personal{"a", "b", "c", "d", []Joined{{Number: "e"}}, map[string]string{"f": "g"}}, Sealed: true, part: &sealedPart{}, tokens: []token{{}}}
+	row := Row{Personal: Personal{"a", "b", []string{"b"}, "c", "d", []Joined{{Number: "e"}}, map[string]string{"f": "g"}}, Sealed: true, part: &sealedPart{}, tokens: []token{{}}}
 	row.clearPersonal()
 	for i := range reflect.TypeFor[Row]().NumField() {
 		name := reflect.TypeFor[Row]().Field(i).Name
@@ -292,6 +292,8 @@ func TestPersonal(t *testing.T) {
 		switch field.Interface().(type) {
 		case string:
 			field.SetString("a")
+		case []string:
+			row.Agents = []string{"a"}
 		case []Joined:
 			row.Joined = []Joined{{Number: "a"}}
 		case map[string]string:

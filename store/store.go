@@ -20,6 +20,7 @@
 //	keys/                                 what all of it is sealed with: package seal
 //	keys/node.key, node.pub               what certificates are signed and checked with
 //	journal-head.txt                      the journal's head, a line a day
+//	anchors/<number>.tsr                  what an outside authority stamped of it
 //	prompts/<sha256>.wav, .json           every announcement that was ever in use, for ever
 //
 // No database blanks at once what it frees: what a row said before it was destroyed stands in
@@ -30,6 +31,7 @@ package store
 import (
 	"cmp"
 	"crypto/ed25519"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -46,6 +48,7 @@ import (
 	"github.com/bewaard/bewaard/store/seal"
 	"github.com/bewaard/bewaard/store/table"
 	"github.com/bewaard/bewaard/store/table/bolt"
+	"github.com/bewaard/bewaard/store/timestamp"
 )
 
 const (
@@ -80,6 +83,10 @@ type Config struct {
 	Sweep SweepConfig `yaml:"sweep"`
 	// LegalHold says who may release one.
 	LegalHold HoldConfig `yaml:"legal_hold"`
+	// TSA is the URL of an authority that stamps the journal's head once a day (RFC 3161), and
+	// TSARoots a file of certificates in PEM that it is believed by. Default: nobody does.
+	TSA      string `yaml:"tsa"`
+	TSARoots string `yaml:"tsa_roots"`
 	// Keys is the file's keys section.
 	Keys seal.Config `yaml:"-"`
 }
@@ -89,6 +96,13 @@ func (c Config) Validate() []error {
 	var faults []error
 	for _, fault := range c.Sweep.Validate() {
 		faults = append(faults, fmt.Errorf("sweep.%w", fault))
+	}
+	if c.TSA != "" {
+		if _, err := timestamp.New(c.TSA, nil); err != nil {
+			faults = append(faults, fmt.Errorf("tsa: %w", err))
+		}
+	} else if c.TSARoots != "" {
+		faults = append(faults, errors.New("tsa_roots: there is no tsa that it is for"))
 	}
 	return faults
 }
@@ -126,6 +140,7 @@ type Store struct {
 	keys    *seal.Keys
 	nodeKey ed25519.PrivateKey // signs deletion certificates
 	holds   HoldConfig
+	tsa     *timestamp.Authority // stamps the journal's head; nil for nobody
 
 	log     *slog.Logger
 	metrics *metrics
@@ -143,6 +158,9 @@ func Open(c Config, registry prometheus.Registerer, log *slog.Logger) (*Store, e
 		return nil, fmt.Errorf("open store %s: %w", c.Directory, err)
 	}
 	s := &Store{directory: directory, holds: c.LegalHold, log: log, step: func(string) {}}
+	if s.tsa, err = c.authority(); err != nil {
+		return nil, fmt.Errorf("open store: %w", err)
+	}
 	if err := s.openFiles(); err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
@@ -207,7 +225,7 @@ func (s *Store) prepare(now time.Time) error {
 			return nil
 		}
 		found = schema
-		if err := errors.Join(meta.Put(schemaKey, []byte(schema)), meta.Put(indexedKey, nil)); err != nil {
+		if err := errors.Join(meta.Put(schemaKey, []byte(schema)), meta.Put(indexedKey, []byte(indexed))); err != nil {
 			return err
 		}
 		return putClock(tx, clock{Mark: now.UTC()})
@@ -232,7 +250,7 @@ var (
 	schemaKey = []byte("schema")
 	clockKey  = []byte("clock")
 
-	// indexedKey is there where byPurpose has every purpose of a row, not its own alone.
+	// indexedKey says what the indexes have, beyond what rows were first found by.
 	indexedKey = []byte("purposes_indexed")
 )
 
@@ -248,6 +266,15 @@ func (s *Store) Close() error {
 // §5.7), so that ids sort by the time at which they were made.
 func NewID() string {
 	return uuid.Must(uuid.NewV7()).String() // crypto/rand does not fail
+}
+
+// idTime returns when an id was made, to the millisecond: long ago for what is none.
+func idTime(id string) time.Time {
+	parsed, err := uuid.Parse(id)
+	if err != nil || parsed.Version() != 7 {
+		return time.Time{}
+	}
+	return time.UnixMilli(int64(binary.BigEndian.Uint64(parsed[:8]) >> 16))
 }
 
 // checkID accepts ids as NewID makes them, and only in the form it writes them in:

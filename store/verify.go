@@ -3,6 +3,7 @@ package store
 import (
 	"bytes"
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -21,6 +22,7 @@ import (
 	"github.com/bewaard/bewaard/store/seal"
 	"github.com/bewaard/bewaard/store/table"
 	"github.com/bewaard/bewaard/store/table/bolt"
+	"github.com/bewaard/bewaard/store/timestamp"
 )
 
 // overdueGrace is how long after its expiry a row may still be there: sweeps come at
@@ -34,6 +36,9 @@ type VerifyConfig struct {
 	Keys     []certificate.Key // whose certificates are believed; none: those that the journal names
 	Heads    []journal.Head    // that were told earlier
 	Hashes   []journal.Hash    // the same, where the number is not known
+	// Anchors are time stamps of entries, Roots whose are believed; nil: anybody's.
+	Anchors  []Anchored
+	Roots    *x509.CertPool
 	Progress func(what string, done int)
 	// Expires works out when a call's retention is over that ended then; nil: expiries are held
 	// against the journal alone.
@@ -59,6 +64,8 @@ type Verification struct {
 	Files        int
 	Later        int // files of calls that came after the snapshot, and rows that have expired since
 	Findings     int
+	Anchors      int             // time stamps that hold
+	Anchor       timestamp.Stamp // the latest of them
 }
 
 // Verify reads a snapshot, and the files that belong to it, and tells of everything that
@@ -68,8 +75,11 @@ func Verify(ctx context.Context, c VerifyConfig, tell func(Finding)) (v Verifica
 	if c.Progress == nil {
 		c.Progress = func(string, int) {}
 	}
-	vf := &verifier{cfg: c, ctx: ctx, tell: tell, undocumented: map[string]string{}, laid: map[string]*laid{}, promised: map[seal.Epoch]bool{}, destroyed: map[seal.Epoch]bool{}, kept: map[string]keeping{}}
-	err = bolt.Read(c.Snapshot, vf.database)
+	vf := &verifier{cfg: c, ctx: ctx, tell: tell, indexed: map[string]int{}, laid: map[string]*laid{}, promised: map[seal.Epoch]bool{}, destroyed: map[seal.Epoch]bool{}}
+	if vf.last, err = newScratch(); err != nil {
+		return v, fmt.Errorf("verify %s: %w", c.Snapshot, err)
+	}
+	err = errors.Join(bolt.Read(c.Snapshot, vf.database), vf.last.close())
 	if errors.Is(err, ErrLocked) {
 		err = fmt.Errorf("%w: a snapshot can be read beside it", err)
 	}
@@ -86,12 +96,16 @@ type verifier struct {
 	tell func(Finding)
 	v    Verification
 
-	holds        map[string]bool
-	laid         map[string]*laid    // the legal holds that the journal has, by id, until their release
-	promised     map[seal.Epoch]bool // which certificates name: their keys have to go
-	destroyed    map[seal.Epoch]bool // whose keys are, as the journal has it
-	kept         map[string]keeping  // the recordings that the journal has, by id, until they are destroyed
-	undocumented map[string]string   // rows whose certificate is not there, though the journal has its hash
+	holds     map[string]bool
+	laid      map[string]*laid    // the legal holds that the journal has, by id, until their release
+	indexed   map[string]int      // how many keys of an index are some row's
+	promised  map[seal.Epoch]bool // which certificates name: their keys have to go
+	destroyed map[seal.Epoch]bool // whose keys are, as the journal has it
+
+	// last is the number of the last entry that says of a recording that it is kept, under kept
+	// and its id, until it is destroyed; and of a row whose certificate is not there, though the
+	// journal has its hash, under undocumented.
+	last *scratch
 }
 
 // laid is a legal hold as the journal has it: the entries by which it and what is under it are.
@@ -100,11 +114,10 @@ type laid struct {
 	rows  map[string]uint64
 }
 
-// keeping is what the journal says last of a recording that is kept.
-type keeping struct {
-	entry uint64
-	says  string
-}
+const (
+	kept         = "kept "
+	undocumented = "undocumented "
+)
 
 func (vf *verifier) found(object, format string, args ...any) {
 	vf.v.Findings++
@@ -158,14 +171,24 @@ func (vf *verifier) journal(tx table.Tx) error {
 		wanted[hash] = true
 	}
 	vf.v.Keys = vf.cfg.Keys
+	anchors := map[uint64][]byte{}
+	for _, a := range vf.cfg.Anchors {
+		anchors[a.Number] = a.Response
+	}
 	err := each(tx.Table(journalTable), func(key, line []byte) error {
 		e, defects := chain.Add(keyNumber(key), line)
 		for _, d := range defects {
 			vf.found(fmt.Sprintf("journal entry %d", d.Number), "%s", d.What)
 		}
 		delete(wanted, chain.Head().Hash)
-		vf.entry(tx, &e)
+		if response, ok := anchors[keyNumber(key)]; ok {
+			delete(anchors, keyNumber(key))
+			vf.anchor(&e, journal.HashOf(line), keyNumber(key), response)
+		}
 		vf.v.Entries++
+		if err := vf.entry(tx, &e); err != nil {
+			return err
+		}
 		return vf.step("journal", vf.v.Entries)
 	})
 	for _, d := range chain.End() {
@@ -174,14 +197,37 @@ func (vf *verifier) journal(tx table.Tx) error {
 	for hash := range wanted {
 		vf.found("journal", "no entry has the hash %s, which was told before: it was rolled back, or written anew", hash)
 	}
+	for number := range anchors {
+		vf.found(fmt.Sprintf("time stamp of entry %d", number), "the journal has no such entry: it was rolled back")
+	}
 	if vf.v.Head = chain.Head(); vf.v.Entries == 0 {
 		vf.found("journal", "it is empty: a store has an entry from its first start on")
 	}
 	return err
 }
 
+// anchorGrace is how much later than an entry its time stamp may seem to be earlier: clocks differ.
+const anchorGrace = 5 * time.Minute
+
+// anchor holds an entry against its time stamp.
+func (vf *verifier) anchor(e *journal.Entry, hash journal.Hash, number uint64, response []byte) {
+	object := fmt.Sprintf("time stamp of entry %d", number)
+	stamp, err := timestamp.Verify(response, hash, vf.cfg.Roots)
+	switch {
+	case err != nil:
+		vf.found(object, "it is not of that entry as it is now, or proves nothing: %v", err)
+		return
+	case stamp.At.Add(stamp.Accuracy + anchorGrace).Before(e.At):
+		vf.found(object, "it is of %s, and the entry says that it was made later, on %s", stamp.At.Format(time.RFC3339), e.At.Format(time.RFC3339))
+	}
+	vf.v.Anchors++
+	if stamp.At.After(vf.v.Anchor.At) {
+		vf.v.Anchor = stamp
+	}
+}
+
 // entry looks at what an entry says.
-func (vf *verifier) entry(tx table.Tx, e *journal.Entry) {
+func (vf *verifier) entry(tx table.Tx, e *journal.Entry) error {
 	if !e.At.IsZero() {
 		vf.v.At = e.At
 	}
@@ -193,7 +239,7 @@ func (vf *verifier) entry(tx table.Tx, e *journal.Entry) {
 	case journal.Release:
 		delete(vf.laid, e.Object)
 	case journal.Keep:
-		vf.kept[e.Object] = keeping{e.Number, e.Reason}
+		return vf.last.put(kept+e.Object, numberKey(e.Number))
 	case journal.EpochKey:
 		vf.destroyed[seal.Epoch(e.Object)] = vf.destroyed[seal.Epoch(e.Object)] || e.Reason == epochDestroyed
 	case journal.Expire:
@@ -203,20 +249,24 @@ func (vf *verifier) entry(tx table.Tx, e *journal.Entry) {
 			}
 		}
 	case journal.Destroy:
-		delete(vf.kept, e.Object)
 		for _, l := range vf.laid {
 			delete(l.rows, e.Object) // told with the entry before; a party's objection may
 		}
 		hash, _ := strings.CutPrefix(e.Reason, "certificate ")
 		signed := tx.Table(certificatesTable).Get([]byte(e.Object))
 		if signed == nil {
-			vf.undocumented[e.Object] = hash // until an entry says that it was removed
+			err := vf.last.put(undocumented+e.Object, numberKey(e.Number)) // until an entry says that it was removed
+			if err != nil {
+				return err
+			}
 		} else if got := certificate.Hash(signed); got != hash {
 			vf.found("certificate of "+e.Object, "it has the hash %s, and entry %d of the journal says %s: it was replaced", got, e.Number, hash)
 		}
+		return vf.last.delete(kept + e.Object)
 	case journal.Remove:
-		delete(vf.undocumented, e.Object)
+		return vf.last.delete(undocumented + e.Object)
 	}
+	return nil
 }
 
 // held notes that a legal hold is laid, or that a row came under it.
@@ -248,19 +298,23 @@ func (vf *verifier) heldRows(tx table.Tx) error {
 // keptRows looks for the rows of recordings that are kept, and not destroyed, as the journal has
 // it.
 func (vf *verifier) keptRows(tx table.Tx) error {
-	for id, k := range vf.kept {
+	return vf.last.each(kept, func(id string, number []byte) error {
+		e, err := journal.Decode(tx.Table(journalTable).Get(number))
+		if err != nil {
+			return nil // told with the chain
+		}
 		row, err := get(tx, id)
 		switch {
 		case errors.Is(err, ErrNotFound):
-			vf.found("row "+id, "entry %d of the journal says that it is kept %s, and it is not there, nor destroyed: it was taken away", k.entry, k.says)
+			vf.found("row "+id, "entry %d of the journal says that it is kept %s, and it is not there, nor destroyed: it was taken away", e.Number, e.Reason)
 		case err != nil: // told with the row
 		case row.State == StateDestroyed:
-			vf.found("row "+id, "it is destroyed, and the journal does not say so: by entry %d it is kept %s", k.entry, k.says)
-		case row.keeping() != k.says:
-			vf.found("row "+id, "it is kept %s, and entry %d of the journal says %s: that was moved", row.keeping(), k.entry, k.says)
+			vf.found("row "+id, "it is destroyed, and the journal does not say so: by entry %d it is kept %s", e.Number, e.Reason)
+		case row.keeping() != e.Reason:
+			vf.found("row "+id, "it is kept %s, and entry %d of the journal says %s: that was moved", row.keeping(), e.Number, e.Reason)
 		}
-	}
-	return nil
+		return nil
+	})
 }
 
 // epochs looks for days that are over, that certificates name, and whose keys the journal does
@@ -316,8 +370,12 @@ func (vf *verifier) legalHolds(tx table.Tx) error {
 }
 
 func (vf *verifier) certificates(tx table.Tx) error {
-	for id := range vf.undocumented {
+	err := vf.last.each(undocumented, func(id string, _ []byte) error {
 		vf.found("certificate of "+id, "the journal says that it was made, and it is not there")
+		return nil
+	})
+	if err != nil {
+		return err
 	}
 	return each(tx.Table(certificatesTable), func(id, signed []byte) error {
 		vf.certificate(tx, string(id), signed)
@@ -395,7 +453,7 @@ func (vf *verifier) row(tx table.Tx, row *Row) {
 			vf.found(object, "it expires on %s, and %s from the call's end is %s", row.Expires.Format(time.RFC3339), row.Retention, want.Format(time.RFC3339))
 		}
 	}
-	if _, said := vf.kept[row.ID]; row.State == StateKept && !said {
+	if row.State == StateKept && !vf.last.has(kept+row.ID) {
 		vf.found(object, "it is kept, and no entry of the journal says so: it was put there")
 	}
 	if row.State == StateDestroyed {
@@ -425,15 +483,26 @@ func (vf *verifier) row(tx table.Tx, row *Row) {
 		for _, key := range x.keys(row) {
 			if tx.Table(x.table).Get(key) == nil {
 				vf.found(object, "the index %s does not have it: it would not be found, nor destroyed in time", x.table)
+			} else {
+				vf.indexed[x.table]++
 			}
 		}
 	}
 }
 
-// indexes looks for keys that no row has.
+// indexes looks for keys that no row has, where there are more than rows have.
 func (vf *verifier) indexes(tx table.Tx) error {
 	done := 0
 	for _, x := range indexes {
+		n := 0
+		for range x.between(tx, nil, nil) {
+			if n++; n > vf.indexed[x.table] {
+				break
+			}
+		}
+		if n == vf.indexed[x.table] {
+			continue
+		}
 		for key := range x.between(tx, nil, nil) {
 			if len(key) < x.sought+instantBytes {
 				vf.found("index "+x.table, "a key of %d bytes", len(key))

@@ -19,6 +19,7 @@ import (
 	"github.com/bewaard/bewaard/config"
 	"github.com/bewaard/bewaard/media"
 	"github.com/bewaard/bewaard/media/spool"
+	"github.com/bewaard/bewaard/policy"
 	"github.com/bewaard/bewaard/store"
 )
 
@@ -61,7 +62,7 @@ func start(ctx context.Context, cfg *loaded, log *slog.Logger) (d *daemon, err e
 	for _, warning := range cfg.Warnings(cfg.proof, time.Now()) {
 		log.Warn("configuration is hardly meant so", "at", warning)
 	}
-	if err := d.reconcile(ctx); err != nil {
+	if err := d.recover(ctx); err != nil {
 		return d, err
 	}
 	metrics := call.NewMetrics(registry)
@@ -82,7 +83,7 @@ func start(ctx context.Context, cfg *loaded, log *slog.Logger) (d *daemon, err e
 	})
 	d.reloader = newReloader(cfg, d.calls, d.store, log, registry)
 	if cfg.rules.Counts() {
-		countRecordings(ctx, d.calls, d.store, cfg.rules, log)
+		d.count(cfg.rules, log)
 	}
 	d.api, err = api.New(cfg.HTTP, api.Parts{
 		Store: d.store, Sweeper: sweeper, Gatherer: registry, Ready: d.ready,
@@ -106,6 +107,28 @@ func start(ctx context.Context, cfg *loaded, log *slog.Logger) (d *daemon, err e
 // hundreds of calls a second the collector else takes every seventh cycle, most of it for
 // transactions that have to be remembered for half a minute (RFC 6026).
 const gcPercent = 200
+
+// countPatience is how long a start waits until this month's recordings are counted: rules
+// with a ceiling record nothing before.
+const countPatience = time.Second
+
+// count counts this month's recordings, until its closer.
+func (d *daemon) count(rules *policy.Policy, log *slog.Logger) {
+	ctx, stop := context.WithCancel(context.Background())
+	counted := make(chan struct{})
+	go func() { // ends with its closer
+		defer close(counted)
+		countRecordings(ctx, d.calls, d.store, rules, log)
+	}()
+	d.closeLater(func(context.Context) error { stop(); <-counted; return nil })
+	patience := time.NewTimer(countPatience)
+	defer patience.Stop()
+	select {
+	case <-counted:
+	case <-patience.C:
+		log.Warn("this month's recordings are still being counted: rules with a ceiling record nothing until then")
+	}
+}
 
 // share divides the machine: the event loops get processors of the Go runtime beside those
 // that all else has. What GOGC says goes.
@@ -134,10 +157,10 @@ func (d *daemon) ready() error {
 	return nil
 }
 
-// reconcile reports files and rows that do not belong together, and removes spools of
-// recordings that are kept.
-func (d *daemon) reconcile(ctx context.Context) error {
-	report, err := d.store.Reconcile(ctx)
+// recover ends what an earlier run was at, and removes spools of recordings that are kept. All
+// files and rows the custodian holds against each other, while calls are taken.
+func (d *daemon) recover(ctx context.Context) error {
+	report, err := d.store.Recover(ctx)
 	if err != nil {
 		return err
 	}

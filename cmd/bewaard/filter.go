@@ -19,6 +19,8 @@ import (
 // read as if nothing were kept.
 type filter struct {
 	Number        *string `help:"Of the caller or the callee, such as +31201234567 or 020-1234567; anonymous for callers without one."`
+	Agent         *string `help:"Of whoever of ours was in the call, such as +31201234567 or 204."`
+	SIPCall       string  `name:"sip-call" placeholder:"CALL-ID" help:"The Call-ID of either SIP dialog: what the PBX or the carrier has in its log."`
 	Purpose       string  `help:"Recorded for that purpose."`
 	Outcome       string  `help:"${outcomes}."`
 	State         string  `help:"${states}."`
@@ -52,8 +54,10 @@ func (f *filter) Validate() error {
 // numbered reports a number that is empty: a shell's variable that was not set would ask
 // for everybody's calls.
 func (f *filter) numbered() error {
-	if f.Number != nil && strings.TrimSpace(*f.Number) == "" {
-		return errors.New("--number: it is empty")
+	for flag, number := range map[string]*string{"--number": f.Number, "--agent": f.Agent} {
+		if number != nil && strings.TrimSpace(*number) == "" {
+			return fmt.Errorf("%s: it is empty", flag)
+		}
 	}
 	return nil
 }
@@ -97,11 +101,14 @@ func (d day) String() string { return d.Format(time.DateOnly) }
 
 func (f filter) query(recorded bool) store.Query {
 	q := store.Query{
-		Purpose: f.Purpose, Outcome: f.Outcome, State: store.State(f.State), Direction: f.Direction, Held: f.Held, Recorded: recorded,
+		Purpose: f.Purpose, Outcome: f.Outcome, SIPCall: f.SIPCall, State: store.State(f.State), Direction: f.Direction, Held: f.Held, Recorded: recorded,
 		From: f.From.Time, To: f.To.Time, ExpiresBefore: f.ExpiresBefore.Time, ExpiresAfter: f.ExpiresAfter.Time,
 	}
 	if f.Number != nil {
 		q.Number = *f.Number
+	}
+	if f.Agent != nil {
+		q.Agent = *f.Agent
 	}
 	return q
 }

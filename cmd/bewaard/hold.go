@@ -27,6 +27,7 @@ type legalHoldAdd struct {
 	IDs       []string `arg:"" name:"id" optional:"" help:"The calls' ids. Without any: those that the flags ask for, all of them together."`
 	Until     day      `placeholder:"DATE" help:"Ends by itself on that day (UTC). Default: not before it is removed."`
 	Number    string   `help:"Calls of that number, as caller or callee, such as +31201234567 or 020-1234567."`
+	Agent     string   `help:"Calls of whoever of ours has that number."`
 	From      day      `placeholder:"DATE" help:"Calls that began on that day (UTC) or later."`
 	To        day      `placeholder:"DATE" help:"Calls that began before that day."`
 	Purpose   string   `help:"Calls recorded for that purpose."`
@@ -46,15 +47,15 @@ func (c *legalHoldAdd) Validate() error {
 	asked := c.held().Query != (store.Query{})
 	switch {
 	case len(c.IDs) == 0 && !asked:
-		return errors.New("which calls? Give ids, or one of --number, --from, --to, --purpose and --direction")
+		return errors.New("which calls? Give ids, or one of --number, --agent, --from, --to, --purpose and --direction")
 	case len(c.IDs) > 0 && asked:
-		return errors.New("ids are calls already: leave out --number, --from, --to, --purpose and --direction")
+		return errors.New("ids are calls already: leave out --number, --agent, --from, --to, --purpose and --direction")
 	}
 	return ordered("--from", c.From, "--to", c.To)
 }
 
 func (c *legalHoldAdd) held() store.Held {
-	return store.Held{IDs: c.IDs, Query: store.Query{Number: c.Number, From: c.From.Time, To: c.To.Time, Purpose: c.Purpose, Direction: c.Direction}}
+	return store.Held{IDs: c.IDs, Query: store.Query{Number: c.Number, Agent: c.Agent, From: c.From.Time, To: c.To.Time, Purpose: c.Purpose, Direction: c.Direction}}
 }
 
 func (c *legalHoldAdd) Run(ctx context.Context) error {

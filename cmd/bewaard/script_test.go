@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -57,8 +59,30 @@ func TestScript(t *testing.T) {
 			return false, fmt.Errorf("unknown condition %q", condition)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"await": await, "grown": grown, "row": row, "say": say, "tones": tones,
+			"await": await, "listening": listening, "grown": grown, "row": row, "say": say, "tones": tones,
 		},
+	})
+}
+
+// listening ADDRESS: waits until somebody has that UDP address: what is sent there comes back
+// until then.
+func listening(ts *testscript.TestScript, _ bool, args []string) {
+	eventually(ts, args[0], func() error {
+		conn, err := net.Dial("udp", args[0])
+		if err != nil {
+			return err
+		}
+		defer conn.Close()
+		if _, err := conn.Write([]byte("\r\n\r\n")); err != nil { // RFC 5626 §3.5.1
+			return err
+		}
+		if err := conn.SetReadDeadline(time.Now().Add(50 * time.Millisecond)); err != nil {
+			return err
+		}
+		if _, err := conn.Read(make([]byte, 64)); !errors.Is(err, os.ErrDeadlineExceeded) && err != nil {
+			return err
+		}
+		return nil
 	})
 }
 

@@ -92,24 +92,27 @@ func (c *compact) Run(ctx context.Context) error {
 
 // verify checks a snapshot.
 type verify struct {
-	Snapshot  string   `required:"" type:"existingfile" placeholder:"FILE" help:"What bewaard snapshot wrote, or a copy of bewaard.db."`
-	Blobs     string   `type:"existingdir" placeholder:"DIR" help:"The store's directory, or a copy of its recordings/ and spool/: every file is read and compared. Default: files are not looked at."`
-	PublicKey []string `placeholder:"KEY" help:"Whose certificates are believed: what bewaard keys public printed, or a file with it. More than one where the node's key was changed. Default: the keys that the snapshot's own journal names."`
-	Head      []string `placeholder:"FILE|HASH" help:"A head of the journal that was told earlier: journal-head.txt or a copy of some of its lines, or a hash. What was rolled back, or written anew, has it no more."`
+	Snapshot    string   `required:"" type:"existingfile" placeholder:"FILE" help:"What bewaard snapshot wrote, or a copy of bewaard.db."`
+	Blobs       string   `type:"existingdir" placeholder:"DIR" help:"The store's directory, or a copy of its recordings/ and spool/: every file is read and compared. Default: files are not looked at."`
+	PublicKey   []string `placeholder:"KEY" help:"Whose certificates are believed: what bewaard keys public printed, or a file with it. More than one where the node's key was changed. Default: the keys that the snapshot's own journal names."`
+	Anchors     string   `type:"existingdir" placeholder:"DIR" help:"Time stamps of the journal's head (store.tsa): the store's anchors/, or a copy."`
+	AnchorRoots string   `type:"existingfile" placeholder:"FILE" help:"Certificates in PEM by which their authority is believed. Default: anybody's is."`
+	Head        []string `placeholder:"FILE|HASH" help:"A head of the journal that was told earlier: journal-head.txt or a copy of some of its lines, or a hash. What was rolled back, or written anew, has it no more."`
 }
 
 // Help is kong's.
 func (verify) Help() string {
 	return `Asks neither a daemon nor the network. It checks
 
-    the journal     that no entry was changed, left out or put in, and that it has the heads told earlier
+    the journal     that no entry was changed, left out or put in, and that it has the heads told earlier,
+                    and with --anchors those that an outside authority stamped, at that time
     certificates    that they are signed, and what they say stands in journal and rows
     rows            that none is overdue, and that what is destroyed has a certificate and names nobody
     files           with --blobs: that each has its row, each row its file, and that none was changed
 
 Each finding is a line on the standard output. Exit status: 0, there is none; 1, there are some, or it could not go on.
 
-What somebody changed who has the node's key and wrote everything anew is seen by --head alone: keep heads where he cannot write.`
+What somebody changed who has the node's key and wrote everything anew is seen by --head and --anchors alone: keep these where he cannot write.`
 }
 
 func (c *verify) Run(ctx context.Context) error {
@@ -137,6 +140,9 @@ func (c *verify) Run(ctx context.Context) error {
 		}
 		cfg.Heads = append(cfg.Heads, heads...)
 	}
+	if err := c.anchors(&cfg); err != nil {
+		return err
+	}
 	v, err := store.Verify(ctx, cfg, func(f store.Finding) { fmt.Println(f) })
 	if err != nil {
 		return err
@@ -144,19 +150,45 @@ func (c *verify) Run(ctx context.Context) error {
 	fmt.Printf("%d entries of the journal, the last of %s; %d certificates, %d rows, %d files; %d findings\n",
 		v.Entries, instant(v.At), v.Certificates, v.Rows, v.Files, v.Findings)
 	fmt.Printf("head %v\n", v.Head)
+	if v.Anchors > 0 {
+		fmt.Printf("%d time stamps hold, the last of %s by %s%s\n", v.Anchors, instant(v.Anchor.At), v.Anchor.Authority, unbelieved(v.Anchor.Trusted))
+	}
 	if v.Later > 0 {
 		fmt.Printf("%d files are of calls after the snapshot, or have gone since because their time was over\n", v.Later)
 	}
 	if len(cfg.Keys) == 0 {
 		fmt.Println("certificates were held against the key that the journal itself names: bring the node's with --public-key")
 	}
-	if len(cfg.Heads)+len(cfg.Hashes) == 0 {
-		fmt.Println("whether the journal was rolled back or written anew was not looked at: bring an earlier head with --head")
+	if len(cfg.Heads)+len(cfg.Hashes)+len(cfg.Anchors) == 0 {
+		fmt.Println("whether the journal was rolled back or written anew was not looked at: bring an earlier head with --head, or time stamps with --anchors")
 	}
 	if v.Findings > 0 {
 		return fmt.Errorf("%s: %d findings", c.Snapshot, v.Findings)
 	}
 	return nil
+}
+
+// anchors reads the time stamps, and whose are believed.
+func (c *verify) anchors(cfg *store.VerifyConfig) (err error) {
+	if c.Anchors != "" {
+		if cfg.Anchors, err = store.ReadAnchors(c.Anchors); err != nil {
+			return fmt.Errorf("--anchors: %w", err)
+		}
+	}
+	if c.AnchorRoots != "" {
+		if cfg.Roots, err = store.ReadRoots(c.AnchorRoots); err != nil {
+			return fmt.Errorf("--anchor-roots: %w", err)
+		}
+	}
+	return nil
+}
+
+// unbelieved says of an authority what was not looked at.
+func unbelieved(trusted bool) string {
+	if trusted {
+		return ""
+	}
+	return ", who may be anybody: bring its roots with --anchor-roots"
 }
 
 // publicKey reads a key, or a file that has one.
