@@ -87,11 +87,7 @@ func (d *daemon) fill(s *store.Store) {
 		return r
 	}
 	d.kept = begin(func(r *store.Row) { r.Purpose, r.Basis, r.Retention = "quality", "contract", "P14D" })
-	directory, err := s.RecordingDirectory(now)
-	if err != nil {
-		d.Fatal(err)
-	}
-	name := directory + "/" + d.kept.ID + ".wav.age"
+	name := s.RecordingDirectory(now) + "/" + d.kept.ID + ".wav.age"
 	var sealed bytes.Buffer
 	epoch := seal.EpochOf(d.kept.Expires)
 	w, err := s.Keys().Seal(epoch, &sealed)
@@ -102,7 +98,12 @@ func (d *daemon) fill(s *store.Store) {
 	if err := w.Close(); err != nil {
 		d.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(d.directory, name), sealed.Bytes(), 0o600); err != nil {
+	file, err := s.CreateFile(name)
+	if err != nil {
+		d.Fatal(err)
+	}
+	file.Write(sealed.Bytes()) // its error is Commit's
+	if err := file.Commit(); err != nil {
 		d.Fatal(err)
 	}
 	for _, state := range []store.State{store.StateRecording, store.StateFinalizing, store.StateKept} {

@@ -226,7 +226,10 @@ const sealedType = "application/octet-stream"
 func (s *Server) open(f store.File, sealed bool) (export, error) {
 	if sealed {
 		file, err := s.parts.Store.OpenSealed(f)
-		return export{file, f.Bytes, path.Base(f.Path), sealedType}, err
+		if err != nil {
+			return export{}, err
+		}
+		return export{file, file.Size(), path.Base(f.Path), sealedType}, nil
 	}
 	content, err := s.parts.Store.OpenFile(f)
 	if err != nil {

@@ -21,7 +21,6 @@ import (
 	"github.com/bewaard/bewaard/media/rtp"
 	"github.com/bewaard/bewaard/media/spool"
 	"github.com/bewaard/bewaard/store"
-	"github.com/bewaard/bewaard/store/blob/directory"
 	"github.com/bewaard/bewaard/store/seal"
 )
 
@@ -86,7 +85,6 @@ type Keeper struct {
 	log     *slog.Logger
 	metrics *Metrics
 	spools  *os.Root
-	out     *directory.Store // of recordings
 	writer  *spool.Writer
 	pool    *finalize.Pool
 	opening sync.WaitGroup
@@ -103,18 +101,15 @@ func NewKeeper(cfg RecordingConfig, s *store.Store, metrics *Metrics, log *slog.
 	if k.spools, err = os.OpenRoot(s.SpoolDirectory()); err != nil {
 		return nil, fmt.Errorf("open spool directory: %w", err)
 	}
-	if k.out, err = directory.Open(s.Directory()); err != nil {
-		return nil, errors.Join(fmt.Errorf("open recordings' directory: %w", err), k.spools.Close())
-	}
 	if k.writer, err = spool.NewWriter(spool.Config{Failed: k.fail}, registry); err != nil {
-		return nil, errors.Join(err, k.spools.Close(), k.out.Close())
+		return nil, errors.Join(err, k.spools.Close())
 	}
 	k.pool, err = finalize.NewPool(context.Background(), finalize.Config{
 		Workers: k.cfg.Workers, Tries: k.cfg.Tries, Job: k.job, Retry: k.retry, Done: k.done,
 	}, registry)
 	if err != nil {
 		k.writer.Close()
-		return nil, errors.Join(err, k.spools.Close(), k.out.Close())
+		return nil, errors.Join(err, k.spools.Close())
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	var retiring sync.WaitGroup
@@ -124,13 +119,13 @@ func NewKeeper(cfg RecordingConfig, s *store.Store, metrics *Metrics, log *slog.
 }
 
 // Close finishes every recording that was handed over, but those that have failed and
-// are to be tried again, and closes the directories.
+// are to be tried again, and closes their directory.
 func (k *Keeper) Close() error {
 	k.opening.Wait()
 	k.writer.Close()
 	k.pool.Close()
 	k.retired()
-	return errors.Join(k.spools.Close(), k.out.Close())
+	return k.spools.Close()
 }
 
 // retireInterval is the time between two looks for days of which no spool is left.
@@ -325,20 +320,16 @@ func (k *Keeper) job(name string) (finalize.Job, error) {
 	if err != nil {
 		return finalize.Job{}, err // nothing is made that no row knows of
 	}
-	day, err := k.store.RecordingDirectory(row.Began)
-	if err != nil {
-		return finalize.Job{}, err
-	}
 	epoch := seal.EpochOf(row.Expires)
 	return finalize.Job{
-		Spool: name, Keys: k.store.Keys(), Create: k.createFile, Name: path.Join(day, id), Formats: k.cfg.Formats, Opus: k.cfg.Opus,
+		Spool: name, Keys: k.store.Keys(), Create: k.createFile, Name: path.Join(k.store.RecordingDirectory(row.Began), id), Formats: k.cfg.Formats, Opus: k.cfg.Opus,
 		Passthrough: k.cfg.OpusPassthrough, Expires: row.Expires, Try: row.Tries,
 		Seal: func(w io.Writer) (io.WriteCloser, error) { return k.store.Keys().Seal(epoch, w) }, Suffix: seal.Suffix,
 	}, nil
 }
 
 // createFile begins a recording's file, by its path in the store's directory.
-func (k *Keeper) createFile(name string) (finalize.Blob, error) { return k.out.Create(name) }
+func (k *Keeper) createFile(name string) (finalize.Blob, error) { return k.store.CreateFile(name) }
 
 // retry logs a try that failed: the pool's.
 func (k *Keeper) retry(name string, err error) {

@@ -79,7 +79,7 @@ func (s *Store) anchor(ctx context.Context) error {
 		return err
 	}
 	name := path.Join(AnchorsDirectory, fmt.Sprintf("%012d-%.16s%s", head.Number, head.Hash, anchorSuffix))
-	if _, err := s.blobs.root.Stat(name); err == nil { // nothing was done since: the earlier one says more
+	if _, err := s.disk.Stat(name); err == nil { // nothing was done since: the earlier one says more
 		return nil
 	}
 	response, stamp, err := s.tsa.Stamp(ctx, head.Hash)
@@ -95,10 +95,10 @@ func (s *Store) anchor(ctx context.Context) error {
 }
 
 func (s *Store) keepAnchor(name string, response []byte) error {
-	if err := s.blobs.root.MkdirAll(AnchorsDirectory, 0o700); err != nil {
+	if err := s.disk.MkdirAll(AnchorsDirectory, 0o700); err != nil {
 		return err
 	}
-	return s.writeFile(name, response)
+	return s.disk.WriteWhole(name, response)
 }
 
 // Anchored is a time stamp of an entry, as it was kept.

@@ -4,77 +4,83 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"maps"
 	"os"
 	"path"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
+
+	"github.com/bewaard/bewaard/store/blob"
+	"github.com/bewaard/bewaard/store/blob/directory"
+	"github.com/bewaard/bewaard/store/disk"
 )
 
 const (
 	recordingsDirectory = "recordings"
 	spoolDirectory      = "spool"
-	partSuffix          = ".part" // of a recording that is being made
 
 	// probeFile is written and removed at Open to see that a directory can be written to.
 	probeFile = ".bewaard-probe"
 )
 
-// blobs are the files of recordings and spools. Every path goes through the root,
-// which cannot be left, by no name and by no link.
-type blobs struct {
-	root *os.Root
-
-	// step is called after every step of a sweep that the disk sees. Tests copy the
-	// directory there, as a crash would leave it.
-	step func(what string)
-}
-
-func openBlobs(directory string) (blobs, error) {
-	if err := os.MkdirAll(directory, 0o700); err != nil {
-		return blobs{}, err
+// openFiles makes the directories where they are missing, tries whether they take files, and
+// opens them.
+func (s *Store) openFiles() (err error) {
+	if err = os.MkdirAll(s.directory, 0o700); err != nil {
+		return err
 	}
-	root, err := os.OpenRoot(directory)
-	if err != nil {
-		return blobs{}, err
+	if s.disk, err = disk.Open(s.directory); err != nil {
+		return err
 	}
-	b := blobs{root: root, step: func(string) {}}
 	var faults []error
 	for _, name := range []string{".", recordingsDirectory, spoolDirectory} {
-		if err := b.openDirectory(name); err != nil {
-			faults = append(faults, fmt.Errorf("directory %s: %w", filepath.Join(directory, name), err))
+		if err := s.try(name); err != nil {
+			faults = append(faults, fmt.Errorf("directory %s: %w", filepath.Join(s.directory, name), err))
 		}
 	}
 	if faults != nil {
-		return blobs{}, errors.Join(append(faults, root.Close())...)
+		return errors.Join(append(faults, s.disk.Close())...)
 	}
-	return b, nil
+	if s.recordings, err = directory.Open(filepath.Join(s.directory, recordingsDirectory)); err != nil {
+		return errors.Join(err, s.disk.Close())
+	}
+	if s.spools, err = directory.Open(s.SpoolDirectory()); err != nil {
+		return errors.Join(err, s.recordings.Close(), s.disk.Close())
+	}
+	return nil
 }
 
-// openDirectory makes a directory where it is missing and tries whether it takes files.
-func (b blobs) openDirectory(name string) error {
-	if err := b.root.MkdirAll(name, 0o700); err != nil {
+// try makes a directory where it is missing and tries whether it takes files.
+func (s *Store) try(name string) error {
+	if err := s.disk.MkdirAll(name, 0o700); err != nil {
 		return err
 	}
 	probe := path.Join(name, probeFile)
-	if err := b.root.WriteFile(probe, []byte("x"), 0o600); err != nil {
+	if err := s.disk.WriteFile(probe, []byte("x"), 0o600); err != nil {
 		return err
 	}
-	return b.root.Remove(probe)
+	_, err := s.disk.Remove(probe)
+	return err
 }
 
-func (b blobs) close() error { return b.root.Close() }
+func (s *Store) closeFiles() error {
+	return errors.Join(s.recordings.Close(), s.spools.Close(), s.disk.Close())
+}
 
-// sync makes what was created and deleted in a directory outlast a loss of power.
-func (b blobs) sync(directory string) error {
-	d, err := b.root.Open(directory)
-	if err != nil {
-		return err
+// blobs returns where a file or directory of calls lies, and its name there. Its path is what
+// File.Path is: it begins with recordings/ or spool/.
+func (s *Store) blobs(name string) (in blob.Store, below string) {
+	first, below, _ := strings.Cut(name, "/")
+	if below == "" {
+		below = "."
 	}
-	return errors.Join(d.Sync(), d.Close())
+	if first == spoolDirectory {
+		return s.spools, below
+	}
+	return s.recordings, below
 }
 
 // dayDirectory is where the recordings of calls that began on the same UTC day are.
@@ -89,70 +95,63 @@ func (s *Store) Directory() string { return s.directory }
 // id of its row, a full stop and whatever follows.
 func (s *Store) SpoolDirectory() string { return filepath.Join(s.directory, spoolDirectory) }
 
-// RecordingDirectory makes the directory for recordings of calls that began then
-// and returns it, relative to Directory and with slashes. A recording's name is the
-// id of its row, a full stop and whatever follows.
-func (s *Store) RecordingDirectory(began time.Time) (string, error) {
-	day := dayDirectory(began)
-	if _, err := s.blobs.root.Stat(day); err == nil {
-		return day, nil
+// RecordingDirectory returns where recordings of calls that began then belong, relative to
+// Directory and with slashes. A recording's name is the id of its row, a full stop and
+// whatever follows.
+func (s *Store) RecordingDirectory(began time.Time) string { return dayDirectory(began) }
+
+// CreateFile begins a file of a recording, by its File.Path.
+func (s *Store) CreateFile(name string) (blob.Writer, error) {
+	if !belowRecordings(name) {
+		return nil, fmt.Errorf("create recording %q: not below %s", name, recordingsDirectory)
 	}
-	if err := s.blobs.root.MkdirAll(day, 0o700); err != nil {
-		return "", fmt.Errorf("make directory %s: %w", day, err)
+	in, below := s.blobs(name)
+	w, err := in.Create(below)
+	if err != nil {
+		return nil, fmt.Errorf("create recording: %w", err)
 	}
-	for directory := path.Dir(day); directory != "."; directory = path.Dir(directory) {
-		if err := s.blobs.sync(directory); err != nil {
-			return "", fmt.Errorf("sync directory %s: %w", directory, err)
-		}
-	}
-	return day, nil
+	return w, nil
 }
 
-// Content is a file of a recording, open for reading: what was recorded, not what lies on the
-// disk. Any part of it can be read without the others.
+// Content is a file of a recording, open for reading. Any part of it can be read without the
+// others.
 type Content struct {
 	*io.SectionReader
-	file *os.File
+	file blob.Reader
 }
 
 // Close lets go of the file.
 func (c *Content) Close() error { return c.file.Close() }
 
-// OpenFile opens a file of a recording. Where the master identity is elsewhere the error
-// wraps seal.ErrSealed: there is OpenSealed.
+// OpenFile opens what was recorded, not what lies on the disk. Where the master identity is
+// elsewhere the error wraps seal.ErrSealed: there is OpenSealed.
 func (s *Store) OpenFile(f File) (*Content, error) {
-	file, err := s.OpenSealed(f)
+	sealed, err := s.OpenSealed(f)
+	if err != nil || f.Epoch == "" { // made before recordings were sealed
+		return sealed, err
+	}
+	content, size, err := s.keys.Open(f.Epoch, sealed.file, sealed.file.Size())
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(fmt.Errorf("open recording %s: %w", f.Path, err), sealed.Close())
 	}
-	content, err := s.content(f, file)
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("open recording %s: %w", f.Path, err), file.Close())
-	}
-	return content, nil
-}
-
-func (s *Store) content(f File, file *os.File) (*Content, error) {
-	info, err := file.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if f.Epoch == "" { // made before recordings were sealed
-		return &Content{io.NewSectionReader(file, 0, info.Size()), file}, nil
-	}
-	content, size, err := s.keys.Open(f.Epoch, file, info.Size())
-	if err != nil {
-		return nil, err
-	}
-	return &Content{io.NewSectionReader(content, 0, size), file}, nil
+	return &Content{io.NewSectionReader(content, 0, size), sealed.file}, nil
 }
 
 // OpenSealed opens a file of a recording as it lies on the disk: an age file.
-func (s *Store) OpenSealed(f File) (*os.File, error) {
-	if !belowRecordings(f.Path) {
-		return nil, fmt.Errorf("open recording %q: not below %s", f.Path, recordingsDirectory)
+func (s *Store) OpenSealed(f File) (*Content, error) {
+	file, err := s.openRecording(f.Path)
+	if err != nil {
+		return nil, fmt.Errorf("open recording: %w", err)
 	}
-	return s.blobs.root.Open(f.Path)
+	return &Content{io.NewSectionReader(file, 0, file.Size()), file}, nil
+}
+
+func (s *Store) openRecording(name string) (blob.Reader, error) {
+	if !belowRecordings(name) {
+		return nil, fmt.Errorf("%q is not below %s", name, recordingsDirectory)
+	}
+	in, below := s.blobs(name)
+	return in.Open(below)
 }
 
 // belowRecordings reports whether a path says that it is below recordings/ and does
@@ -167,7 +166,7 @@ func (s *Store) RemoveSpool(id string) error {
 	if err := checkID(id); err != nil {
 		return fmt.Errorf("remove spool: %w", err)
 	}
-	removed := s.blobs.remove([]Row{{ID: id}}, func(*Row) []string { return []string{spoolDirectory} })
+	removed := s.removeAll([]Row{{ID: id}}, func(*Row) []string { return []string{spoolDirectory} })
 	if err := removed[id].err; err != nil {
 		return fmt.Errorf("remove spool of %s: %w", id, err)
 	}
@@ -184,7 +183,7 @@ func (s *Store) RemoveFiles(id string) error {
 	if row.held() {
 		return fmt.Errorf("remove files of %s: %w", id, ErrHeld)
 	}
-	if err := s.blobs.remove([]Row{row}, everywhere)[id].err; err != nil {
+	if err := s.removeAll([]Row{row}, everywhere)[id].err; err != nil {
 		return fmt.Errorf("remove files of %s: %w", id, err)
 	}
 	return nil
@@ -206,11 +205,11 @@ func everywhere(row *Row) []string {
 	return directories
 }
 
-// remove deletes every file of the rows: what bears a row's id in one of its
+// removeAll deletes every file of the rows: what bears a row's id in one of its
 // directories, whether the row names it or not, so that parts and formats that a
 // crash kept out of the row go too. A row's files are gone when its removal has no
 // error: they were looked for again and were not there, and that is on disk.
-func (b blobs) remove(rows []Row, directories func(*Row) []string) map[string]removal {
+func (s *Store) removeAll(rows []Row, directories func(*Row) []string) map[string]removal {
 	removals := make(map[string]removal, len(rows))
 	in := map[string]map[string]bool{} // directory → ids of rows that may have files there
 	for i := range rows {
@@ -223,83 +222,71 @@ func (b blobs) remove(rows []Row, directories func(*Row) []string) map[string]re
 		}
 	}
 	for _, directory := range slices.Sorted(maps.Keys(in)) {
-		b.removeIn(directory, in[directory], removals)
+		s.removeIn(directory, in[directory], removals)
 	}
 	return removals
 }
 
-func (b blobs) removeIn(directory string, ids map[string]bool, removals map[string]removal) {
-	names, err := b.namesOf(directory, ids)
-	if errors.Is(err, fs.ErrNotExist) {
-		return
-	}
+func (s *Store) removeIn(directory string, ids map[string]bool, removals map[string]removal) {
+	names, err := s.namesOf(directory, ids)
 	for _, name := range names {
 		id := ownerOf(name)
 		r := removals[id]
-		size, err := b.removeFile(name)
+		size, err := s.removeFile(name)
 		if err == nil {
 			r.paths = append(r.paths, name)
 			r.bytes += size
-			b.step("removed " + name)
+			s.step("removed " + name)
 		}
 		r.err = errors.Join(r.err, err)
 		removals[id] = r
 	}
 	// Also where nothing was found: a crash may have come before the sync.
-	if err = errors.Join(err, b.sync(directory)); err != nil {
+	if err = errors.Join(err, s.syncFiles(directory)); err != nil {
 		for id := range ids {
 			r := removals[id]
 			r.err = errors.Join(r.err, err)
 			removals[id] = r
 		}
 	}
-	b.step("synced " + directory)
+	s.step("synced " + directory)
 }
 
 // namesOf returns the paths in a directory that bear one of the ids. A busy day has
 // some 100,000 files: names are all that is read of them.
-func (b blobs) namesOf(directory string, ids map[string]bool) (found []string, err error) {
-	d, err := b.root.Open(directory)
-	if err != nil {
-		return nil, err
-	}
-	defer d.Close() // it was only read
-	for {
-		names, err := d.Readdirnames(1024)
-		for _, name := range names {
-			if ids[ownerOf(name)] {
-				found = append(found, path.Join(directory, name))
-			}
-		}
-		if err == io.EOF {
-			return found, nil
-		}
+func (s *Store) namesOf(directory string, ids map[string]bool) (found []string, err error) {
+	in, below := s.blobs(directory)
+	for name, err := range in.List(below) {
 		if err != nil {
-			return found, fmt.Errorf("read directory %s: %w", directory, err)
+			return found, err
+		}
+		if ids[ownerOf(name)] {
+			found = append(found, path.Join(directory, path.Base(name)))
 		}
 	}
+	return found, nil
 }
 
-// removeFile deletes a file and looks whether it is gone. Somebody else may have
-// been faster: a call takes its spool away when the recording is made.
-func (b blobs) removeFile(name string) (size int64, err error) {
-	info, err := b.root.Lstat(name)
-	if errors.Is(err, fs.ErrNotExist) {
-		return 0, nil
+// removeFile deletes a file. Somebody else may have been faster: a call takes its spool away
+// when the recording is made.
+func (s *Store) removeFile(name string) (size int64, err error) {
+	in, below := s.blobs(name)
+	if size, err = in.Remove(below); size > 0 || err != nil {
+		return size, err
 	}
-	if err != nil {
-		return 0, err
+	for _, err := range in.Walk(below) { // a directory is no blob, but what is in it is not gone
+		if err == nil {
+			err = syscall.ENOTEMPTY
+		}
+		return 0, fmt.Errorf("remove %s: %w", name, err)
 	}
-	if err := b.root.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return 0, err
-	}
-	switch _, err := b.root.Lstat(name); {
-	case err == nil:
-		return 0, fmt.Errorf("remove %s: it is still there", name)
-	case !errors.Is(err, fs.ErrNotExist):
-		return 0, err
-	}
-	return info.Size(), nil
+	return 0, nil
+}
+
+// syncFiles makes what was deleted in a directory outlast a loss of power.
+func (s *Store) syncFiles(directory string) error {
+	in, below := s.blobs(directory)
+	return in.Sync(below)
 }
 
 // ownerOf returns the id in a file's name, whether it is one or not.

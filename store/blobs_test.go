@@ -11,14 +11,21 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// Recordings lie under the UTC day on which the call began.
+// Recordings lie under the UTC day on which the call began. Its directory comes with the first.
 func TestRecordingDirectory(t *testing.T) {
 	s := open(t, t.TempDir())
 	began := time.Date(2026, 1, 1, 0, 30, 0, 0, time.FixedZone("CET", 3600))
+	got := s.RecordingDirectory(began)
+	if want := "recordings/2025/12/31"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
 	for range 2 {
-		got, err := s.RecordingDirectory(began)
-		if want := "recordings/2025/12/31"; err != nil || got != want {
-			t.Errorf("got %q, %v, want %q", got, err, want)
+		w, err := s.CreateFile(got + "/" + NewID() + ".opus.age")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Abort(); err != nil {
+			t.Error(err)
 		}
 	}
 	info, err := os.Stat(filepath.Join(s.Directory(), "recordings/2025/12/31"))
@@ -51,6 +58,10 @@ func TestOpenFile(t *testing.T) {
 		if f, err := s.OpenFile(File{Path: name}); err == nil {
 			t.Errorf("got no error for %q", name)
 			f.Close()
+		}
+		if w, err := s.CreateFile(name); err == nil && name != "recordings/link" {
+			t.Errorf("got no error for the creation of %q", name)
+			w.Abort()
 		}
 	}
 }

@@ -56,11 +56,11 @@ func TestCompact(t *testing.T) {
 	a.db.(*bolt.DB).NoSync(true)
 	gone := unrecorded(t, a.Store, time.Now().Add(-time.Second))
 	var before map[string]string
-	a.blobs.step = func(what string) {
+	a.step = func(what string) {
 		if what != "copied" {
 			return
 		}
-		a.blobs.step = func(string) {}
+		a.step = func(string) {}
 		for range 20 {
 			keep(t, a.Store, time.Now().Add(day))
 		}
@@ -131,7 +131,7 @@ func TestCompactKilledAnywhere(t *testing.T) {
 	a := newAudited(t, nil)
 	var steps []string
 	var copies []string
-	a.blobs.step = func(what string) {
+	a.step = func(what string) {
 		directory := copyStore(t, a.Directory())
 		if what == "linked" { // copies are files of their own
 			if err := errors.Join(os.Remove(filepath.Join(directory, databaseFile+".old")),
@@ -147,7 +147,7 @@ func TestCompactKilledAnywhere(t *testing.T) {
 	if diff := cmp.Diff([]string{"copied", "linked", "swapped"}, steps); diff != "" {
 		t.Fatalf("steps, -want +got:\n%s", diff)
 	}
-	a.blobs.step = func(string) {}
+	a.step = func(string) {}
 	want := content(t, a.Store)
 	for i, directory := range copies {
 		s := open(t, directory)

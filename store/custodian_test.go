@@ -37,7 +37,7 @@ func TestCustodian(t *testing.T) {
 		synctest.Wait()
 		cancel()
 		running.Wait()
-		text, err := fs.ReadFile(s.blobs.root.FS(), HeadFile)
+		text, err := fs.ReadFile(s.disk.FS(), HeadFile)
 		if err != nil {
 			t.Fatal(err)
 		}

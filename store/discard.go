@@ -7,10 +7,10 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"path"
 	"time"
 
+	"github.com/bewaard/bewaard/store/blob"
 	"github.com/bewaard/bewaard/store/certificate"
 	"github.com/bewaard/bewaard/store/journal"
 	"github.com/bewaard/bewaard/store/table"
@@ -81,7 +81,7 @@ func (s *Store) FinishDiscard(id string) error {
 	if err := s.RemoveSpool(id); err != nil {
 		return fail(err)
 	}
-	s.blobs.step("discarded " + id)
+	s.step("discarded " + id)
 	err = s.commit(func(tx table.Tx) (refusal, err error) {
 		old, err := get(tx, id)
 		if err != nil {
@@ -111,13 +111,16 @@ func (s *Store) FinishDiscard(id string) error {
 // spooled returns what the spool has of a call, with the hash of what is on disk; nothing
 // where it was deleted before.
 func (s *Store) spooled(id string) ([]File, error) {
-	names, err := s.blobs.namesOf(spoolDirectory, map[string]bool{id: true})
+	names, err := s.namesOf(spoolDirectory, map[string]bool{id: true})
 	if err != nil {
 		return nil, err
 	}
 	var files []File
 	for _, name := range names {
-		f, err := s.blobs.root.Open(name)
+		if blob.Unfinished(name) {
+			continue // none of ours; it goes with the others
+		}
+		f, err := s.spools.Open(path.Base(name))
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
@@ -126,16 +129,16 @@ func (s *Store) spooled(id string) ([]File, error) {
 		}
 		sum, n, err := sumOf(f)
 		if err := errors.Join(err, f.Close()); err != nil {
-			return nil, fmt.Errorf("read %s: %w", name, err)
+			return nil, err
 		}
 		files = append(files, File{Format: path.Base(spoolDirectory), Bytes: n, SHA256: sum})
 	}
 	return files, nil
 }
 
-func sumOf(f *os.File) (sum string, n int64, err error) {
+func sumOf(f blob.Reader) (sum string, n int64, err error) {
 	h := sha256.New()
-	n, err = io.Copy(h, f)
+	n, err = io.Copy(h, io.NewSectionReader(f, 0, f.Size()))
 	return hex.EncodeToString(h.Sum(nil)), n, err
 }
 

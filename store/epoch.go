@@ -47,7 +47,7 @@ func (s *Store) destroyEpoch(e seal.Epoch, now time.Time) error {
 	if err := s.keys.Destroy(e); err != nil {
 		return err
 	}
-	s.blobs.step("destroyed epoch " + string(e))
+	s.step("destroyed epoch " + string(e))
 	s.log.Info("epoch destroyed: nothing that expired then can be opened any more", "epoch", e)
 	return s.dropRowKeys(e)
 }

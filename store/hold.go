@@ -279,7 +279,7 @@ func (s *Store) release(h *LegalHold, act Act) (LegalHold, error) {
 		if err != nil {
 			return *h, err
 		}
-		s.blobs.step("releasing")
+		s.step("releasing")
 	}
 	ids, err := s.rowsOf(h.ID)
 	if err != nil {

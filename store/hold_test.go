@@ -156,11 +156,11 @@ func TestHoldReleasedWhileLaid(t *testing.T) {
 	for range rowsPerCommit + 10 {
 		unrecorded(t, s, time.Now().Add(time.Hour))
 	}
-	s.blobs.step = func(what string) {
+	s.step = func(what string) {
 		if what != "held" {
 			return
 		}
-		s.blobs.step = func(string) {}
+		s.step = func(string) {}
 		holds, err := s.Holds()
 		if err != nil || len(holds) != 1 {
 			t.Fatalf("got holds %v, %v, want one", holds, err)
@@ -264,7 +264,7 @@ func TestReleaseKilledAnywhere(t *testing.T) {
 		t.Fatalf("got %d rows held, want %d", h.Rows, rowsPerCommit+10)
 	}
 	var copies []string
-	s.blobs.step = func(string) { copies = append(copies, copyStore(t, s.Directory())) }
+	s.step = func(string) { copies = append(copies, copyStore(t, s.Directory())) }
 	if _, err := s.ReleaseHold(h.ID, bert); err != nil {
 		t.Fatal(err)
 	}

@@ -200,15 +200,12 @@ func (s *Store) Journal(ctx context.Context, q JournalQuery) (entries []journal.
 }
 
 // noted returns when an entry was written, zero where there is none that can be read.
-func (s *Store) noted(number uint64) (at time.Time) {
-	err := s.db.View(func(tx table.Tx) error {
+func (s *Store) noted(number uint64) (at time.Time, err error) {
+	err = s.db.View(func(tx table.Tx) error {
 		at = notedIn(tx, number)
 		return nil
 	})
-	if err != nil {
-		return time.Time{}
-	}
-	return at
+	return at, err
 }
 
 func notedIn(tx table.Tx, number uint64) time.Time {
@@ -259,12 +256,12 @@ func (s *Store) witness() (head journal.Head, err error) {
 }
 
 func (s *Store) appendHead(line string) error {
-	f, err := s.blobs.root.OpenFile(HeadFile, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
+	f, err := s.disk.OpenFile(HeadFile, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
 	if err != nil {
 		return err
 	}
 	_, err = f.WriteString(line)
-	return errors.Join(err, f.Sync(), f.Close(), s.blobs.sync("."))
+	return errors.Join(err, f.Sync(), f.Close(), s.disk.Sync("."))
 }
 
 // ReadHeads reads a file of heads as Witness writes it: a line has an instant, a number

@@ -197,7 +197,7 @@ func TestWitness(t *testing.T) {
 		}
 		want = append(want, head)
 	}
-	text, err := fs.ReadFile(s.blobs.root.FS(), HeadFile)
+	text, err := fs.ReadFile(s.disk.FS(), HeadFile)
 	if err != nil {
 		t.Fatal(err)
 	}

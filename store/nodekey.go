@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 
 	"github.com/bewaard/bewaard/store/certificate"
 	"github.com/bewaard/bewaard/store/journal"
@@ -39,7 +38,7 @@ func (s *Store) openNodeKey() error {
 		return fmt.Errorf("key of the node, %s: %w", nodeKeyFile, err)
 	}
 	s.nodeKey = key
-	if err := s.blobs.root.WriteFile(PublicKeyFile, []byte(s.PublicKey().String()+"\n"), 0o600); err != nil {
+	if err := s.disk.WriteFile(PublicKeyFile, []byte(s.PublicKey().String()+"\n"), 0o600); err != nil {
 		return fmt.Errorf("public key of the node: %w", err)
 	}
 	return s.db.Update(func(tx table.Tx) error {
@@ -65,7 +64,7 @@ func (s *Store) PublicKey() certificate.Key {
 }
 
 func (s *Store) readNodeKey() (ed25519.PrivateKey, error) {
-	text, err := s.blobs.root.ReadFile(nodeKeyFile)
+	text, err := s.disk.ReadFile(nodeKeyFile)
 	if err != nil {
 		return nil, err
 	}
@@ -95,25 +94,8 @@ func (s *Store) makeNodeKey() (ed25519.PrivateKey, error) {
 		return nil, err
 	}
 	text := pem.EncodeToMemory(&pem.Block{Type: nodeKeyBlock, Bytes: der})
-	if err := s.blobs.root.MkdirAll(keysDirectory, 0o700); err != nil {
+	if err := s.disk.MkdirAll(keysDirectory, 0o700); err != nil {
 		return nil, err
 	}
-	return key, s.blobs.writeWhole(nodeKeyFile, text)
-}
-
-// writeWhole writes a file so that after a crash it is there whole or not at all.
-func (b blobs) writeWhole(name string, content []byte) error {
-	part := name + partSuffix
-	f, err := b.root.OpenFile(part, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(content)
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	if err := b.root.Rename(part, name); err != nil {
-		return err
-	}
-	return errors.Join(b.sync(keysDirectory), b.sync("."))
+	return key, s.disk.WriteWhole(nodeKeyFile, text)
 }

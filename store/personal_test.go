@@ -284,11 +284,11 @@ func TestMigrate(t *testing.T) {
 func halfMigrated(t *testing.T, directory string) {
 	t.Helper()
 	s := &Store{directory: directory, log: slog.New(slog.DiscardHandler)}
-	var err error
-	if s.blobs, err = openBlobs(directory); err != nil {
+	err := s.openFiles()
+	if err != nil {
 		t.Fatal(err)
 	}
-	defer s.blobs.close()
+	defer s.closeFiles()
 	if err := s.openDatabase(); err != nil {
 		t.Fatal(err)
 	}

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path"
 	"slices"
 	"strings"
@@ -57,17 +56,17 @@ func (s *Store) KeepPrompt(p Prompt, wav []byte) error {
 }
 
 func (s *Store) keepPrompt(p Prompt, wav []byte) error {
-	if err := s.blobs.root.MkdirAll(promptsDirectory, 0o700); err != nil {
+	if err := s.disk.MkdirAll(promptsDirectory, 0o700); err != nil {
 		return err
 	}
 	audio := path.Join(promptsDirectory, p.SHA256+".wav")
-	kept, err := s.blobs.root.ReadFile(audio)
+	kept, err := s.disk.ReadFile(audio)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		err = s.writeFile(audio, wav)
+		err = s.disk.WriteWhole(audio, wav)
 	case err == nil && hashOf(kept) != p.SHA256:
 		s.log.Warn("kept prompt was damaged, and is written anew", "file", audio)
-		err = s.writeFile(audio, wav)
+		err = s.disk.WriteWhole(audio, wav)
 	}
 	if err != nil {
 		return err
@@ -81,7 +80,7 @@ func (s *Store) keepPrompt(p Prompt, wav []byte) error {
 			if err != nil {
 				return err
 			}
-			return s.writeFile(name, append(content, '\n'))
+			return s.disk.WriteWhole(name, append(content, '\n'))
 		case err != nil:
 			return err
 		case use.same(p):
@@ -97,25 +96,8 @@ func promptUse(hash string, n int) string {
 	return path.Join(promptsDirectory, fmt.Sprintf("%s.%d.json", hash, n))
 }
 
-// writeFile has a file appear whole, or not at all.
-func (s *Store) writeFile(name string, content []byte) error {
-	root := s.blobs.root
-	f, err := root.OpenFile(name+partSuffix, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(content)
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	if err := root.Rename(name+partSuffix, name); err != nil {
-		return err
-	}
-	return errors.Join(s.blobs.sync(path.Dir(name)), s.blobs.sync("."))
-}
-
 func (s *Store) readPrompt(name string) (p Prompt, err error) {
-	content, err := s.blobs.root.ReadFile(name)
+	content, err := s.disk.ReadFile(name)
 	if err == nil {
 		if err = json.Unmarshal(content, &p); err != nil {
 			err = fmt.Errorf("%s: %w", name, err)
@@ -130,7 +112,7 @@ func (s *Store) Prompts() ([]Prompt, error) { return s.promptsWith("") }
 
 // promptsWith returns those whose hash begins so.
 func (s *Store) promptsWith(prefix string) (prompts []Prompt, err error) {
-	names, err := fs.Glob(s.blobs.root.FS(), promptsDirectory+"/*.json")
+	names, err := fs.Glob(s.disk.FS(), promptsDirectory+"/*.json")
 	if err != nil {
 		return nil, fmt.Errorf("list prompts: %w", err)
 	}
@@ -178,7 +160,7 @@ func (s *Store) Prompt(hash string) ([]Prompt, error) {
 
 // PromptAudio returns a prompt's file. One that is not what its hash says any more is an error.
 func (s *Store) PromptAudio(p Prompt) ([]byte, error) {
-	content, err := s.blobs.root.ReadFile(path.Join(promptsDirectory, path.Base(p.SHA256)+".wav"))
+	content, err := s.disk.ReadFile(path.Join(promptsDirectory, path.Base(p.SHA256)+".wav"))
 	if err == nil && hashOf(content) != p.SHA256 {
 		err = errors.New("the file is damaged: its hash is another")
 	}

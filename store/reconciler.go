@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/bewaard/bewaard/store/blob"
 	"github.com/bewaard/bewaard/store/journal"
 	"github.com/bewaard/bewaard/store/seal"
 )
@@ -27,10 +28,10 @@ type Report struct {
 	KeysMissing      []string // ids of kept rows whose files can be opened by nobody: the key of their epoch is not there
 	KeysOutlived     []string // epochs that ended a day ago, that nothing needs, and whose key is still there
 	Overdue          []string // ids of rows that should have been destroyed an hour ago; a thousand at most
-	Unreadable       []string // directories that cannot be read, files whose row cannot, and such rows under legal hold
+	Unreadable       []string // directories and files that cannot be read, files whose row cannot, and such rows under legal hold
 	SpoolsLeft       []string // of recordings that are kept and have their files; RemoveSpool takes them
 
-	PartFiles []string // left by a job that was killed; removed
+	PartFiles []string // left by a job that was killed, or that failed; removed
 	Outlived  []string // files of calls that are destroyed or not recorded; removed
 	Undone    []string // ids of calls of which what was captured was to be destroyed, and was not, or not certified; done
 }
@@ -71,6 +72,9 @@ func (s *Store) reconcile(ctx context.Context, r reconciler) (Report, error) {
 		r.sync(),
 		s.noteFindings(&r.report),
 	)
+	for _, found := range r.report.findings() { // files come in no order
+		slices.Sort(found)
+	}
 	s.metrics.reconciled(&r.report)
 	if err != nil {
 		return r.report, fmt.Errorf("reconcile: %w", err)
@@ -93,7 +97,7 @@ func (r *Report) Log(log *slog.Logger) {
 		"file_without_row": "file without a row", "row_without_file": "row without its file", "file_of_other_size": "file of another size than its row says",
 		"file_changed": "file that was changed", "key_missing": "recording that nobody can open: its key is not there", "key_outlived": "key of a day that is over, not destroyed",
 		"overdue": "row that should have been destroyed", "unreadable": "not readable",
-		"part_file": "left by a killed job, removed", "outlived": "file of a call that is destroyed or not recorded, removed",
+		"part_file": "left by a job that was killed, or failed; removed", "outlived": "file of a call that is destroyed or not recorded, removed",
 		"discard_undone": "recording that was to be destroyed before its time and was not, or not certified; done",
 	}
 	for kind, found := range r.findings() {
@@ -140,10 +144,14 @@ func (r *reconciler) discards(ctx context.Context) error {
 		if err := errors.Join(err, context.Cause(ctx)); err != nil {
 			return errors.Join(append(errs, err)...)
 		}
-		if r.running && r.store.noted(row.Entry).After(r.began.Add(-overdueGrace)) {
+		noted, err := r.store.noted(row.Entry)
+		if r.running && err == nil && noted.After(r.began.Add(-overdueGrace)) {
 			continue
 		}
-		if err := r.store.FinishDiscard(row.ID); err != nil {
+		if err == nil {
+			err = r.store.FinishDiscard(row.ID)
+		}
+		if err != nil {
 			errs = append(errs, err)
 			continue
 		}
@@ -154,32 +162,42 @@ func (r *reconciler) discards(ctx context.Context) error {
 
 // files visits every file below a directory with its row, nil where there is none.
 func (r *reconciler) files(ctx context.Context, directory string, visit visitFile) error {
-	return fs.WalkDir(r.store.blobs.root.FS(), directory, func(name string, entry fs.DirEntry, err error) error {
+	in, below := r.store.blobs(directory)
+	for info, err := range in.Walk(below) {
+		name := path.Join(directory, info.Name)
 		if err != nil {
 			// A file system brings a lost+found that only root may read.
-			r.report.Unreadable = append(r.report.Unreadable, name)
-			return fs.SkipDir
+			r.unreadable(name, err)
+			continue
 		}
-		if err := context.Cause(ctx); err != nil || entry.IsDir() {
+		if err := context.Cause(ctx); err != nil {
 			return err
 		}
-		return r.file(name, entry, visit)
-	})
+		if err := r.file(name, info.Size, visit); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// unreadable reports what is there and cannot be looked at.
+func (r *reconciler) unreadable(name string, err error) {
+	if slices.Contains(r.report.Unreadable, name) {
+		return
+	}
+	r.report.Unreadable = append(r.report.Unreadable, name)
+	r.store.log.Error("not readable", "name", name, "error", err)
 }
 
 // visitFile looks at a file and its row, nil where there is none.
 type visitFile func(name string, size int64, row *Row) error
 
-func (r *reconciler) file(name string, entry fs.DirEntry, visit visitFile) error {
-	info, err := entry.Info()
-	if err != nil {
-		return err
-	}
+func (r *reconciler) file(name string, size int64, visit visitFile) error {
 	id := ownerOf(name)
 	row, err := r.store.Get(id)
 	switch {
 	case errors.Is(err, ErrNotFound):
-		return visit(name, info.Size(), nil)
+		return visit(name, size, nil)
 	case errors.Is(err, ErrUnreadable):
 		r.store.unreadable(id, err)
 		r.report.Unreadable = append(r.report.Unreadable, name)
@@ -187,13 +205,13 @@ func (r *reconciler) file(name string, entry fs.DirEntry, visit visitFile) error
 	case err != nil:
 		return err
 	}
-	return visit(name, info.Size(), &row)
+	return visit(name, size, &row)
 }
 
 // recording looks at a file below recordings/.
 func (r *reconciler) recording(name string, size int64, row *Row) error {
 	switch {
-	case strings.HasSuffix(name, partSuffix) && checkID(ownerOf(name)) == nil:
+	case blob.Unfinished(name) && checkID(ownerOf(name)) == nil:
 		if r.running && (row == nil && !r.abandoned(name) || row != nil && row.State.unfinished()) {
 			return nil // somebody may be at it
 		}
@@ -205,11 +223,38 @@ func (r *reconciler) recording(name string, size int64, row *Row) error {
 	case row.State == StateKept, row.State == StateFailed:
 		i := slices.IndexFunc(row.Files, func(f File) bool { return f.Path == name })
 		if i < 0 {
-			r.report.FilesWithoutRow = append(r.report.FilesWithoutRow, name)
+			return r.unnamed(name, row.ID)
 		} else if row.Files[i].Bytes != size {
 			r.report.FilesOfOtherSize = append(r.report.FilesOfOtherSize, name)
 		}
 	} // what is unfinished is made again, what is expired the sweep finds
+	return nil
+}
+
+// unnamed looks at a file that is not among those of its row. One that resealFile left goes: what
+// the row names was sealed to another epoch, and is whole.
+func (r *reconciler) unnamed(name, id string) error {
+	s := r.store
+	s.resealing.Lock() // else it may be about to be named
+	defer s.resealing.Unlock()
+	row, err := s.Get(id)
+	if err != nil {
+		return err
+	}
+	if slices.ContainsFunc(row.Files, func(f File) bool { return f.Path == name }) {
+		return nil
+	}
+	for _, f := range row.Files {
+		copied := f.Epoch != "" && path.Dir(f.Path) == path.Dir(name) && formatOf(id, f.Path) == formatOf(id, name)
+		if !copied || hashFile(s.openRecording, &f) != nil {
+			continue
+		}
+		if err := s.Note(journal.Delete, id, Act{Daemon, "a copy was found that is sealed to another epoch than the recording"}); err != nil {
+			return err
+		}
+		return r.remove(name, &r.report.PartFiles)
+	}
+	r.report.FilesWithoutRow = append(r.report.FilesWithoutRow, name)
 	return nil
 }
 
@@ -223,8 +268,10 @@ func (r *reconciler) spool(name string, _ int64, row *Row) error {
 		r.report.FilesWithoutRow = append(r.report.FilesWithoutRow, name)
 	case !row.held() && (row.State == StateDestroyed || row.State == StateNotRecorded):
 		return r.outlived(name, row)
-	case row.State == StateKept && r.complete(row): // else it may be all that is left of the recording
-		r.report.SpoolsLeft = append(r.report.SpoolsLeft, name)
+	case row.State == StateKept:
+		if complete, _ := r.complete(row); complete { // else it may be all that is left of the recording
+			r.report.SpoolsLeft = append(r.report.SpoolsLeft, name)
+		}
 	} // the others still need it, or the sweep finds it
 	return nil
 }
@@ -262,7 +309,10 @@ func (r *reconciler) row(ctx context.Context, row *Row) {
 	if row.State != StateKept {
 		return
 	}
-	if !r.complete(row) {
+	switch complete, known := r.complete(row); {
+	case !known:
+		return
+	case !complete:
 		if !slices.Contains(r.report.RowsWithoutFile, row.ID) { // it may be under several legal holds
 			r.report.RowsWithoutFile = append(r.report.RowsWithoutFile, row.ID)
 		}
@@ -271,15 +321,20 @@ func (r *reconciler) row(ctx context.Context, row *Row) {
 	if slices.ContainsFunc(row.Files, func(f File) bool { return f.Epoch != "" && !r.epochs[f.Epoch] }) && !slices.Contains(r.report.KeysMissing, row.ID) {
 		r.report.KeysMissing = append(r.report.KeysMissing, row.ID)
 	}
+	if err := r.store.reseal(row, row.Expires, row.Expires); err != nil { // what Reassign, or who made it, could not
+		r.store.log.Error("recording not sealed for as long as it is kept", "call_id", row.ID, "error", err)
+	}
 	if !r.read || !r.turn(row.ID) {
 		return
 	}
 	for _, f := range row.Files {
 		began := time.Now()
-		err := hashFile(r.store.blobs.root, &f)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) { // a sweep may have come by
+		switch err := hashFile(r.store.openRecording, &f); {
+		case errors.Is(err, errChanged):
 			r.report.FilesChanged = append(r.report.FilesChanged, f.Path)
 			r.store.log.Error("recording is not what was recorded", "call_id", row.ID, "file", f.Path, "error", err)
+		case err != nil && !errors.Is(err, fs.ErrNotExist): // a sweep may have come by
+			r.unreadable(f.Path, err)
 		}
 		select {
 		case <-time.After(time.Since(began)): // as long again is left to the calls
@@ -332,13 +387,20 @@ func (r *reconciler) overdue() error {
 	return err
 }
 
-func (r *reconciler) complete(row *Row) bool {
+// complete reports whether a row's files are there. That is not known where one cannot be
+// looked at.
+func (r *reconciler) complete(row *Row) (complete, known bool) {
 	for _, f := range row.Files {
-		if _, err := r.store.blobs.root.Lstat(f.Path); err != nil {
-			return false
+		in, below := r.store.blobs(f.Path)
+		switch _, err := in.Stat(below); {
+		case errors.Is(err, fs.ErrNotExist):
+			return false, true
+		case err != nil:
+			r.unreadable(f.Path, err)
+			return false, false
 		}
 	}
-	return len(row.Files) > 0
+	return len(row.Files) > 0, true
 }
 
 // outlived removes a file of a call that says that it has none, and journals that before.
@@ -353,19 +415,18 @@ func (r *reconciler) outlived(name string, row *Row) error {
 }
 
 func (r *reconciler) remove(name string, list *[]string) error {
-	if _, err := r.store.blobs.removeFile(name); err != nil {
+	r.touched[path.Dir(name)] = true // also where it fails: it may be gone
+	if _, err := r.store.removeFile(name); err != nil {
 		return err
 	}
-	r.touched[path.Dir(name)] = true
 	*list = append(*list, name)
 	return nil
 }
 
 func (r *reconciler) sync() error {
+	var errs []error
 	for _, directory := range slices.Sorted(maps.Keys(r.touched)) {
-		if err := r.store.blobs.sync(directory); err != nil {
-			return err
-		}
+		errs = append(errs, r.store.syncFiles(directory))
 	}
-	return nil
+	return errors.Join(errs...)
 }

@@ -5,11 +5,14 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/bewaard/bewaard/store/blob/blobtest"
 	"github.com/bewaard/bewaard/store/table"
 )
 
@@ -121,5 +124,40 @@ func TestReconcileUnreadableDirectory(t *testing.T) {
 	}
 	if diff := cmp.Diff(Report{Unreadable: []string{"recordings/lost+found"}}, reconcile(t, s)); diff != "" {
 		t.Errorf("report, -want +got:\n%s", diff)
+	}
+}
+
+// What cannot be looked at is not called gone, nor changed.
+func TestReconcileUnreadableFile(t *testing.T) {
+	for _, failing := range []string{blobtest.Stat, blobtest.Open, blobtest.Read} {
+		synctest.Test(t, func(t *testing.T) {
+			s := open(t, t.TempDir())
+			row := keep(t, s, time.Now().Add(400*day))
+			s.recordings = blobtest.Faulty(s.recordings, func(op, _ string) error {
+				if op == failing {
+					return syscall.EIO
+				}
+				return nil
+			})
+			times := 0
+			for range readEvery {
+				time.Sleep(day)
+				report, err := s.inspect(t.Context(), true)
+				if err != nil {
+					t.Fatal(err)
+				}
+				times += len(report.Unreadable)
+				if len(report.RowsWithoutFile)+len(report.FilesChanged) > 0 {
+					t.Errorf("%s: got %+v", failing, report)
+				}
+			}
+			want := 1
+			if failing == blobtest.Stat {
+				want = readEvery
+			}
+			if times != want {
+				t.Errorf("%s: got %s unreadable %d times, want %d", failing, row.Files[0].Path, times, want)
+			}
+		})
 	}
 }

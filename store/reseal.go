@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path"
 	"slices"
 	"strings"
@@ -46,14 +45,21 @@ func (s *Store) Reseal(id string) error {
 
 // reseal does so where the epoch ends before by, too.
 func (s *Store) reseal(row *Row, until, by time.Time) error {
-	if s.keys.Sealed() {
+	ends := func(f File) bool { return f.Epoch != "" && f.Epoch.End().Before(until) && f.Epoch.End().Before(by) }
+	if s.keys.Sealed() || !slices.ContainsFunc(row.Files, ends) {
 		return nil
 	}
-	for _, f := range row.Files {
-		if f.Epoch == "" || !f.Epoch.End().Before(until) || !f.Epoch.End().Before(by) {
+	s.resealing.Lock()
+	defer s.resealing.Unlock()
+	current, err := s.Get(row.ID) // somebody may have been faster
+	if err != nil {
+		return err
+	}
+	for _, f := range current.Files {
+		if !ends(f) {
 			continue
 		}
-		if err := s.resealFile(row, f, seal.EpochOf(until)); err != nil {
+		if err := s.resealFile(&current, f, seal.EpochOf(until)); err != nil {
 			return fmt.Errorf("%s: %w", f.Path, err)
 		}
 	}
@@ -61,17 +67,32 @@ func (s *Store) reseal(row *Row, until, by time.Time) error {
 }
 
 func (s *Store) resealFile(row *Row, f File, to seal.Epoch) error {
-	fresh, err := s.sealAnew(row, f, to)
-	if err != nil {
-		return err
+	fresh := f
+	fresh.Epoch, fresh.Path = to, path.Join(path.Dir(f.Path), nameFor(row.ID, f.Path, to))
+	err := s.sealAnew(f, &fresh)
+	if err == nil {
+		s.step("sealed anew")
+		err = s.commitResealed(row, f, fresh)
 	}
-	s.blobs.step("sealed anew")
-	err = s.commit(func(tx table.Tx) (refusal, err error) {
+	obsolete := f.Path
+	if err != nil {
+		obsolete = fresh.Path // it may be there all the same
+	}
+	_, removed := s.removeFile(obsolete)
+	if errors.Is(err, errNotKept) {
+		err = nil // what it was sealed anew for is over
+	}
+	return errors.Join(err, removed, s.syncFiles(path.Dir(obsolete)))
+}
+
+// commitResealed has a row name the fresh file instead of the one before.
+func (s *Store) commitResealed(row *Row, f, fresh File) error {
+	return s.commit(func(tx table.Tx) (refusal, err error) {
 		old, err := get(tx, row.ID)
 		if err != nil {
 			return err, nil
 		}
-		if old.State == StateExpired || old.State == StateDestroyed || old.due(time.Now()) || !old.held() && to > seal.EpochOf(old.Expires) {
+		if old.State == StateExpired || old.State == StateDestroyed || old.due(time.Now()) || !old.held() && fresh.Epoch > seal.EpochOf(old.Expires) {
 			return errNotKept, nil
 		}
 		i := slices.Index(old.Files, f)
@@ -84,20 +105,11 @@ func (s *Store) resealFile(row *Row, f File, to seal.Epoch) error {
 		if err := s.seal(tx, &updated); err != nil {
 			return nil, err
 		}
-		if _, err := note(tx, journal.Reseal, row.ID, Act{Daemon, fmt.Sprintf("from epoch %s to %s", f.Epoch, to)}); err != nil {
+		if _, err := note(tx, journal.Reseal, row.ID, Act{Daemon, fmt.Sprintf("from epoch %s to %s", f.Epoch, fresh.Epoch)}); err != nil {
 			return nil, err
 		}
 		return nil, put(tx, &old, &updated)
 	})
-	obsolete := f.Path
-	if err != nil {
-		obsolete = fresh.Path
-	}
-	_, removed := s.blobs.removeFile(obsolete)
-	if errors.Is(err, errNotKept) {
-		err = nil // what it was sealed anew for is over
-	}
-	return errors.Join(err, removed, s.blobs.sync(path.Dir(obsolete)))
 }
 
 // resealPersonal seals the personal part of a row under legal hold to a later epoch, where the
@@ -133,47 +145,56 @@ func (s *Store) resealPersonal(row *Row, until time.Time) error {
 // errNotKept is wrapped where something was sealed anew that is not kept for so long any more.
 var errNotKept = errors.New("it is not kept for so long any more")
 
-// sealAnew writes a file's content for another epoch, beside it, and returns the new file.
-func (s *Store) sealAnew(row *Row, f File, to seal.Epoch) (fresh File, err error) {
+// sealAnew writes a file's content for another epoch, beside it, and says the rest of the fresh
+// file.
+func (s *Store) sealAnew(f File, fresh *File) error {
 	content, err := s.OpenFile(f)
 	if err != nil {
-		return File{}, err
+		return err
 	}
-	defer content.Close()
-	fresh = f
-	fresh.Epoch, fresh.Path = to, path.Join(path.Dir(f.Path), nameFor(row.ID, path.Base(f.Path), f.Epoch, to))
-	part := fresh.Path + partSuffix
-	disk, err := s.blobs.root.OpenFile(part, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	defer content.Close() // it was only read
+	w, err := s.CreateFile(fresh.Path)
 	if err != nil {
-		return File{}, err
+		return err
 	}
-	sealed, plain := sha256.New(), sha256.New()
-	w, err := s.keys.Seal(to, io.MultiWriter(disk, sealed))
+	sealed, plain, written := sha256.New(), sha256.New(), counter(0)
+	sealing, err := s.keys.Seal(fresh.Epoch, io.MultiWriter(w, sealed, &written))
 	if err == nil {
-		fresh.ContentBytes, err = io.Copy(io.MultiWriter(w, plain), content)
-		err = errors.Join(err, w.Close())
+		fresh.ContentBytes, err = io.Copy(io.MultiWriter(sealing, plain), content)
+		err = errors.Join(err, sealing.Close())
 	}
-	var info os.FileInfo
-	if err == nil {
-		info, err = disk.Stat()
-	}
-	if err = errors.Join(err, disk.Sync(), disk.Close()); err != nil {
-		return File{}, err
-	}
-	fresh.Bytes = info.Size()
+	fresh.Bytes = int64(written)
 	fresh.SHA256, fresh.ContentSHA256 = hex.EncodeToString(sealed.Sum(nil)), hex.EncodeToString(plain.Sum(nil))
-	if f.ContentSHA256 != "" && fresh.ContentSHA256 != f.ContentSHA256 {
-		return File{}, errors.New("what is in it is not what its row says")
+	if err == nil && f.ContentSHA256 != "" && fresh.ContentSHA256 != f.ContentSHA256 {
+		err = errors.New("what is in it is not what its row says")
 	}
-	if err := s.blobs.root.Rename(part, fresh.Path); err != nil {
-		return File{}, err
+	if err == nil {
+		err = w.Commit()
 	}
-	return fresh, s.blobs.sync(path.Dir(fresh.Path))
+	if err != nil {
+		return errors.Join(err, w.Abort())
+	}
+	return nil
 }
+
+// counter counts the bytes that are written.
+type counter int64
+
+func (c *counter) Write(b []byte) (int, error) { *c += counter(len(b)); return len(b), nil }
 
 // nameFor is a file's name once it is sealed to an epoch other than that of its recording:
 // <id>.<epoch>.opus.age.
-func nameFor(id, name string, from, to seal.Epoch) string {
-	rest := strings.TrimPrefix(strings.TrimPrefix(name, id+"."), string(from)+".")
-	return id + "." + string(to) + "." + rest
+func nameFor(id, name string, to seal.Epoch) string {
+	return id + "." + string(to) + "." + formatOf(id, name)
+}
+
+// formatOf is what a file's name has behind the id, and the epoch if it has one: opus.age.
+func formatOf(id, name string) string {
+	rest := strings.TrimPrefix(path.Base(name), id+".")
+	if first, behind, found := strings.Cut(rest, "."); found {
+		if _, err := seal.ParseEpoch(first); err == nil {
+			return behind
+		}
+	}
+	return rest
 }

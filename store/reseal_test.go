@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -117,6 +118,34 @@ func TestHeldIsSealedAnew(t *testing.T) {
 	}
 }
 
+// Two that would seal the same recording anew do so once, and it opens.
+func TestSealedAnewTogether(t *testing.T) {
+	s := open(t, t.TempDir())
+	row := sealedFile(t, s, keep(t, s, time.Now().Add(time.Hour)), "sound")
+	until := time.Now().Add(40 * day)
+	update(t, s, row.ID, func(r *Row) { r.Expires = until })
+	var both sync.WaitGroup
+	for range 2 {
+		both.Go(func() { // ends when it is sealed
+			if err := s.reseal(&row, until, until); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	both.Wait()
+	content, err := s.OpenFile(mustGet(t, s, row.ID).Files[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer content.Close()
+	if b, err := io.ReadAll(content); err != nil || string(b) != "sound" {
+		t.Errorf("got %q, %v, want what was recorded", b, err)
+	}
+	if got := actions(entries(t, s), row.ID); !slices.Equal(got, []journal.Action{journal.Reseal}) {
+		t.Errorf("got journal %v, want it sealed anew once", got)
+	}
+}
+
 // What is swept while it is sealed anew leaves nothing; what is released meanwhile stays sealed
 // for as long as it is kept, and no longer.
 func TestSealedAnewTooLate(t *testing.T) {
@@ -125,11 +154,11 @@ func TestSealedAnewTooLate(t *testing.T) {
 			_, opening := pair(t)
 			s := openWith(t, t.TempDir(), opening)
 			row := sealedFile(t, s, keep(t, s, time.Now().Add(time.Hour)), "sound")
-			s.blobs.step = func(what string) {
+			s.step = func(what string) {
 				if what != "sealed anew" {
 					return
 				}
-				s.blobs.step = func(string) {}
+				s.step = func(string) {}
 				holds, err := s.Holds()
 				if err != nil || len(holds) != 1 {
 					t.Fatalf("got holds %v, %v, want one", holds, err)

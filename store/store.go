@@ -1,6 +1,6 @@
 // Package store keeps what is known of calls and where their recordings are, and
 // sees to it that nothing outlives its expiry. It stands on tables (package table), which
-// are a file (package bolt), and on a directory.
+// are a file (package bolt), and on blobs (package blob), which are files of a directory.
 //
 // It knows nothing of SIP, RTP or rules: purposes, periods and numbers are text to
 // it, an expiry is an instant that others worked out.
@@ -43,6 +43,8 @@ import (
 	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/bewaard/bewaard/store/blob"
+	"github.com/bewaard/bewaard/store/disk"
 	"github.com/bewaard/bewaard/store/seal"
 	"github.com/bewaard/bewaard/store/table"
 	"github.com/bewaard/bewaard/store/table/bolt"
@@ -129,14 +131,23 @@ type Store struct {
 	directory string
 	db        table.DB
 	copying   sync.Mutex // who has it copies the database as a whole
-	blobs     blobs
-	keys      *seal.Keys
-	nodeKey   ed25519.PrivateKey // signs deletion certificates
-	holds     HoldConfig
-	tsa       *timestamp.Authority // stamps the journal's head; nil for nobody
+	resealing sync.Mutex // who has it seals files anew: two would write, and remove, the same
+	disk      *disk.Root // the directory: what is this node's own
+	// recordings are what is below recordings/, spools below spool/. These are files of this
+	// machine, those may lie elsewhere.
+	recordings, spools blob.Store
+
+	keys    *seal.Keys
+	nodeKey ed25519.PrivateKey // signs deletion certificates
+	holds   HoldConfig
+	tsa     *timestamp.Authority // stamps the journal's head; nil for nobody
 
 	log     *slog.Logger
 	metrics *metrics
+
+	// step is called after every step of a sweep that the disk sees. Tests copy the
+	// directory there, as a crash would leave it.
+	step func(what string)
 }
 
 // Open makes the directory where it is missing, checks that it can be written to
@@ -146,18 +157,18 @@ func Open(c Config, registry prometheus.Registerer, log *slog.Logger) (*Store, e
 	if err != nil {
 		return nil, fmt.Errorf("open store %s: %w", c.Directory, err)
 	}
-	s := &Store{directory: directory, holds: c.LegalHold, log: log}
+	s := &Store{directory: directory, holds: c.LegalHold, log: log, step: func(string) {}}
 	if s.tsa, err = c.authority(); err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
-	if s.blobs, err = openBlobs(directory); err != nil {
+	if err := s.openFiles(); err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
 	if err := s.openDatabase(); err != nil {
-		return nil, errors.Join(fmt.Errorf("open %s: %w", s.databasePath(), err), s.blobs.close())
+		return nil, errors.Join(fmt.Errorf("open %s: %w", s.databasePath(), err), s.closeFiles())
 	}
 	if err := s.unlock(c.Keys); err != nil {
-		return nil, errors.Join(fmt.Errorf("open store: %w", err), s.db.Close(), s.blobs.close())
+		return nil, errors.Join(fmt.Errorf("open store: %w", err), s.db.Close(), s.closeFiles())
 	}
 	if err := s.openNodeKey(); err != nil {
 		return nil, errors.Join(fmt.Errorf("open store: %w", err), s.Close())
@@ -173,7 +184,7 @@ func (s *Store) openDatabase() error {
 	if err != nil {
 		return err
 	}
-	db.Step = func(what string) { s.blobs.step(what) }
+	db.Step = func(what string) { s.step(what) }
 	s.db = db
 	return nil
 }
@@ -185,7 +196,7 @@ func (s *Store) unlock(keys seal.Config) (err error) {
 		return err
 	}
 	if err = s.prepare(time.Now()); err == nil {
-		err = s.blobs.sync(".") // the name of a new file
+		err = s.disk.Sync(".") // the name of a new file
 	}
 	if err != nil {
 		return errors.Join(fmt.Errorf("%s: %w", s.databasePath(), err), s.keys.Close())
@@ -245,7 +256,7 @@ var (
 
 // Close waits for transactions to finish and lets go of the database.
 func (s *Store) Close() error {
-	if err := errors.Join(s.db.Close(), s.keys.Close(), s.blobs.close()); err != nil {
+	if err := errors.Join(s.db.Close(), s.keys.Close(), s.closeFiles()); err != nil {
 		return fmt.Errorf("close %s: %w", s.databasePath(), err)
 	}
 	return nil

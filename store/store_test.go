@@ -105,11 +105,7 @@ func keep(t testing.TB, s *Store, expires time.Time) Row {
 	row := begin(t, s)
 	update(t, s, row.ID, granted)
 	update(t, s, row.ID, func(r *Row) { r.State, r.Ended = StateFinalizing, time.Now() })
-	directory, err := s.RecordingDirectory(row.Began)
-	if err != nil {
-		t.Fatal(err)
-	}
-	name := path.Join(directory, row.ID+".opus")
+	name := path.Join(s.RecordingDirectory(row.Began), row.ID+".opus")
 	write(t, s, name, "sound")
 	return update(t, s, row.ID, func(r *Row) {
 		r.State, r.Expires = StateKept, expires
@@ -127,6 +123,9 @@ func unrecorded(t testing.TB, s *Store, expires time.Time) Row {
 // write puts a file below the store's directory.
 func write(t testing.TB, s *Store, name, content string) {
 	t.Helper()
+	if err := s.disk.MkdirAll(path.Dir(name), 0o700); err != nil {
+		t.Fatal(err)
+	}
 	if err := os.WriteFile(filepath.Join(s.Directory(), name), []byte(content), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -362,7 +362,7 @@ func (w *Sweeper) step(keys [][]byte, now time.Time, result *SweepResult) error 
 	for id, err := range unreadable {
 		w.failed(id, "", err, result)
 	}
-	removals := w.store.blobs.remove(doomed.rows(), everywhere)
+	removals := w.store.removeAll(doomed.rows(), everywhere)
 	var gone []string
 	for _, d := range doomed {
 		removal := removals[d.ID]
@@ -660,7 +660,7 @@ func (s *Store) change(step string, ids []string, change func(tx table.Tx, some 
 		if err := s.db.Update(func(tx table.Tx) error { return change(tx, some) }); err != nil {
 			return err
 		}
-		s.blobs.step(step)
+		s.step(step)
 	}
 	return nil
 }

@@ -376,7 +376,7 @@ func TestSweepStops(t *testing.T) {
 		unrecorded(t, s, time.Now().Add(-time.Minute))
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	s.blobs.step = func(what string) {
+	s.step = func(what string) {
 		if what == "destroyed" {
 			cancel()
 		}
@@ -568,7 +568,7 @@ func TestMaxShare(t *testing.T) {
 			t.Fatal(err)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
-		s.blobs.step = func(what string) {
+		s.step = func(what string) {
 			if what == "destroyed" {
 				cancel()
 			}
@@ -576,7 +576,7 @@ func TestMaxShare(t *testing.T) {
 		if _, err := w.Sweep(ctx); !errors.Is(err, context.Canceled) {
 			t.Errorf("got error %v, want %v", err, context.Canceled)
 		}
-		s.blobs.step = func(string) {}
+		s.step = func(string) {}
 		keepMany(150, time.Hour)
 		w = NewSweeper(s, SweepConfig{MaxShare: 0.6})
 		if got := sweep(t, w); got.Destroyed != 180-perStep {
@@ -618,7 +618,7 @@ func TestSweepKilledAnywhere(t *testing.T) {
 	whole := copyStore(t, s.Directory())
 
 	var journal, copies []string
-	s.blobs.step = func(what string) {
+	s.step = func(what string) {
 		journal = append(journal, what)
 		copies = append(copies, copyStore(t, s.Directory()))
 	}

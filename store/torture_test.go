@@ -134,13 +134,15 @@ func (v *victim) call(r *rand.Rand) error {
 	if _, err := v.Update(row.ID, func(r *Row) error { r.State, r.Ended = StateFinalizing, time.Now(); return nil }); err != nil {
 		return err
 	}
-	directory, err := v.RecordingDirectory(row.Began)
+	name := path.Join(v.RecordingDirectory(row.Began), row.ID+".opus")
+	w, err := v.CreateFile(name)
 	if err != nil {
 		return err
 	}
-	name := path.Join(directory, row.ID+".opus")
-	part := filepath.Join(v.Directory(), name+partSuffix)
-	if err := errors.Join(os.WriteFile(part, []byte("sound"), 0o600), os.Rename(part, filepath.Join(v.Directory(), name))); err != nil {
+	if _, err := io.WriteString(w, "sound"); err != nil {
+		return errors.Join(err, w.Abort())
+	}
+	if err := w.Commit(); err != nil {
 		return err
 	}
 	sum := sha256.Sum256([]byte("sound"))

@@ -8,12 +8,15 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/google/uuid"
 
+	"github.com/bewaard/bewaard/store/blob"
+	"github.com/bewaard/bewaard/store/blob/directory"
 	"github.com/bewaard/bewaard/store/certificate"
 	"github.com/bewaard/bewaard/store/journal"
 	"github.com/bewaard/bewaard/store/seal"
@@ -615,35 +618,28 @@ func (vf *verifier) files(tx table.Tx) error {
 	if vf.cfg.Blobs == "" {
 		return nil
 	}
-	root, err := os.OpenRoot(vf.cfg.Blobs)
+	if _, err := os.Stat(filepath.Join(vf.cfg.Blobs, recordingsDirectory)); err != nil {
+		return fmt.Errorf("%s is no directory of recordings: %w", vf.cfg.Blobs, err)
+	}
+	blobs, err := directory.Open(vf.cfg.Blobs)
 	if err != nil {
 		return err
 	}
-	defer root.Close()
-	if _, err := root.Stat(recordingsDirectory); err != nil {
-		return fmt.Errorf("%s is no directory of recordings: %w", vf.cfg.Blobs, err)
-	}
-	for _, directory := range []string{recordingsDirectory, spoolDirectory} {
-		err := fs.WalkDir(root.FS(), directory, func(name string, entry fs.DirEntry, err error) error {
-			if errors.Is(err, fs.ErrNotExist) {
-				return nil // a copy without spools, or a file that went meanwhile
-			}
+	defer blobs.Close()                                                       // it was only read
+	for _, directory := range []string{recordingsDirectory, spoolDirectory} { // a copy may have no spools
+		for info, err := range blobs.Walk(directory) {
 			if err != nil {
-				vf.found("file "+name, "it cannot be looked at: %v", err)
-				return fs.SkipDir
-			}
-			if entry.IsDir() {
-				return nil
+				vf.found("file "+info.Name, "it cannot be looked at: %v", err)
+				continue
 			}
 			vf.v.Files++
-			vf.file(tx, name)
-			return vf.step("files", vf.v.Files)
-		})
-		if err != nil {
-			return err
+			vf.file(tx, info.Name)
+			if err := vf.step("files", vf.v.Files); err != nil {
+				return err
+			}
 		}
 	}
-	return vf.recordings(tx, root)
+	return vf.recordings(tx, blobs)
 }
 
 // file looks for the row of a file.
@@ -663,7 +659,7 @@ func (vf *verifier) file(tx table.Tx, name string) {
 		vf.found(object, "its row says that it was destroyed on %s", row.Destroyed.Format(time.RFC3339))
 	case row.State == StateNotRecorded:
 		vf.found(object, "its row says that the call was not recorded")
-	case row.State == StateKept && strings.HasPrefix(name, recordingsDirectory+"/") && !strings.HasSuffix(name, partSuffix) &&
+	case row.State == StateKept && strings.HasPrefix(name, recordingsDirectory+"/") && !blob.Unfinished(name) &&
 		!slices.ContainsFunc(row.Files, func(f File) bool { return f.Path == name }):
 		vf.found(object, "its row does not know it")
 	}
@@ -681,7 +677,7 @@ func (vf *verifier) later(id string) bool {
 }
 
 // recordings looks for the files of rows, and reads them.
-func (vf *verifier) recordings(tx table.Tx, root *os.Root) error {
+func (vf *verifier) recordings(tx table.Tx, blobs blob.Store) error {
 	done := 0
 	return each(tx.Table(rowsTable), func(id, value []byte) error {
 		row, err := decodeRow(id, value)
@@ -689,7 +685,7 @@ func (vf *verifier) recordings(tx table.Tx, root *os.Root) error {
 			return nil
 		}
 		for _, f := range row.Files {
-			err := hashFile(root, &f)
+			err := hashFile(blobs.Open, &f)
 			switch {
 			case errors.Is(err, fs.ErrNotExist) && row.due(time.Now()):
 				vf.v.Later++ // it expired between the snapshot and now
@@ -707,12 +703,15 @@ func (vf *verifier) recordings(tx table.Tx, root *os.Root) error {
 	})
 }
 
+// errChanged is wrapped where a file is not what its row says.
+var errChanged = errors.New("it was changed")
+
 // hashFile reads a file and holds it against what its row says.
-func hashFile(root *os.Root, f *File) error {
+func hashFile(open func(name string) (blob.Reader, error), f *File) error {
 	if !belowRecordings(f.Path) {
 		return errors.New("it is not below " + recordingsDirectory)
 	}
-	file, err := root.Open(f.Path)
+	file, err := open(f.Path)
 	if err != nil {
 		return err
 	}
@@ -722,10 +721,10 @@ func hashFile(root *os.Root, f *File) error {
 		return err
 	}
 	if n != f.Bytes {
-		return fmt.Errorf("it has %d bytes, its row says %d: it was changed, or not written to its end", n, f.Bytes)
+		return fmt.Errorf("it has %d bytes, its row says %d: %w, or not written to its end", n, f.Bytes, errChanged)
 	}
 	if got != f.SHA256 {
-		return fmt.Errorf("its SHA-256 is %s, its row says %s: it was changed", got, f.SHA256)
+		return fmt.Errorf("its SHA-256 is %s, its row says %s: %w", got, f.SHA256, errChanged)
 	}
 	return nil
 }

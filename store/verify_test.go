@@ -177,7 +177,7 @@ func TestVerifyFinds(t *testing.T) {
 					a.rewrite(tx, a.held.ID, func(r *Row) { r.Holds, r.Expires = nil, time.Now().Add(-time.Second) }))
 			})
 			sweep(t, NewSweeper(a.Store, SweepConfig{}))
-		}, want: []string{"row HELD: entry 11 of the journal has it destroyed, and entry 6 put it under legal hold HOLD, which nobody had released",
+		}, want: []string{"row HELD: entry 11 of the journal has it expired on", "row HELD: entry 11 of the journal has it destroyed, and entry 6 put it under legal hold HOLD, which nobody had released",
 			"legal hold HOLD: entry 5 of the journal lays it, no entry releases it, and it is not there"}},
 		"row let go": {between: func(t *testing.T, a *audited) {
 			a.change(t, func(tx table.Tx) error { return a.rewrite(tx, a.held.ID, func(r *Row) { r.Holds = nil }) })

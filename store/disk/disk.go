@@ -18,8 +18,8 @@ import (
 	"syscall"
 )
 
-// partSuffix ends the name of a file that is not yet complete.
-const partSuffix = ".part"
+// PartSuffix ends the name of a file that WriteWhole has not completed.
+const PartSuffix = ".part"
 
 // Root is an open directory. Its methods may be called from several goroutines, but for two
 // that write the same file. Names are relative to it, with slashes.
@@ -52,16 +52,25 @@ func (r *Root) SyncUp(directory string) error {
 	}
 }
 
+// Exists reports whether there is a file, a directory or a link of that name.
+func (r *Root) Exists(name string) (bool, error) {
+	_, err := r.Lstat(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
 // WriteWhole writes a file, or writes it anew. After a crash it is there as a whole, or as it
 // was before; when nil is returned it outlasts a loss of power. Its directory has to be there.
 func (r *Root) WriteWhole(name string, content []byte) error {
-	part := name + partSuffix
+	part := name + PartSuffix
 	err := r.writePart(part, content)
 	if err == nil {
 		err = r.Rename(part, name)
 	}
 	if err != nil {
-		if _, none := r.Lstat(part); none == nil {
+		if there, _ := r.Exists(part); there {
 			err = errors.Join(err, r.Erase(part)) // it may be a key
 		}
 		return err

@@ -48,11 +48,11 @@ func wantNone(t *testing.T, r *Root, name string) {
 func TestWriteWhole(t *testing.T) {
 	r := open(t)
 	check(t, r.MkdirAll("keys/spool", 0o700))
-	check(t, r.WriteFile("keys/spool/a"+partSuffix, []byte("what a crash left"), 0o600))
+	check(t, r.WriteFile("keys/spool/a"+PartSuffix, []byte("what a crash left"), 0o600))
 	for _, content := range []string{"first", "2", ""} {
 		check(t, r.WriteWhole("keys/spool/a", []byte(content)))
 		wantContent(t, r, "keys/spool/a", content)
-		wantNone(t, r, "keys/spool/a"+partSuffix)
+		wantNone(t, r, "keys/spool/a"+PartSuffix)
 	}
 	check(t, r.WriteWhole("b", []byte("in the root")))
 	wantContent(t, r, "b", "in the root")
@@ -68,7 +68,7 @@ func TestNotWritten(t *testing.T) {
 	if err := r.WriteWhole("taken", []byte("x")); err == nil {
 		t.Error("got no error of a name that a directory has")
 	}
-	wantNone(t, r, "taken"+partSuffix)
+	wantNone(t, r, "taken"+PartSuffix)
 	if err := r.WriteWhole("none/a", []byte("x")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("got error %v, want %v", err, fs.ErrNotExist)
 	}
@@ -83,6 +83,14 @@ func TestRemove(t *testing.T) {
 	r := open(t)
 	check(t, r.MkdirAll("d", 0o700))
 	check(t, r.WriteFile("d/a", []byte("12345"), 0o600))
+	for name, want := range map[string]bool{"d": true, "d/a": true, "d/b": false, "none/a": false} {
+		if there, err := r.Exists(name); err != nil || there != want {
+			t.Errorf("%s: got %v, %v, want %v", name, there, err, want)
+		}
+	}
+	if _, err := r.Exists("../x"); err == nil {
+		t.Error("got no error of what is above")
+	}
 	for _, want := range []int64{5, 0} {
 		if freed, err := r.Remove("d/a"); err != nil || freed != want {
 			t.Errorf("got %d bytes, %v, want %d", freed, err, want)

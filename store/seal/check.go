@@ -23,7 +23,7 @@ func (k *Keys) look(c Config) error {
 	path := c.Identity
 	if path == "" {
 		path = MasterPath(k.directory)
-		if found, err := k.exists(masterFile); err != nil || !found {
+		if found, err := k.root.Exists(masterFile); err != nil || !found {
 			return err
 		}
 	}
@@ -85,7 +85,7 @@ func (k *Keys) Check(now time.Time) []error {
 }
 
 func (k *Keys) checkEpoch(e EpochInfo, now time.Time) error {
-	there, err := k.exists(e.Epoch.path(identitySuffix))
+	there, err := k.root.Exists(e.Epoch.path(identitySuffix))
 	switch {
 	case err != nil:
 		return err

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"filippo.io/age"
+
+	"github.com/bewaard/bewaard/store/disk"
 )
 
 const (
@@ -126,7 +128,7 @@ func (k *Keys) recipient(e Epoch) (*age.X25519Recipient, error) {
 // the recipient's file is on the disk, which comes last: an identity without one is of no
 // use to anybody and is made anew.
 func (k *Keys) makeEpoch(e Epoch) (*age.X25519Recipient, error) {
-	if destroyed, err := k.exists(e.path(destroyedSuffix)); err != nil || destroyed {
+	if destroyed, err := k.root.Exists(e.path(destroyedSuffix)); err != nil || destroyed {
 		return nil, errors.Join(err, ErrDestroyed)
 	}
 	p, err := k.readPublic(e.path(recipientSuffix))
@@ -158,10 +160,10 @@ func (k *Keys) wrap(e Epoch, identity *age.X25519Identity) error {
 	if err = errors.Join(err, w.Close()); err != nil {
 		return fmt.Errorf("seal to the master recipients: %w", err)
 	}
-	if err := k.write(e.path(identitySuffix), sealed.Bytes()); err != nil {
+	if err := k.root.WriteWhole(e.path(identitySuffix), sealed.Bytes()); err != nil {
 		return err
 	}
-	return k.write(e.path(recipientSuffix), public{recipient: identity.Recipient(), masters: k.masters()}.text(e))
+	return k.root.WriteWhole(e.path(recipientSuffix), public{recipient: identity.Recipient(), masters: k.masters()}.text(e))
 }
 
 // masters are the recipients' texts, in order.
@@ -199,7 +201,7 @@ func (k *Keys) identity(e Epoch) (*age.X25519Identity, error) {
 	k.mu.Lock()
 	k.identities[e] = identity
 	k.mu.Unlock()
-	if destroyed, err := k.exists(e.path(destroyedSuffix)); err != nil || destroyed { // meanwhile
+	if destroyed, err := k.root.Exists(e.path(destroyedSuffix)); err != nil || destroyed { // meanwhile
 		k.forget(e)
 		return nil, fmt.Errorf("epoch %s: %w", e, errors.Join(err, ErrDestroyed))
 	}
@@ -209,7 +211,7 @@ func (k *Keys) identity(e Epoch) (*age.X25519Identity, error) {
 func (k *Keys) unwrap(e Epoch) (*age.X25519Identity, error) {
 	sealed, err := k.root.ReadFile(e.path(identitySuffix))
 	if errors.Is(err, fs.ErrNotExist) {
-		if destroyed, err := k.exists(e.path(destroyedSuffix)); err != nil || destroyed {
+		if destroyed, err := k.root.Exists(e.path(destroyedSuffix)); err != nil || destroyed {
 			return nil, errors.Join(err, ErrDestroyed)
 		}
 	}
@@ -259,26 +261,26 @@ func (k *Keys) Destroy(e Epoch) error {
 }
 
 func (k *Keys) destroy(e Epoch) error {
-	destroyed, err := k.exists(e.path(destroyedSuffix))
+	destroyed, err := k.root.Exists(e.path(destroyedSuffix))
 	if err != nil {
 		return err
 	}
 	if !destroyed {
 		p, err := k.readPublic(e.path(recipientSuffix))
 		if errors.Is(err, fs.ErrNotExist) {
-			return k.erase(e.path(identitySuffix)) // nothing was ever sealed to it
+			return k.root.Erase(e.path(identitySuffix)) // nothing was ever sealed to it
 		}
 		if err != nil {
 			return err
 		}
 		p.destroyed = time.Now().UTC()
-		if err := k.write(e.path(destroyedSuffix), p.text(e)); err != nil {
+		if err := k.root.WriteWhole(e.path(destroyedSuffix), p.text(e)); err != nil {
 			return err
 		}
 	}
 	k.forget(e)
-	for _, suffix := range []string{identitySuffix, identitySuffix + partSuffix, identitySuffix + oldSuffix, recipientSuffix} {
-		if err := k.erase(e.path(suffix)); err != nil {
+	for _, suffix := range []string{identitySuffix, identitySuffix + disk.PartSuffix, identitySuffix + oldSuffix, recipientSuffix} {
+		if err := k.root.Erase(e.path(suffix)); err != nil {
 			return err
 		}
 	}
@@ -298,7 +300,7 @@ func (k *Keys) finishDestroying() error {
 		}
 		left := false
 		for _, suffix := range []string{identitySuffix, identitySuffix + oldSuffix, recipientSuffix} {
-			found, err := k.exists(e.path(suffix))
+			found, err := k.root.Exists(e.path(suffix))
 			if err != nil {
 				return err
 			}
@@ -336,7 +338,7 @@ func (k *Keys) Epochs() ([]EpochInfo, error) {
 		}
 		info := EpochInfo{Epoch: e, Recipient: p.recipient.String(), Masters: p.masters, Destroyed: p.destroyed}
 		if info.Destroyed.IsZero() {
-			there, err := k.exists(e.path(identitySuffix))
+			there, err := k.root.Exists(e.path(identitySuffix))
 			if err != nil {
 				return nil, err
 			}
@@ -416,7 +418,7 @@ func (k *Keys) rotate(e Epoch) error {
 		return err
 	}
 	// A daemon may have destroyed it while we wrote.
-	if destroyed, err := k.exists(e.path(destroyedSuffix)); err != nil || destroyed {
+	if destroyed, err := k.root.Exists(e.path(destroyedSuffix)); err != nil || destroyed {
 		return errors.Join(err, k.destroy(e))
 	}
 	return nil
@@ -435,9 +437,10 @@ func (k *Keys) dropOld(e Epoch) error {
 	current, err := k.root.Lstat(e.path(identitySuffix))
 	switch {
 	case err == nil && os.SameFile(old, current):
-		return errors.Join(k.root.Remove(e.path(identitySuffix+oldSuffix)), k.sync(epochsDir))
+		_, err := k.root.Remove(e.path(identitySuffix + oldSuffix))
+		return errors.Join(err, k.root.Sync(epochsDir))
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return err
 	}
-	return k.erase(e.path(identitySuffix + oldSuffix))
+	return k.root.Erase(e.path(identitySuffix + oldSuffix))
 }

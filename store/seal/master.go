@@ -151,7 +151,7 @@ func (k *Keys) matchMaster(path string) error {
 
 // exposedMaster refuses a machine that calls itself sealed and has the identity lying about.
 func (k *Keys) exposedMaster() error {
-	found, err := k.exists(masterFile)
+	found, err := k.root.Exists(masterFile)
 	if err != nil || !found {
 		return err
 	}
@@ -161,7 +161,7 @@ func (k *Keys) exposedMaster() error {
 // firstMaster makes the master identity of a store that has none. Where there are epochs
 // already it was lost, and a new one could not open them.
 func (k *Keys) firstMaster(path string) error {
-	found, err := k.exists(masterFile)
+	found, err := k.root.Exists(masterFile)
 	if err != nil || found {
 		return err
 	}
@@ -179,7 +179,7 @@ func (k *Keys) firstMaster(path string) error {
 	if err != nil {
 		return err
 	}
-	if err := k.write(masterFile, content); err != nil {
+	if err := k.root.WriteWhole(masterFile, content); err != nil {
 		return fmt.Errorf("make master identity: %w", err)
 	}
 	k.log.Warn("a master identity was made beside what it opens: whoever takes this machine can open all; bewaard help keys says how to move it",

@@ -173,7 +173,7 @@ func (k *Keys) loadNumbers(create bool) ([]byte, error) {
 		secret := make([]byte, numberBytes)
 		rand.Read(secret)
 		content = []byte(hex.EncodeToString(secret) + "\n")
-		if err := k.write(numbersFile, content); err != nil {
+		if err := k.root.WriteWhole(numbersFile, content); err != nil {
 			return nil, fmt.Errorf("make %s: %w", numbersFile, err)
 		}
 	} else if err != nil {

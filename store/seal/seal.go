@@ -24,7 +24,6 @@ package seal
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -33,6 +32,8 @@ import (
 	"time"
 
 	"filippo.io/age"
+
+	"github.com/bewaard/bewaard/store/disk"
 )
 
 var (
@@ -48,7 +49,6 @@ const (
 	numbersFile = "numbers.key"
 	epochsDir   = "epochs"
 	spoolDir    = "spool"
-	partSuffix  = ".part"
 )
 
 // Config is the file's keys section.
@@ -97,7 +97,7 @@ func (c *Config) Beside(directory string) {
 type Keys struct {
 	// Immutable after Open.
 	directory  string
-	root       *os.Root
+	root       *disk.Root
 	recipients []recipient
 	master     []age.Identity // nil: sealed
 	numbers    []byte
@@ -128,7 +128,7 @@ func Look(directory string, c Config) (*Keys, error) {
 }
 
 func newKeys(directory string, log *slog.Logger, open func(*Keys) error) (*Keys, error) {
-	root, err := os.OpenRoot(directory)
+	root, err := disk.Open(directory)
 	if err != nil {
 		return nil, fmt.Errorf("open keys: %w", err)
 	}
@@ -150,7 +150,7 @@ func (k *Keys) open(c Config) error {
 			return err
 		}
 	}
-	if err := k.sync("."); err != nil {
+	if err := k.root.Sync("."); err != nil {
 		return err
 	}
 	if err := k.finishDestroying(); err != nil {
@@ -208,73 +208,6 @@ func MasterPath(directory string) string { return filepath.Join(directory, maste
 
 func (k *Keys) take() { <-k.turn }
 func (k *Keys) give() { k.turn <- struct{}{} }
-
-// write puts a file in place, on the disk with its name when it returns nil: it is there
-// as a whole or not at all.
-func (k *Keys) write(name string, content []byte) error {
-	part := name + partSuffix
-	f, err := k.root.OpenFile(part, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(content)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	if err := k.root.Rename(part, name); err != nil {
-		return err
-	}
-	return k.sync(filepath.Dir(name))
-}
-
-func (k *Keys) sync(directory string) error {
-	d, err := k.root.Open(directory)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
-}
-
-// erase overwrites a file, deletes it, and looks whether it is gone. That there is none
-// is not an error. A disk may keep what was overwritten all the same: flash does, and file
-// systems that copy on write.
-func (k *Keys) erase(name string) error {
-	f, err := k.root.OpenFile(name, os.O_WRONLY, 0)
-	if errors.Is(err, fs.ErrNotExist) {
-		return k.sync(filepath.Dir(name)) // a crash may have come before it
-	}
-	if err != nil {
-		return err
-	}
-	info, err := f.Stat()
-	if err == nil {
-		_, err = f.Write(make([]byte, info.Size()))
-	}
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	if err := k.root.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	if err := k.sync(filepath.Dir(name)); err != nil {
-		return err
-	}
-	switch _, err := k.root.Lstat(name); {
-	case err == nil:
-		return fmt.Errorf("remove %s: it is still there", name)
-	case !errors.Is(err, fs.ErrNotExist):
-		return err
-	}
-	return nil
-}
-
-func (k *Keys) exists(name string) (bool, error) {
-	_, err := k.root.Lstat(name)
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
-	}
-	return err == nil, err
-}
 
 // Epoch is the UTC day on which something expires, as 2026-12-08.
 type Epoch string

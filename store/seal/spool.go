@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"filippo.io/age"
+
+	"github.com/bewaard/bewaard/store/disk"
 )
 
 // spoolGrace is how long after its day an identity is kept at least: a spool whose key was
@@ -96,7 +98,7 @@ func (k *Keys) spoolIdentity(day Epoch, create bool) (*age.X25519Identity, error
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && create:
 		if identity, err = age.GenerateX25519Identity(); err == nil {
-			err = k.write(spoolPath(day), []byte(identity.String()+"\n"))
+			err = k.root.WriteWhole(spoolPath(day), []byte(identity.String()+"\n"))
 		}
 	case err == nil:
 		identity, err = age.ParseX25519Identity(strings.TrimSpace(string(text)))
@@ -121,7 +123,7 @@ func (k *Keys) DestroySpools(now time.Time, needed map[Epoch]bool) ([]Epoch, err
 	}
 	var destroyed []Epoch
 	for _, entry := range entries {
-		name, _ := strings.CutSuffix(strings.TrimSuffix(entry.Name(), partSuffix), spoolKeySuffix)
+		name, _ := strings.CutSuffix(strings.TrimSuffix(entry.Name(), disk.PartSuffix), spoolKeySuffix)
 		day, err := ParseEpoch(name)
 		if err != nil || needed[day] || now.Before(day.End().Add(spoolGrace)) {
 			continue
@@ -129,7 +131,7 @@ func (k *Keys) DestroySpools(now time.Time, needed map[Epoch]bool) ([]Epoch, err
 		k.mu.Lock()
 		delete(k.spools, day)
 		k.mu.Unlock()
-		if err := k.erase(path.Join(spoolDir, entry.Name())); err != nil {
+		if err := k.root.Erase(path.Join(spoolDir, entry.Name())); err != nil {
 			return destroyed, fmt.Errorf("destroy spool key of %s: %w", day, err)
 		}
 		destroyed = append(destroyed, day)

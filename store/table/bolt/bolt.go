@@ -10,18 +10,22 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"iter"
 	"os"
 	"path/filepath"
+	"runtime"
 	"runtime/debug"
 	"slices"
 	"strconv"
 	"sync"
+	"syscall"
 	"time"
 
 	"go.etcd.io/bbolt"
 	bbolterrors "go.etcd.io/bbolt/errors"
 
+	"github.com/bewaard/bewaard/store/disk"
 	"github.com/bewaard/bewaard/store/table"
 )
 
@@ -47,19 +51,29 @@ const (
 
 // options have a map for free pages, which keeps a commit's cost level when a sweep has freed
 // many.
-var options = bbolt.Options{Timeout: lockTimeout, FreelistType: bbolt.FreelistMapType, InitialMmapSize: mapSize()}
+var options = bbolt.Options{Timeout: lockTimeout, FreelistType: bbolt.FreelistMapType}
 
-func mapSize() int {
-	if strconv.IntSize < 64 {
-		return 0 // there is not so much of it
+// mapSizes are how much is tried, one after the other: somebody may have bounded what a process
+// may map (ulimit -v), and elsewhere a file is made as long as its map.
+func mapSizes() []int64 {
+	if strconv.IntSize < 64 || runtime.GOOS == "windows" {
+		return []int64{0}
 	}
-	return int(mapBytes)
+	return []int64{mapBytes, mapBytes / 8, mapBytes / 64, 0}
 }
 
 // openFile opens a file with what is the same for each.
-func openFile(file string, o bbolt.Options) (*bbolt.DB, error) {
-	db, err := bbolt.Open(file, 0o600, &o)
-	if err != nil {
+func openFile(file string, o bbolt.Options) (db *bbolt.DB, err error) {
+	for _, size := range mapSizes() {
+		o.InitialMmapSize = int(size)
+		if db, err = bbolt.Open(file, 0o600, &o); !errors.Is(err, syscall.ENOMEM) {
+			break
+		}
+	}
+	switch {
+	case errors.Is(err, syscall.ENOMEM):
+		return nil, fmt.Errorf("map it into memory (is ulimit -v too little?): %w", err)
+	case err != nil:
 		return nil, locked(err)
 	}
 	db.MaxBatchDelay, db.AllocSize = groupDelay, growBytes
@@ -71,7 +85,7 @@ func openFile(file string, o bbolt.Options) (*bbolt.DB, error) {
 // within another, and none stays open for long.
 type DB struct {
 	// Immutable after Open.
-	root *os.Root // of the directory
+	root *disk.Root // the directory
 	dir  string
 	name string
 	// appended are tables whose keys only grow: their pages are filled to the end.
@@ -99,13 +113,17 @@ type keys map[string]map[string]bool
 // Open opens the database in a directory, and makes it where it is missing. What a Compact that
 // was killed has left goes. The keys of tables that are appended to come in their order.
 func Open(directory, name string, appended ...string) (*DB, error) {
-	root, err := os.OpenRoot(directory)
+	root, err := disk.Open(directory)
 	if err != nil {
 		return nil, err
 	}
 	d := &DB{root: root, dir: directory, name: name, appended: appended, Step: func(string) {}}
+	before, _ := root.Lstat(name) // what is not there is made
 	if d.db, err = openFile(d.path(name), options); err == nil {
-		if err = d.clearCopies(); err != nil { // the lock is ours
+		if err = d.stillThere(before); err == nil { // then the lock is ours
+			err = d.clearCopies()
+		}
+		if err != nil {
 			err = errors.Join(err, d.db.Close())
 		}
 	}
@@ -118,6 +136,16 @@ func Open(directory, name string, appended ...string) (*DB, error) {
 func locked(err error) error {
 	if errors.Is(err, bbolterrors.ErrTimeout) {
 		return table.ErrLocked
+	}
+	return err
+}
+
+// stillThere looks whether the file has its name still: another process may have put another
+// in its place while this one waited for the lock.
+func (d *DB) stillThere(before fs.FileInfo) error {
+	after, err := d.root.Lstat(d.name)
+	if err == nil && before != nil && !os.SameFile(before, after) {
+		err = table.ErrLocked
 	}
 	return err
 }
@@ -254,11 +282,20 @@ func Read(file string, f func(table.Tx) error) (err error) {
 type transaction struct {
 	*bbolt.Tx
 	appended []string
+	tables   map[string]*bucket
 	wrote    keys // nil where nobody wants to know
 }
 
 func (t *transaction) Table(name string) table.Table {
-	return &bucket{t, name, t.Bucket([]byte(name))}
+	b := t.tables[name]
+	if b == nil {
+		b = &bucket{t, name, t.Bucket([]byte(name))}
+		if t.tables == nil {
+			t.tables = map[string]*bucket{}
+		}
+		t.tables[name] = b
+	}
+	return b
 }
 
 func (t *transaction) Tables() iter.Seq[string] {

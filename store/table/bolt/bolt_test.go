@@ -3,7 +3,9 @@ package bolt
 import (
 	"bytes"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"runtime"
 	"testing"
 
 	"github.com/bewaard/bewaard/store/table"
@@ -60,6 +62,39 @@ func (p faulty) Open() (table.DB, error) {
 		return nil, err
 	}
 	return &tabletest.Faulty{DB: db, Fail: func(string) error { return nil }}, nil
+}
+
+// Where a process may map little, a database is opened all the same.
+func TestLittleToMap(t *testing.T) {
+	if os.Getenv("BEWAARD_LITTLE_TO_MAP") == "" {
+		if runtime.GOOS != "linux" || raced {
+			t.Skip("it takes Linux, and no race detector, which maps much itself")
+		}
+		it, err := os.Executable()
+		if err != nil {
+			t.Fatal(err)
+		}
+		again := exec.Command("sh", "-c", "ulimit -v 16000000 && exec \"$0\" -test.run=^TestLittleToMap$", it)
+		again.Env = append(os.Environ(), "BEWAARD_LITTLE_TO_MAP=1")
+		if text, err := again.CombinedOutput(); err != nil {
+			t.Errorf("got %v: %s", err, text)
+		}
+		return
+	}
+	p := place{t.TempDir()}
+	db, err := p.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Update(func(tx table.Tx) error { return tx.Table("a").Put([]byte("k"), nil) }); err != nil {
+		t.Error(err)
+	}
+	if _, err := db.Compact(); err != nil {
+		t.Error(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Error(err)
+	}
 }
 
 // Pages that point anywhere are told as damage.

@@ -3,7 +3,6 @@ package bolt
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"time"
@@ -44,18 +43,18 @@ func (d *DB) Compact() (c table.Compaction, err error) {
 	defer d.note(nil)
 	fresh, err := d.copyHot()
 	if err != nil {
-		return c, errors.Join(err, d.erase(d.name+newSuffix))
+		return c, errors.Join(err, d.root.Erase(d.name+newSuffix))
 	}
 	d.Step("copied")
 	old, err := d.replace(fresh, n, &c)
 	if old == nil {
-		return c, errors.Join(err, fresh.Close(), d.erase(d.name+newSuffix))
+		return c, errors.Join(err, fresh.Close(), d.root.Erase(d.name+newSuffix))
 	}
 	d.Step("swapped")
 	if err = errors.Join(err, old.Close()); err != nil {
 		return c, err // a loss of power may bring the old one back: it is not overwritten
 	}
-	return c, d.erase(d.name + retiredSuffix)
+	return c, d.root.Erase(d.name + retiredSuffix)
 }
 
 // note has the keys noted that are written from now on, by transactions that begin from now
@@ -68,12 +67,15 @@ func (d *DB) note(n *notes) {
 
 // copyHot copies the database as it is at one instant, while others write.
 func (d *DB) copyHot() (*bbolt.DB, error) {
-	// What a try before left, if it failed.
-	if err := errors.Join(d.erase(d.name+newSuffix), d.erase(d.name+retiredSuffix)); err != nil {
+	// What a try before left, if it failed: after the name is sure to be the other file's.
+	if err := d.root.Sync("."); err != nil {
+		return nil, err
+	}
+	if err := errors.Join(d.root.Erase(d.name+newSuffix), d.root.Erase(d.name+retiredSuffix)); err != nil {
 		return nil, err
 	}
 	unsynced := options
-	unsynced.NoSync = true
+	unsynced.NoSync, unsynced.NoGrowSync = true, true
 	fresh, err := openFile(d.path(d.name+newSuffix), unsynced)
 	if err != nil {
 		return nil, err
@@ -132,7 +134,7 @@ func (d *DB) replace(fresh *bbolt.DB, n *notes, c *table.Compaction) (old *bbolt
 	if err := fresh.Sync(); err != nil {
 		return nil, err
 	}
-	fresh.NoSync, fresh.MaxBatchDelay = d.db.NoSync, d.db.MaxBatchDelay
+	fresh.NoSync, fresh.NoGrowSync, fresh.MaxBatchDelay = d.db.NoSync, d.db.NoGrowSync, d.db.MaxBatchDelay
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	began := time.Now()
@@ -150,7 +152,7 @@ func (d *DB) replace(fresh *bbolt.DB, n *notes, c *table.Compaction) (old *bbolt
 		return nil, err
 	}
 	old, d.db = d.db, fresh
-	return old, d.sync() // there is no way back: the name is the new file's
+	return old, d.root.Sync(".") // there is no way back: the name is the new file's
 }
 
 func sizeOf(db *bbolt.DB) (size int64, err error) {
@@ -189,23 +191,15 @@ func (d *DB) rename() error {
 	if err := d.root.Link(d.name, d.name+retiredSuffix); err != nil {
 		return err
 	}
-	if err := d.sync(); err != nil {
+	if err := d.root.Sync("."); err != nil {
 		return err
 	}
 	d.Step("linked")
 	if err := d.root.Rename(d.name+newSuffix, d.name); err != nil {
-		return errors.Join(err, d.root.Remove(d.name+retiredSuffix))
+		_, removed := d.root.Remove(d.name + retiredSuffix)
+		return errors.Join(err, removed)
 	}
 	return nil
-}
-
-// sync makes what was created and deleted outlast a loss of power.
-func (d *DB) sync() error {
-	dir, err := d.root.Open(".")
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
 }
 
 // clearCopies overwrites and removes what a Compact that was killed left.
@@ -216,43 +210,12 @@ func (d *DB) clearCopies() error {
 		if current, err := d.root.Lstat(d.name); err != nil {
 			return err
 		} else if os.SameFile(current, retired) {
-			if err := d.root.Remove(d.name + retiredSuffix); err != nil {
+			if _, err := d.root.Remove(d.name + retiredSuffix); err != nil {
 				return err
 			}
 		}
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	return errors.Join(d.erase(d.name+retiredSuffix), d.erase(d.name+newSuffix))
+	return errors.Join(d.root.Sync("."), d.root.Erase(d.name+retiredSuffix), d.root.Erase(d.name+newSuffix))
 }
-
-// erase overwrites a file, deletes it and looks whether it is gone. That there is none is no
-// error. What the disk does with what was overwritten is its own affair.
-func (d *DB) erase(name string) error {
-	f, err := d.root.OpenFile(name, os.O_WRONLY, 0)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("overwrite %s: %w", name, err)
-	}
-	info, err := f.Stat()
-	if err == nil {
-		_, err = io.CopyN(f, zeros{}, info.Size())
-	}
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return fmt.Errorf("overwrite %s: %w", name, err)
-	}
-	if err := d.root.Remove(name); err != nil {
-		return err
-	}
-	if _, err := d.root.Lstat(name); !errors.Is(err, fs.ErrNotExist) {
-		return errors.Join(fmt.Errorf("remove %s: it is still there", name), err)
-	}
-	return d.sync()
-}
-
-// zeros reads as zeros without end.
-type zeros struct{}
-
-func (zeros) Read(b []byte) (int, error) { clear(b); return len(b), nil }

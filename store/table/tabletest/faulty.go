@@ -37,13 +37,24 @@ func (d *Faulty) Batch(f func(table.Tx) error) error {
 	return d.DB.Batch(d.failing(f))
 }
 
-// failing is a transaction that may fail, as the last thing when it commits.
+// failing is a transaction that may fail, as the last thing when it commits. Once it did it
+// fails again when the database runs it again.
 func (d *Faulty) failing(f func(table.Tx) error) func(table.Tx) error {
+	var failed error
+	fail := func(what string) error {
+		if failed == nil {
+			failed = d.Fail(what)
+		}
+		return failed
+	}
 	return func(tx table.Tx) error {
-		if err := f(&faultyTx{tx, d}); err != nil {
+		if failed != nil {
+			return failed
+		}
+		if err := f(&faultyTx{tx, fail}); err != nil {
 			return err
 		}
-		return d.Fail("commit")
+		return fail("commit")
 	}
 }
 
@@ -63,28 +74,28 @@ func (d *Faulty) Compact() (table.Compaction, error) {
 
 type faultyTx struct {
 	table.Tx
-	db *Faulty
+	fail func(what string) error
 }
 
 func (tx *faultyTx) Table(name string) table.Table {
-	return &faultyTable{tx.Tx.Table(name), name, tx.db}
+	return &faultyTable{tx.Tx.Table(name), name, tx.fail}
 }
 
 type faultyTable struct {
 	table.Table
 	name string
-	db   *Faulty
+	fail func(what string) error
 }
 
 func (t *faultyTable) Put(key, value []byte) error {
-	if err := t.db.Fail("put " + t.name); err != nil {
+	if err := t.fail("put " + t.name); err != nil {
 		return err
 	}
 	return t.Table.Put(key, value)
 }
 
 func (t *faultyTable) Delete(key []byte) error {
-	if err := t.db.Fail("delete " + t.name); err != nil {
+	if err := t.fail("delete " + t.name); err != nil {
 		return err
 	}
 	return t.Table.Delete(key)

@@ -261,6 +261,11 @@ func ownWrites(t *testing.T, p Place) {
 			return err
 		}
 		want(t, "seen", collect(t, tx.Table("a").Ascend(nil)), []string{"b", "z"})
+		one, other := tx.Table("new"), tx.Table("new")
+		if err := one.Put([]byte("k"), []byte("vk")); err != nil {
+			return err
+		}
+		want(t, "seen through another handle", collect(t, other.Ascend(nil)), []string{"k"})
 		return nil
 	})
 }
