@@ -215,7 +215,7 @@ func (r *reconciler) recording(name string, size int64, row *Row) error {
 		if r.running && (row == nil && !r.abandoned(name) || row != nil && row.State.unfinished()) {
 			return nil // somebody may be at it
 		}
-		return r.remove(name, &r.report.PartFiles)
+		return r.unfinished(name)
 	case row == nil:
 		r.report.FilesWithoutRow = append(r.report.FilesWithoutRow, name)
 	case !row.held() && (row.State == StateDestroyed || row.State == StateNotRecorded):
@@ -312,13 +312,15 @@ func (r *reconciler) row(ctx context.Context, row *Row) {
 	switch complete, known := r.complete(row); {
 	case !known:
 		return
-	case !complete:
+	case !complete && r.still(row):
 		if !slices.Contains(r.report.RowsWithoutFile, row.ID) { // it may be under several legal holds
 			r.report.RowsWithoutFile = append(r.report.RowsWithoutFile, row.ID)
 		}
 		return
+	case !complete: // a sweep, or who seals anew, came by since it was read
+		return
 	}
-	if slices.ContainsFunc(row.Files, func(f File) bool { return f.Epoch != "" && !r.epochs[f.Epoch] }) && !slices.Contains(r.report.KeysMissing, row.ID) {
+	if slices.ContainsFunc(row.Files, func(f File) bool { return f.Epoch != "" && !r.opens(f.Epoch) }) && !slices.Contains(r.report.KeysMissing, row.ID) {
 		r.report.KeysMissing = append(r.report.KeysMissing, row.ID)
 	}
 	if err := r.store.reseal(row, row.Expires, row.Expires); err != nil { // what Reassign, or who made it, could not
@@ -368,6 +370,28 @@ func (r *reconciler) keys() error {
 	return nil
 }
 
+// opens reports whether the key of an epoch is there, or has come to be there since the round
+// began.
+func (r *reconciler) opens(e seal.Epoch) bool {
+	if r.epochs[e] {
+		return true
+	}
+	epochs, err := r.store.keys.Epochs()
+	if err != nil {
+		return true // it was looked at before, and will be again
+	}
+	for _, now := range epochs {
+		r.epochs[now.Epoch] = now.Destroyed.IsZero() && !now.Missing
+	}
+	return r.epochs[e]
+}
+
+// still reports whether a row is as it was read.
+func (r *reconciler) still(row *Row) bool {
+	now, err := r.store.Get(row.ID)
+	return err == nil && now.State == row.State && slices.Equal(now.Files, row.Files)
+}
+
 // readEvery is how many days a round takes to have read every file once.
 const readEvery = 30
 
@@ -408,19 +432,32 @@ func (r *reconciler) outlived(name string, row *Row) error {
 	if row.discarding() {
 		return nil // somebody is at it: see discards
 	}
+	in, below := r.store.blobs(name)
+	if _, err := in.Stat(below); errors.Is(err, fs.ErrNotExist) {
+		return nil // a sweep came by since it was listed
+	}
 	if err := r.store.Note(journal.Delete, row.ID, Act{Daemon, fmt.Sprintf("a file was found, though the call is %s", row.State)}); err != nil {
 		return err
 	}
 	return r.remove(name, &r.report.Outlived)
 }
 
+// remove removes a file. One that had gone, or had nothing in it, is told to nobody.
 func (r *reconciler) remove(name string, list *[]string) error {
 	r.touched[path.Dir(name)] = true // also where it fails: it may be gone
-	if _, err := r.store.removeFile(name); err != nil {
-		return err
+	freed, err := r.store.removeFile(name)
+	if err == nil && freed > 0 {
+		*list = append(*list, name)
 	}
-	*list = append(*list, name)
-	return nil
+	return err
+}
+
+// unfinished removes what a job left that was killed. What somebody may be at stays: recordings
+// are sealed anew by who has that lock.
+func (r *reconciler) unfinished(name string) error {
+	r.store.resealing.Lock()
+	defer r.store.resealing.Unlock()
+	return r.remove(name, &r.report.PartFiles)
 }
 
 func (r *reconciler) sync() error {
