@@ -99,7 +99,8 @@ func instants(q *store.Query) map[string]*time.Time {
 	return map[string]*time.Time{"from": &q.From, "to": &q.To, "expires_after": &q.ExpiresAfter, "expires_before": &q.ExpiresBefore}
 }
 
-// numbers writes the numbers that are asked for as the rows have them.
+// numbers writes the numbers that are asked for as the rows have them, and reports what is asked
+// for and empty.
 func (s *Server) numbers(q *store.Query, v url.Values) (err error) {
 	if v.Has("number") {
 		if q.Number, err = s.parts.Number(q.Number); err != nil {
@@ -108,6 +109,9 @@ func (s *Server) numbers(q *store.Query, v url.Values) (err error) {
 	}
 	if v.Has("agent") {
 		q.Agent, err = s.parts.Number(q.Agent)
+	}
+	if err == nil && v.Has("sip_call") && q.SIPCall == "" {
+		err = errors.New("sip_call: it is empty")
 	}
 	return err
 }

@@ -303,6 +303,7 @@ func TestCeiling(t *testing.T) {
 	for _, counts := range []map[string]int{nil, {"+31205550100": 1}, {"+31205550199": 1}} {
 		inBubbleOf(t, one, nil, func(b *bubble) {
 			if counts != nil {
+				b.manager.Counting(time.Now())
 				b.manager.Counted(time.Now(), counts)
 			}
 			if counts["+31205550199"] == 1 {

@@ -369,9 +369,13 @@ func (c *Call) unlock(leg rtp.Leg) {
 }
 
 // unshaken takes the news of a handshake that came to nothing. A party that has not been
-// answered, or has not answered, may begin it only then: it is begun again.
+// answered, or has not answered, may begin it only then: it is begun again, and what is played
+// to him meanwhile he does not hear.
 func (c *Call) unshaken(b media.Broken) *End {
 	p := c.parties[b.Leg]
+	if playing := c.playing[b.Leg]; !p.answered && playing != nil {
+		playing.Stop()
+	}
 	if !p.answered && p.audio.remote != nil && c.media.Connect(b.Leg, *p.audio.remote) == nil {
 		return nil
 	}

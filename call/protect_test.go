@@ -628,6 +628,26 @@ func TestHandshakeBeginsWithTheAnswer(t *testing.T) {
 	})
 }
 
+// A caller who makes no handshake before he is answered does not keep the PBX from being called:
+// he is told once he is.
+func TestHandshakeNotBeforeTheAnswer(t *testing.T) {
+	const tls, print = "UDP/TLS/RTP/SAVP", "a=fingerprint:sha-256 4A:AD:B9:B1:3F:82:18:3B:54:02:12:DF:3E:5D:49:6B:19:E5:7C:AB:4A:AD:B9:B1:3F:82:18:3B:54:02:12:DF"
+	inBubbleOf(t, nil, func(_, carrier *trunk.Config) {
+		carrier.SRTP, carrier.SRTPKeys = trunk.Required, trunk.DTLS
+	}, func(b *bubble) {
+		b.broken = make(chan media.Broken, 1)
+		invite := b.carrier.Invite("+31205550100", protected(offered, tls, print, "a=setup:actpass"), "")
+		b.carrier.Expect("SIP/2.0 100")
+		b.carrier.Expect("SIP/2.0 183")
+		b.did("connect caller to "+carrierAudio+" pending", "connect caller to "+carrierAudio+" dtls client=true", "play 25 frames to caller")
+		b.broken <- media.Broken{Leg: rtp.Caller, Err: errors.New("no answer")}
+		toPBX := b.pbx.Expect("INVITE ")
+		b.pbx.Reply(toPBX, "486 Busy Here", "")
+		b.pbx.Expect("ACK ")
+		b.carrier.Transaction("ACK", invite, b.carrier.Expect("SIP/2.0 486").Header("To"))
+	})
+}
+
 // A leg whose handshake comes to nothing has no media: the call ends.
 func TestHandshakeFails(t *testing.T) {
 	plainly(t, nil, func(b *bubble) {

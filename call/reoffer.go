@@ -119,8 +119,9 @@ func (c *Call) answerLocally(leg rtp.Leg, offer *sdp.Description) {
 		p.leg.RejectReoffer(488, "Not Acceptable Here")
 		return
 	}
-	c.answerReoffer(leg, c.describe(leg, answer, offer))
-	c.unlock(leg)
+	if c.answerReoffer(leg, c.describe(leg, answer, offer)) {
+		c.unlock(leg)
+	}
 }
 
 // replaceOffer answers an offer that comes while a party is told, as far as the other can be
@@ -291,8 +292,9 @@ func (c *Call) reofferAnswered(leg rtp.Leg, e sip.Event) {
 	if err != nil {
 		passed = answer.Clone()
 	}
-	c.answerReoffer(from, c.describe(from, passed, p.offer))
-	c.unlock(from)
+	if c.answerReoffer(from, c.describe(from, passed, p.offer)) {
+		c.unlock(from)
+	}
 }
 
 // wished takes from an answer how a party wants to send and receive: where it says less
@@ -335,8 +337,10 @@ func (c *Call) reofferRejected(leg rtp.Leg, e sip.Event) {
 	}
 }
 
-func (c *Call) answerReoffer(leg rtp.Leg, body []byte) {
-	if err := c.parties[leg].leg.AnswerReoffer(body); err != nil {
+func (c *Call) answerReoffer(leg rtp.Leg, body []byte) (sent bool) {
+	err := c.parties[leg].leg.AnswerReoffer(body)
+	if err != nil {
 		c.log.Debug("new offer not answered", "call_id", c.id, "leg", leg, "error", err)
 	}
+	return err == nil
 }

@@ -9,7 +9,9 @@ import (
 // in UTC. What is not counted yet is not known.
 type tally struct {
 	mu     sync.Mutex
-	month  time.Time // its beginning; zero: nothing was filled in
+	month  time.Time // its beginning; zero: nobody has begun to count
+	mark   time.Time // calls that began later are counted as they are recorded
+	known  bool      // those of before are counted, too
 	counts map[string]int
 }
 
@@ -24,7 +26,7 @@ func MonthOf(t time.Time) time.Time {
 func (t *tally) recorded(number string, at time.Time) int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if !t.turn(at) {
+	if !t.turn(at) || !t.known {
 		return -1
 	}
 	return t.counts[number]
@@ -43,15 +45,34 @@ func (t *tally) count(number string, at time.Time) {
 func (t *tally) turn(at time.Time) bool {
 	month := MonthOf(at)
 	if !t.month.IsZero() && month.After(t.month) {
-		t.month, t.counts = month, map[string]int{}
+		t.month, t.known, t.counts = month, true, map[string]int{}
 	}
 	return month.Equal(t.month)
 }
 
-// Counted says how many recordings there are of each number of our side's, as
-// policy.Policy.Near has them, since the month of an instant began.
+// Counting says that somebody is to count this month's recordings. It returns the instant before
+// which their calls began: those that come later are counted here. There is nothing to count where
+// that was done.
+func (m *Manager) Counting(at time.Time) (before time.Time, needed bool) {
+	t := &m.tally
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.turn(at) {
+		t.month, t.mark, t.counts = MonthOf(at), at, map[string]int{}
+	}
+	return t.mark, !t.known
+}
+
+// Counted says how many these were of each number of our side's, as policy.Policy.Near has them.
 func (m *Manager) Counted(at time.Time, counts map[string]int) {
-	m.tally.mu.Lock()
-	defer m.tally.mu.Unlock()
-	m.tally.month, m.tally.counts = MonthOf(at), counts
+	t := &m.tally
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.turn(at) || t.known { // another month by now, or somebody else was quicker
+		return
+	}
+	for number, n := range counts {
+		t.counts[number] += n
+	}
+	t.known = true
 }

@@ -18,9 +18,20 @@ func TestTally(t *testing.T) {
 		}
 	}
 	m.tally.count("201", november)
+	want("before anybody counts", "201", november, -1)
+	early := november.Add(-time.Hour)
+	for _, at := range []time.Time{early, november} { // the first time it failed
+		if before, needed := m.Counting(at); !needed || !before.Equal(early) {
+			t.Errorf("got that what began before %v is to be counted: %v, want %v", before, needed, early)
+		}
+	}
+	m.tally.count("201", november)
 	want("before it was filled in", "201", november, -1)
 	m.Counted(november, map[string]int{"201": 19})
-	m.tally.count("201", november)
+	m.Counted(november, map[string]int{"201": 19})
+	if _, needed := m.Counting(november); needed {
+		t.Error("it is counted, and to be counted again")
+	}
 	m.tally.count("202", november)
 	want("after one more", "201", november, 20)
 	want("of another", "202", november, 1)

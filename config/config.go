@@ -309,6 +309,9 @@ func (c *Config) Warnings(proof policy.Proof, now time.Time) Faults {
 				fmt.Sprintf("warning: keys for srtp can be read on the way to %v: give it transport=tls, or the trunk srtp_keys: dtls", t.Peers[i])))
 		}
 	}
+	if c.Store.TSA != "" && c.Store.TSARoots == "" {
+		warnings = append(warnings, c.Fault("store.tsa", "warning: whoever answers is believed, and it may prove nothing later: give tsa_roots"))
+	}
 	warnings.sort()
 	return warnings
 }

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -115,9 +116,39 @@ func TestAnchor(t *testing.T) {
 		t.Errorf("without roots: got %q, %+v, want no findings, and nobody trusted", found, v.Anchor)
 	}
 
+	// The same head again is the same stamp: the earlier one says more. One that comes after a
+	// snapshot is no sign that the journal was rolled back.
+	for range 2 {
+		if err := a.Anchor(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	later, err := ReadAnchors(filepath.Join(a.Directory(), AnchorsDirectory))
+	if err != nil || len(later) != 3 {
+		t.Fatalf("got %d anchors, %v, want 3", len(later), err)
+	}
+	if err := a.Note(journal.List, "", anna); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Anchor(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if later, err = ReadAnchors(filepath.Join(a.Directory(), AnchorsDirectory)); err != nil {
+		t.Fatal(err)
+	}
+	if found, v := a.audit(t, func(c *VerifyConfig) { c.Anchors, c.Roots = later, pool }); found != nil || v.Anchors != 3 || v.LaterAnchors != 1 {
+		t.Errorf("with a later stamp: got %q, %+v, want no findings, three stamps and a later one", found, v)
+	}
+	junk := func(c *VerifyConfig) {
+		c.Anchors = append(slices.Clone(anchors), Anchored{Number: 9999, Response: []byte("junk")}, Anchored{Number: anchors[0].Number, Response: anchors[1].Response})
+	}
+	if found, _ := a.audit(t, junk); len(found) != 2 || !strings.Contains(strings.Join(found, "\n"), "it cannot be read") {
+		t.Errorf("junk, and one of another entry: got %q", found)
+	}
+
 	last := anchors[1].Number
 	a.change(t, func(tx table.Tx) error {
-		return errors.Join(tx.Table(journalTable).Delete(numberKey(last)), tx.Table(journalTable).Delete(numberKey(last+1)))
+		return errors.Join(tx.Table(journalTable).Delete(numberKey(last)), tx.Table(journalTable).Delete(numberKey(last+1)), tx.Table(journalTable).Delete(numberKey(last+2)))
 	})
 	file, err := os.Create(a.snapshot)
 	if err == nil {
@@ -132,6 +163,22 @@ func TestAnchor(t *testing.T) {
 	a.take(t) // of which the journal has another entry by that number
 	if found, _ := a.audit(t, with); !strings.Contains(strings.Join(found, "\n"), "it is not of that entry as it is now") {
 		t.Errorf("written anew: got %q", found)
+	}
+	a.change(t, func(tx table.Tx) error { // what comes after the first stamp says that it came before
+		first := tx.Table(journalTable).Get(numberKey(anchors[0].Number))
+		head, err := journal.HeadOf(first)
+		if err != nil {
+			return err
+		}
+		line, next, err := head.Next(journal.Entry{At: time.Now().Add(-time.Hour), Actor: "daemon", Action: journal.List, Reason: "x"})
+		if err != nil {
+			return err
+		}
+		return tx.Table(journalTable).Put(numberKey(next.Number), line)
+	})
+	a.take(t)
+	if found, _ := a.audit(t, with); !strings.Contains(strings.Join(found, "\n"), "was the last one on") {
+		t.Errorf("dated back: got %q", found)
 	}
 }
 

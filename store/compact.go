@@ -25,8 +25,8 @@ var compactedKey = []byte("compacted")
 // Compaction is what Compact did.
 type Compaction = table.Compaction
 
-// Compact sees to it that what was destroyed cannot be read from the database's file any
-// more. Calls go on.
+// Compact sees to it that what was destroyed before cannot be read from the database's file
+// any more. Calls go on.
 func (s *Store) Compact(act Act) (c Compaction, err error) {
 	if !s.copying.TryLock() {
 		return c, fmt.Errorf("compact the database: %w", ErrCopying)

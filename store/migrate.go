@@ -140,7 +140,7 @@ func (s *Store) findAnew(tx table.Tx, row *Row) error {
 	if s.open(tx, &opened); opened.Sealed || opened.Personal.empty() {
 		return nil
 	}
-	tokens := s.tokens(&opened.Personal)
+	tokens := s.tokens(&opened)
 	if slices.Equal(tokens, row.tokens) {
 		return nil
 	}

@@ -61,7 +61,7 @@ func (s *Store) sealTo(tx table.Tx, r *Row, epoch seal.Epoch) error {
 		return fmt.Errorf("encode personal part of row %s: %w", r.ID, err)
 	}
 	r.part = &sealedPart{key.Epoch, key.ID, key.Seal(r.ID, personal)}
-	r.tokens = s.tokens(&r.Personal)
+	r.tokens = s.tokens(r)
 	keys := tx.Table(rowKeysTable)
 	if id := rowKeyKey(key.Epoch, key.ID); keys.Get(id) == nil {
 		return keys.Put(id, key.Sealed)
@@ -75,8 +75,23 @@ const (
 	callKind  = "call\x00"
 )
 
+// agents are the numbers of ours: of a row that an earlier version wrote, whoever called out or
+// was called.
+func (r *Row) agents() []string {
+	switch {
+	case len(r.Agents) > 0:
+		return r.Agents
+	case r.Direction == "inbound":
+		return []string{r.Callee}
+	case r.Direction == "outbound":
+		return []string{r.Caller}
+	}
+	return nil
+}
+
 // tokens returns what a row is found by, each once.
-func (s *Store) tokens(p *Personal) []token {
+func (s *Store) tokens(r *Row) []token {
+	p := &r.Personal
 	var tokens []token
 	add := func(kind, text string) {
 		if t := token(s.keys.Token(kind + text)); text != "" && !slices.Contains(tokens, t) {
@@ -86,7 +101,7 @@ func (s *Store) tokens(p *Personal) []token {
 	for number := range p.numbers {
 		add("", number)
 	}
-	for _, agent := range p.Agents {
+	for _, agent := range r.agents() {
 		add(agentKind, agent)
 	}
 	add(callKind, p.CallerCallID)

@@ -180,7 +180,7 @@ func Open(c Config, registry prometheus.Registerer, log *slog.Logger) (*Store, e
 func (s *Store) databasePath() string { return filepath.Join(s.directory, databaseFile) }
 
 func (s *Store) openDatabase() error {
-	db, err := bolt.Open(s.directory, databaseFile, journalTable)
+	db, err := bolt.Open(s.directory, databaseFile, journalTable, rowsTable, byBegan.table, byExpiry.table, certificatesTable)
 	if err != nil {
 		return err
 	}

@@ -265,7 +265,7 @@ func (vf *verifier) beyond(a Anchored, snapshot bool) {
 	switch {
 	case err != nil:
 		vf.found(a.object(), "the journal has no such entry, and it cannot be read: %v", err)
-	case snapshot && at.After(vf.v.At):
+	case snapshot && at.Add(anchorGrace).After(vf.v.At):
 		vf.v.LaterAnchors++
 	default:
 		vf.found(a.object(), "it is of %s, and the journal has no such entry: it was rolled back", at.Format(time.RFC3339))

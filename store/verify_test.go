@@ -164,7 +164,21 @@ func TestVerifyFinds(t *testing.T) {
 		"row gone": {between: func(t *testing.T, a *audited) {
 			a.change(t, func(tx table.Tx) error { return tx.Table(rowsTable).Delete([]byte(a.kept.ID)) })
 		}, want: []string{"rows: 1 are kept, and the database counts 2", "row KEPT: entry 4 of the journal says that it is kept for quality for P14D", "index by_expiry: it has KEPT", "index by_began: it has KEPT",
-			"index by_number: it has KEPT", "index by_number: it has KEPT", "index by_number: it has KEPT", "index by_number: it has KEPT", "index by_purpose: it has KEPT", "index by_state: it has KEPT", "index by_epoch: it has KEPT", "no row knows it"}},
+			"index by_number: it has KEPT", "index by_number: it has KEPT", "index by_number: it has KEPT", "index by_number: it has KEPT", "index by_number: it has KEPT", "index by_purpose: it has KEPT", "index by_state: it has KEPT", "index by_epoch: it has KEPT", "no row knows it"}},
+		"recording made to vanish": {between: func(t *testing.T, a *audited) {
+			a.change(t, func(tx table.Tx) error {
+				var errs []error
+				for _, forged := range []struct {
+					action journal.Action
+					reason string
+				}{{journal.Expire, "expired"}, {journal.Destroy, "certificate " + strings.Repeat("0", 64)}, {journal.Remove, "kept until 2026-01-01T00:00:00Z"}} {
+					_, err := note(tx, forged.action, a.kept.ID, Act{Daemon, forged.reason})
+					errs = append(errs, err)
+				}
+				row, err := get(tx, a.kept.ID)
+				return errors.Join(append(errs, err, removeRow(tx, &row), os.Remove(filepath.Join(a.Directory(), a.kept.Files[0].Path)))...)
+			})
+		}, want: []string{"row KEPT: entry 11 of the journal has it expired on", "certificate of KEPT: entry 13 of the journal has it taken away, and is not signed"}},
 		"unreadable row": {between: func(t *testing.T, a *audited) {
 			a.change(t, func(tx table.Tx) error { return tx.Table(rowsTable).Put([]byte(a.kept.ID), []byte("{")) })
 		}, want: []string{`row "KEPT": it cannot be read`, "rows: 1 are kept"}},

@@ -20,7 +20,7 @@ import (
 type filter struct {
 	Number        *string `help:"Of the caller or the callee, such as +31201234567 or 020-1234567; anonymous for callers without one."`
 	Agent         *string `help:"Of whoever of ours was in the call, such as +31201234567 or 204."`
-	SIPCall       string  `name:"sip-call" placeholder:"CALL-ID" help:"The Call-ID of either SIP dialog: what the PBX or the carrier has in its log."`
+	SIPCall       *string `name:"sip-call" placeholder:"CALL-ID" help:"The Call-ID of either SIP dialog: what the PBX or the carrier has in its log."`
 	Purpose       string  `help:"Recorded for that purpose."`
 	Outcome       string  `help:"${outcomes}."`
 	State         string  `help:"${states}."`
@@ -54,8 +54,13 @@ func (f *filter) Validate() error {
 // numbered reports a number that is empty: a shell's variable that was not set would ask
 // for everybody's calls.
 func (f *filter) numbered() error {
-	for flag, number := range map[string]*string{"--number": f.Number, "--agent": f.Agent} {
-		if number != nil && strings.TrimSpace(*number) == "" {
+	return filled(map[string]*string{"--number": f.Number, "--agent": f.Agent, "--sip-call": f.SIPCall})
+}
+
+// filled reports a flag that is given and empty.
+func filled(flags map[string]*string) error {
+	for flag, value := range flags {
+		if value != nil && strings.TrimSpace(*value) == "" {
 			return fmt.Errorf("%s: it is empty", flag)
 		}
 	}
@@ -101,7 +106,7 @@ func (d day) String() string { return d.Format(time.DateOnly) }
 
 func (f filter) query(recorded bool) store.Query {
 	q := store.Query{
-		Purpose: f.Purpose, Outcome: f.Outcome, SIPCall: f.SIPCall, State: store.State(f.State), Direction: f.Direction, Held: f.Held, Recorded: recorded,
+		Purpose: f.Purpose, Outcome: f.Outcome, State: store.State(f.State), Direction: f.Direction, Held: f.Held, Recorded: recorded,
 		From: f.From.Time, To: f.To.Time, ExpiresBefore: f.ExpiresBefore.Time, ExpiresAfter: f.ExpiresAfter.Time,
 	}
 	if f.Number != nil {
@@ -109,6 +114,9 @@ func (f filter) query(recorded bool) store.Query {
 	}
 	if f.Agent != nil {
 		q.Agent = *f.Agent
+	}
+	if f.SIPCall != nil {
+		q.SIPCall = *f.SIPCall
 	}
 	return q
 }

@@ -182,10 +182,17 @@ func (r *reloader) effect(ctx context.Context, next *loaded) effect {
 // month. Without, rules with a ceiling record nothing.
 func countRecordings(ctx context.Context, calls *call.Manager, rows *store.Store, rules *policy.Policy, log *slog.Logger) {
 	now := time.Now()
+	before, needed := calls.Counting(now)
+	if !needed {
+		return
+	}
 	counts, sealed := map[string]int{}, 0
-	q := store.Query{From: call.MonthOf(now), Recorded: true, Limit: 1000}
+	q := store.Query{From: call.MonthOf(now), To: before, Recorded: true, Limit: 1000}
 	for {
 		page, after, err := rows.List(ctx, q)
+		if ctx.Err() != nil {
+			return // nobody is there any more
+		}
 		if err != nil {
 			log.Error("recordings of this month not counted: rules with a ceiling record nothing", "error", err)
 			return

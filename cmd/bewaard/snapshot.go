@@ -153,6 +153,12 @@ func (c *verify) Run(ctx context.Context) error {
 	if v.Anchors > 0 {
 		fmt.Printf("%d time stamps hold, the last of %s by %s%s\n", v.Anchors, instant(v.Anchor.At), v.Anchor.Authority, unbelieved(v.Anchor.Trusted))
 	}
+	if v.Anchors > 0 && v.Unanchored > 0 {
+		fmt.Printf("%d entries came after what was stamped last\n", v.Unanchored)
+	}
+	if v.LaterAnchors > 0 {
+		fmt.Printf("%d time stamps are of entries after the snapshot\n", v.LaterAnchors)
+	}
 	if v.Later > 0 {
 		fmt.Printf("%d files are of calls after the snapshot, or have gone since because their time was over\n", v.Later)
 	}
@@ -174,6 +180,9 @@ func (c *verify) anchors(cfg *store.VerifyConfig) (err error) {
 		if cfg.Anchors, err = store.ReadAnchors(c.Anchors); err != nil {
 			return fmt.Errorf("--anchors: %w", err)
 		}
+	}
+	if c.AnchorRoots != "" && c.Anchors == "" {
+		return errors.New("--anchor-roots: there are no --anchors that they are for")
 	}
 	if c.AnchorRoots != "" {
 		if cfg.Roots, err = store.ReadRoots(c.AnchorRoots); err != nil {

@@ -44,8 +44,8 @@ type DB interface {
 	// Snapshot writes the database as it is at one instant while others go on: begin is told how
 	// many bytes come, and says where they go. Package bolt's Read reads them.
 	Snapshot(begin func(tx Tx, bytes int64) (io.Writer, error)) error
-	// Compact sees to it that what was deleted, or replaced, cannot be read from the database's
-	// files any more. Others go on meanwhile.
+	// Compact sees to it that what was deleted, or replaced, before it began cannot be read from
+	// the database's files any more. Others go on meanwhile.
 	Compact() (Compaction, error)
 	// Close waits for transactions to end.
 	Close() error

@@ -45,6 +45,9 @@ const (
 	// somebody takes a snapshot.
 	mapBytes int64 = 64 << 30
 
+	// appendedFill leaves a little room for what grows later.
+	appendedFill = 0.9
+
 	// growBytes is by how much the file grows.
 	growBytes = 1 << 20
 )
@@ -88,8 +91,10 @@ type DB struct {
 	root *disk.Root // the directory
 	dir  string
 	name string
-	// appended are tables whose keys only grow: their pages are filled to the end.
+	// appended are tables whose keys mostly grow: their pages are filled to appendedFill, and
+	// those of the others to fill, so that what comes between has room.
 	appended []string
+	fill     float64
 	// Step is called after every step of Compact that the disk sees. Tests copy the directory
 	// there, as a crash would leave it.
 	Step func(what string)
@@ -111,13 +116,13 @@ type notes struct {
 type keys map[string]map[string]bool
 
 // Open opens the database in a directory, and makes it where it is missing. What a Compact that
-// was killed has left goes. The keys of tables that are appended to come in their order.
+// was killed has left goes. The keys of tables that are appended to come nearly in their order.
 func Open(directory, name string, appended ...string) (*DB, error) {
 	root, err := disk.Open(directory)
 	if err != nil {
 		return nil, err
 	}
-	d := &DB{root: root, dir: directory, name: name, appended: appended, Step: func(string) {}}
+	d := &DB{root: root, dir: directory, name: name, appended: appended, fill: bbolt.DefaultFillPercent, Step: func(string) {}}
 	before, _ := root.Lstat(name) // what is not there is made
 	if d.db, err = openFile(d.path(name), options); err == nil {
 		if err = d.stillThere(before); err == nil { // then the lock is ours
@@ -177,7 +182,7 @@ func (d *DB) write(run func(*bbolt.DB, func(*bbolt.Tx) error) error, f func(tabl
 	defer d.mu.RUnlock()
 	var wrote keys // of the last time that f ran
 	err := run(d.db, func(tx *bbolt.Tx) error {
-		t := &transaction{Tx: tx, appended: d.appended}
+		t := &transaction{Tx: tx, db: d}
 		if d.notes != nil {
 			t.wrote = keys{}
 		}
@@ -281,9 +286,9 @@ func Read(file string, f func(table.Tx) error) (err error) {
 // transaction is a table.Tx.
 type transaction struct {
 	*bbolt.Tx
-	appended []string
-	tables   map[string]*bucket
-	wrote    keys // nil where nobody wants to know
+	db     *DB // nil where nothing is written
+	tables map[string]*bucket
+	wrote  keys // nil where nobody wants to know
 }
 
 func (t *transaction) Table(name string) table.Table {
@@ -335,8 +340,11 @@ func (b *bucket) Put(key, value []byte) (err error) {
 			return fmt.Errorf("make table %s: %w", b.name, err)
 		}
 	}
-	if slices.Contains(b.tx.appended, b.name) {
-		b.bucket.FillPercent = 1
+	if b.tx.db != nil {
+		b.bucket.FillPercent = b.tx.db.fill
+		if slices.Contains(b.tx.db.appended, b.name) {
+			b.bucket.FillPercent = appendedFill
+		}
 	}
 	if b.tx.wrote != nil {
 		b.tx.wrote.add(b.name, string(key))
@@ -393,6 +401,13 @@ func (d *DB) NoSync(on bool) {
 	if on {
 		d.db.MaxBatchDelay = 0
 	}
+}
+
+// Filled has pages filled to the end, as Compact leaves them, by keys that come in their order.
+func (d *DB) Filled() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.fill = 1
 }
 
 // Check follows every page, and says what is wrong with them.
