@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"slices"
 	"time"
@@ -291,7 +292,35 @@ func (w *Sweeper) doubt(now time.Time) (clock, string, error) {
 	if due > max(shareFloor, int(w.cfg.MaxShare*float64(of))) {
 		return c, fmt.Sprintf("%d of %d rows are due at once", due, of), nil
 	}
+	if n, err := w.store.missing(c.Confirmed, now); err != nil || n >= missingFloor {
+		return c, fmt.Sprintf("none of the %d recordings that are due is where its row says: is their disk mounted?", n), err
+	}
 	return c, "", nil
+}
+
+// missingFloor is how many recordings may be due of which none is there. A few may have gone
+// otherwise; many are on a disk that is not.
+const missingFloor = 10
+
+// missing returns how many recordings have become due since an instant, 0 where any of them is
+// there.
+func (s *Store) missing(since, now time.Time) (n int, err error) {
+	for row, err := range s.walk(byExpiry, dueEnd(now)) {
+		if err != nil {
+			return 0, err
+		}
+		if row.State != StateKept || !row.due(now) || !row.Expires.After(since) || len(row.Files) == 0 {
+			continue
+		}
+		in, below := s.blobs(row.Files[0].Path)
+		if _, err := in.Stat(below); !errors.Is(err, fs.ErrNotExist) {
+			return 0, nil
+		}
+		if n++; n == rowsPerRead {
+			break
+		}
+	}
+	return n, nil
 }
 
 func (w *Sweeper) sweep(ctx context.Context, now time.Time) (SweepResult, error) {

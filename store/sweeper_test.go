@@ -750,3 +750,37 @@ func closeKeys(directory string) error {
 		return os.Chmod(name, 0o600)
 	})
 }
+
+// Many recordings of which none is there are on a disk that is not mounted: nothing is certified
+// until somebody has looked. Where some are there, or few are due, the sweep goes on.
+func TestSweepOfWhatIsNotThere(t *testing.T) {
+	for name, c := range map[string]struct{ due, there, destroyed int }{
+		"none of many": {missingFloor, 0, 0},
+		"one of many":  {missingFloor + 1, 1, missingFloor + 1},
+		"none of few":  {missingFloor - 1, 0, missingFloor - 1},
+	} {
+		s := open(t, t.TempDir())
+		for i := range c.due {
+			row := keep(t, s, time.Now().Add(-time.Second))
+			if i >= c.there {
+				if err := os.Remove(filepath.Join(s.Directory(), row.Files[0].Path)); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		w := NewSweeper(s, SweepConfig{})
+		result, err := w.Sweep(t.Context())
+		if errors.Is(err, ErrClockGuard) != (c.destroyed == 0) || result.Destroyed != c.destroyed {
+			t.Errorf("%s: got %+v, %v, want %d destroyed", name, result, err, c.destroyed)
+		}
+		if c.destroyed > 0 {
+			continue
+		}
+		if err := w.ConfirmClock(anna); err != nil {
+			t.Fatal(err)
+		}
+		if result, err := w.Sweep(t.Context()); err != nil || result.Destroyed != c.due || result.Missing != c.due {
+			t.Errorf("%s: got %+v, %v once it was confirmed, want all destroyed", name, result, err)
+		}
+	}
+}
