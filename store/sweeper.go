@@ -341,9 +341,9 @@ func (w *Sweeper) sweep(ctx context.Context, now time.Time) (SweepResult, error)
 			return result, nil
 		}
 		after = keys[len(keys)-1]
-		// As long again is left to the calls: their rows and spools share the disk.
+		// Half as long again is left to the calls: their rows and spools share the disk.
 		select {
-		case <-time.After(time.Since(began)):
+		case <-time.After(time.Since(began) / 2):
 		case <-ctx.Done():
 		}
 	}
@@ -367,7 +367,7 @@ func (w *Sweeper) follow(ctx context.Context, x index, now time.Time, do func(id
 			return done, err
 		}
 		select {
-		case <-time.After(time.Since(began)):
+		case <-time.After(time.Since(began) / 2):
 		case <-ctx.Done():
 		}
 	}
