@@ -67,9 +67,8 @@ func (s *Store) Anchor(ctx context.Context) error {
 	}
 	if err := s.anchor(ctx); err != nil {
 		s.metrics.anchors.WithLabelValues("error").Inc()
-		return fmt.Errorf("have the journal's head stamped: %w", err)
+		return fmt.Errorf("journal head: %w", err)
 	}
-	s.metrics.anchors.WithLabelValues("stamped").Inc()
 	return nil
 }
 
@@ -79,8 +78,13 @@ func (s *Store) anchor(ctx context.Context) error {
 		return err
 	}
 	name := path.Join(AnchorsDirectory, fmt.Sprintf("%012d-%.16s%s", head.Number, head.Hash, anchorSuffix))
-	if _, err := s.disk.Stat(name); err == nil { // nothing was done since: the earlier one says more
-		return nil
+	if kept, err := s.disk.ReadFile(name); err == nil { // nothing was done since: the earlier one says more
+		at, err := timestamp.Read(kept)
+		if err == nil {
+			s.metrics.anchored.Set(float64(at.Unix()))
+			s.metrics.anchors.WithLabelValues("unchanged").Inc()
+			return nil
+		}
 	}
 	response, stamp, err := s.tsa.Stamp(ctx, head.Hash)
 	if err != nil {
@@ -89,6 +93,7 @@ func (s *Store) anchor(ctx context.Context) error {
 	if err := s.keepAnchor(name, response); err != nil {
 		return err
 	}
+	s.metrics.anchors.WithLabelValues("stamped").Inc()
 	s.metrics.anchored.Set(float64(stamp.At.Unix()))
 	s.log.Info("journal head stamped", "entries", head.Number, "sha256", head.Hash.String(), "at", stamp.At, "by", stamp.Authority, "trusted", stamp.Trusted)
 	return nil

@@ -48,8 +48,12 @@ func (s *Store) compact() (Compaction, error) {
 	if err != nil {
 		return c, err
 	}
-	return c, s.db.Update(func(tx table.Tx) error {
-		return tx.Table(metaTable).Put(compactedKey, []byte(time.Now().UTC().Format(time.RFC3339)))
+	return c, s.noteCompacted(time.Now())
+}
+
+func (s *Store) noteCompacted(now time.Time) error {
+	return s.db.Update(func(tx table.Tx) error {
+		return tx.Table(metaTable).Put(compactedKey, []byte(now.UTC().Format(time.RFC3339)))
 	})
 }
 
@@ -73,6 +77,8 @@ func (s *Store) compactIfDue(now time.Time) error {
 	switch {
 	case size > compactFloor && float64(free) > compactFree*float64(size):
 		why = fmt.Sprintf("%d of %d bytes are free", free, size)
+	case last.IsZero(): // a new one: the week begins
+		return s.noteCompacted(now)
 	case free > 0 && now.Sub(last) > compactEvery:
 		why = "a week has passed"
 	default:

@@ -49,10 +49,10 @@ func newMetrics(registry prometheus.Registerer, s *Store) *metrics {
 			Name: "bewaard_store_compact_blocked_seconds", Help: "Time that everybody waited for the last compaction of the database.",
 		}),
 		anchors: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "bewaard_journal_anchors_total", Help: "Times that the journal's head was to be stamped by the authority of store.tsa: stamped, or error.",
+			Name: "bewaard_journal_anchors_total", Help: "Times that the journal's head was to be stamped by the authority of store.tsa: stamped, unchanged since it was, or error.",
 		}, []string{"result"}),
 		anchored: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "bewaard_journal_anchored_timestamp_seconds", Help: "When the journal's head was last stamped since the start, as the authority says. 0: not yet.",
+			Name: "bewaard_journal_anchored_timestamp_seconds", Help: "When the journal's head was last found stamped, as the authority says. 0: not since the start.",
 		}),
 	}
 	if registry != nil {

@@ -20,7 +20,7 @@
 //	keys/                                 what all of it is sealed with: package seal
 //	keys/node.key, node.pub               what certificates are signed and checked with
 //	journal-head.txt                      the journal's head, a line a day
-//	anchors/<number>.tsr                  what an outside authority stamped of it
+//	anchors/<number>-<hash>.tsr           what an outside authority stamped of it
 //	prompts/<sha256>.wav, .json           every announcement that was ever in use, for ever
 //
 // No database blanks at once what it frees: what a row said before it was destroyed stands in

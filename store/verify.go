@@ -56,7 +56,8 @@ func (f Finding) String() string { return f.Object + ": " + f.What }
 // Verification is what was looked at.
 type Verification struct {
 	Head         journal.Head
-	At           time.Time // of the journal's last entry: what is overdue is so at that instant
+	At           time.Time // of the journal's last entry
+	Judged       time.Time // what is overdue is so at that instant: At, or a trusted time stamp after it
 	Keys         []certificate.Key
 	Entries      int
 	Certificates int
@@ -211,8 +212,8 @@ func (vf *verifier) journal(tx table.Tx) error {
 			vf.beyond(a, last == journal.Snapshot)
 		}
 	}
-	if vf.v.Anchor.Trusted && vf.v.Anchor.At.After(vf.v.At) {
-		vf.v.At = vf.v.Anchor.At // whatever the clock of the machine says
+	if vf.v.Judged = vf.v.At; vf.v.Anchor.Trusted && vf.v.Anchor.At.After(vf.v.At) {
+		vf.v.Judged = vf.v.Anchor.At // whatever the clock of the machine says
 	}
 	if vf.v.Head = chain.Head(); vf.v.Entries == 0 {
 		vf.found("journal", "it is empty: a store has an entry from its first start on")
@@ -411,14 +412,14 @@ func (vf *verifier) keptRows(tx table.Tx) error {
 // epochs looks for days that are over, that certificates name, and whose keys the journal does
 // not have destroyed although nothing needs them: copies of what was destroyed could be opened.
 func (vf *verifier) epochs(tx table.Tx) error {
-	deadline := vf.v.At.AddDate(0, 0, -1) // a sweep may be at it
+	deadline := vf.v.Judged.AddDate(0, 0, -1) // a sweep may be at it
 	for e := range vf.promised {
 		if vf.destroyed[e] || e.End().After(deadline) {
 			continue
 		}
 		needed := false
 		for key := range byEpoch.between(tx, label(string(e)), append(label(string(e)), bytes.Repeat([]byte{0xff}, instantBytes)...)) {
-			if needed = needsEpoch(tx, keyID(key[byEpoch.sought:]), vf.v.At); needed {
+			if needed = needsEpoch(tx, keyID(key[byEpoch.sought:]), vf.v.Judged); needed {
 				break
 			}
 		}
@@ -452,7 +453,7 @@ func (vf *verifier) legalHolds(tx table.Tx) error {
 		switch {
 		case err != nil:
 			vf.found(fmt.Sprintf("legal hold %q", id), "it cannot be read: %v", err)
-		case !h.Until.IsZero() && h.Until.Add(overdueGrace).Before(vf.v.At):
+		case !h.Until.IsZero() && h.Until.Add(overdueGrace).Before(vf.v.Judged):
 			vf.found("legal hold "+h.ID, "it should have ended on %s and keeps %d rows", h.Until.Format(time.RFC3339), h.Rows)
 		}
 		vf.holds[string(id)] = true
@@ -534,8 +535,8 @@ func (vf *verifier) rows(tx table.Tx) error {
 
 func (vf *verifier) row(tx table.Tx, row *Row) {
 	object := "row " + row.ID
-	if row.due(vf.v.At.Add(-overdueGrace)) {
-		vf.found(object, "overdue: it is %s, and expired on %s, %v before", row.State, row.Expires.Format(time.RFC3339), vf.v.At.Sub(row.Expires).Round(time.Minute))
+	if row.due(vf.v.Judged.Add(-overdueGrace)) {
+		vf.found(object, "overdue: it is %s, and expired on %s, %v before", row.State, row.Expires.Format(time.RFC3339), vf.v.Judged.Sub(row.Expires).Round(time.Minute))
 	}
 	if vf.cfg.Expires != nil && (row.State == StateKept || row.State == StateExpired) && !row.Ended.IsZero() && row.withdrawn() == 0 {
 		if want, err := vf.cfg.Expires(row.Retention, row.Ended); err != nil {
@@ -548,7 +549,7 @@ func (vf *verifier) row(tx table.Tx, row *Row) {
 		vf.found(object, "it is kept, and no entry of the journal says so: it was put there")
 	}
 	if row.State == StateDestroyed {
-		switch deadline := vf.v.At.Add(-overdueGrace); {
+		switch deadline := vf.v.Judged.Add(-overdueGrace); {
 		case row.personal() && !row.named():
 			vf.found(object, "it is destroyed, and still says who called")
 		case row.named() && !row.held() && row.RowExpires.Before(deadline):
@@ -560,7 +561,7 @@ func (vf *verifier) row(tx table.Tx, row *Row) {
 			vf.found(object, "it is destroyed, and has no certificate")
 		}
 	}
-	if row.discarding() && notedIn(tx, row.Entry).Before(vf.v.At.Add(-overdueGrace)) {
+	if row.discarding() && notedIn(tx, row.Entry).Before(vf.v.Judged.Add(-overdueGrace)) {
 		vf.found(object, "what was captured of it was to be destroyed at once, by entry %d of the journal, and nothing says that it is", row.Entry)
 	}
 	for _, id := range row.Holds {
@@ -673,7 +674,7 @@ func (vf *verifier) later(id string) bool {
 		return false
 	}
 	seconds, nanoseconds := parsed.Time().UnixTime()
-	return time.Unix(seconds, nanoseconds).After(vf.v.At)
+	return time.Unix(seconds, nanoseconds).After(vf.v.Judged)
 }
 
 // recordings looks for the files of rows, and reads them.

@@ -18,20 +18,20 @@ import (
 // filter says which rows are wanted. What no row can be is an error: an empty answer would
 // read as if nothing were kept.
 type filter struct {
-	Number        *string `help:"Of the caller or the callee, such as +31201234567 or 020-1234567; anonymous for callers without one."`
-	Agent         *string `help:"Of whoever of ours was in the call, such as +31201234567 or 204."`
-	SIPCall       *string `name:"sip-call" placeholder:"CALL-ID" help:"The Call-ID of either SIP dialog: what the PBX or the carrier has in its log."`
-	Purpose       string  `help:"Recorded for that purpose."`
-	Outcome       string  `help:"${outcomes}."`
-	State         string  `help:"${states}."`
-	Direction     string  `help:"inbound or outbound."`
-	Held          bool    `help:"Under legal hold."`
-	From          day     `placeholder:"DATE" help:"Began on that day (UTC) or later."`
-	To            day     `placeholder:"DATE" help:"Began before that day."`
-	ExpiresBefore day     `placeholder:"DATE" help:"Expires before that day; a recording that goes on is taken as if it ended now."`
-	ExpiresAfter  day     `placeholder:"DATE" help:"Expires on that day or later."`
-	Limit         int     `short:"n" default:"100" help:"Rows at most; 0 for all."`
-	Output        string  `short:"o" enum:"table,json,csv" default:"table" help:"table, json or csv."`
+	Number        string `help:"Of the caller or the callee, such as +31201234567 or 020-1234567; anonymous for callers without one."`
+	Agent         string `help:"Of whoever of ours was in the call, such as +31201234567 or 204."`
+	SIPCall       string `name:"sip-call" placeholder:"CALL-ID" help:"The Call-ID of either SIP dialog: what the PBX or the carrier has in its log."`
+	Purpose       string `help:"Recorded for that purpose."`
+	Outcome       string `help:"${outcomes}."`
+	State         string `help:"${states}."`
+	Direction     string `help:"inbound or outbound."`
+	Held          bool   `help:"Under legal hold."`
+	From          day    `placeholder:"DATE" help:"Began on that day (UTC) or later."`
+	To            day    `placeholder:"DATE" help:"Began before that day."`
+	ExpiresBefore day    `placeholder:"DATE" help:"Expires before that day; a recording that goes on is taken as if it ended now."`
+	ExpiresAfter  day    `placeholder:"DATE" help:"Expires on that day or later."`
+	Limit         int    `short:"n" default:"100" help:"Rows at most; 0 for all."`
+	Output        string `short:"o" enum:"table,json,csv" default:"table" help:"table, json or csv."`
 }
 
 // words are the values that filters have, for the help.
@@ -45,26 +45,9 @@ func (f *filter) Validate() error {
 		oneOf("--outcome", f.Outcome, call.Outcomes()),
 		oneOf("--state", f.State, store.States()),
 		oneOf("--direction", f.Direction, []policy.Direction{policy.Inbound, policy.Outbound}),
-		f.numbered(),
 		ordered("--from", f.From, "--to", f.To),
 		ordered("--expires-after", f.ExpiresAfter, "--expires-before", f.ExpiresBefore),
 	)
-}
-
-// numbered reports a number that is empty: a shell's variable that was not set would ask
-// for everybody's calls.
-func (f *filter) numbered() error {
-	return filled(map[string]*string{"--number": f.Number, "--agent": f.Agent, "--sip-call": f.SIPCall})
-}
-
-// filled reports a flag that is given and empty.
-func filled(flags map[string]*string) error {
-	for flag, value := range flags {
-		if value != nil && strings.TrimSpace(*value) == "" {
-			return fmt.Errorf("%s: it is empty", flag)
-		}
-	}
-	return nil
 }
 
 func oneOf[T ~string](flag, value string, values []T) error {
@@ -105,20 +88,10 @@ func (d *day) UnmarshalText(text []byte) (err error) {
 func (d day) String() string { return d.Format(time.DateOnly) }
 
 func (f filter) query(recorded bool) store.Query {
-	q := store.Query{
-		Purpose: f.Purpose, Outcome: f.Outcome, State: store.State(f.State), Direction: f.Direction, Held: f.Held, Recorded: recorded,
+	return store.Query{
+		Number: f.Number, Agent: f.Agent, SIPCall: f.SIPCall, Purpose: f.Purpose, Outcome: f.Outcome, State: store.State(f.State), Direction: f.Direction, Held: f.Held, Recorded: recorded,
 		From: f.From.Time, To: f.To.Time, ExpiresBefore: f.ExpiresBefore.Time, ExpiresAfter: f.ExpiresAfter.Time,
 	}
-	if f.Number != nil {
-		q.Number = *f.Number
-	}
-	if f.Agent != nil {
-		q.Agent = *f.Agent
-	}
-	if f.SIPCall != nil {
-		q.SIPCall = *f.SIPCall
-	}
-	return q
 }
 
 // list writes the rows that are wanted, asking for as many pages as it takes.

@@ -26,8 +26,8 @@ type legalHoldAdd struct {
 	because
 	IDs       []string `arg:"" name:"id" optional:"" help:"The calls' ids. Without any: those that the flags ask for, all of them together."`
 	Until     day      `placeholder:"DATE" help:"Ends by itself on that day (UTC). Default: not before it is removed."`
-	Number    *string  `help:"Calls of that number, as caller or callee, such as +31201234567 or 020-1234567."`
-	Agent     *string  `help:"Calls of whoever of ours has that number."`
+	Number    string   `help:"Calls of that number, as caller or callee, such as +31201234567 or 020-1234567."`
+	Agent     string   `help:"Calls of whoever of ours has that number."`
 	From      day      `placeholder:"DATE" help:"Calls that began on that day (UTC) or later."`
 	To        day      `placeholder:"DATE" help:"Calls that began before that day."`
 	Purpose   string   `help:"Calls recorded for that purpose."`
@@ -51,18 +51,11 @@ func (c *legalHoldAdd) Validate() error {
 	case len(c.IDs) > 0 && asked:
 		return errors.New("ids are calls already: leave out --number, --agent, --from, --to, --purpose and --direction")
 	}
-	return errors.Join(filled(map[string]*string{"--number": c.Number, "--agent": c.Agent}), ordered("--from", c.From, "--to", c.To))
+	return ordered("--from", c.From, "--to", c.To)
 }
 
 func (c *legalHoldAdd) held() store.Held {
-	var number, agent string
-	if c.Number != nil {
-		number = *c.Number
-	}
-	if c.Agent != nil {
-		agent = *c.Agent
-	}
-	return store.Held{IDs: c.IDs, Query: store.Query{Number: number, Agent: agent, From: c.From.Time, To: c.To.Time, Purpose: c.Purpose, Direction: c.Direction}}
+	return store.Held{IDs: c.IDs, Query: store.Query{Number: c.Number, Agent: c.Agent, From: c.From.Time, To: c.To.Time, Purpose: c.Purpose, Direction: c.Direction}}
 }
 
 func (c *legalHoldAdd) Run(ctx context.Context) error {

@@ -64,6 +64,9 @@ func run(ctx context.Context, args []string) int {
 	parser := kong.Must(&cli, kong.Name("bewaard"), kong.Description(description), kong.Vars(words()),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}), kong.BindTo(ctx, (*context.Context)(nil)))
 	k, err := parser.Parse(asked(args))
+	if err == nil {
+		err = empty(args)
+	}
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "bewaard: %v\n", misused(err))
 		return exitUsage
@@ -88,6 +91,23 @@ func asked(args []string) []string {
 		return append(slices.Clone(args[1:]), "--help")
 	}
 	return args
+}
+
+// empty reports an argument that is empty: a shell's variable that was not set would ask for
+// everybody's calls, or have nothing looked at.
+func empty(args []string) error {
+	for i, arg := range args {
+		flag, value, given := strings.Cut(arg, "=")
+		switch {
+		case given && value == "" && strings.HasPrefix(flag, "-"):
+			return fmt.Errorf("%s: it is empty", flag)
+		case arg == "" && i > 0 && strings.HasPrefix(args[i-1], "-"):
+			return fmt.Errorf("%s: it is empty", args[i-1])
+		case arg == "":
+			return errors.New("an argument is empty: a variable of the shell that is not set?")
+		}
+	}
+	return nil
 }
 
 // help is for the list of commands only: see asked.

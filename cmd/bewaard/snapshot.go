@@ -97,7 +97,7 @@ type verify struct {
 	PublicKey   []string `placeholder:"KEY" help:"Whose certificates are believed: what bewaard keys public printed, or a file with it. More than one where the node's key was changed. Default: the keys that the snapshot's own journal names."`
 	Anchors     string   `type:"existingdir" placeholder:"DIR" help:"Time stamps of the journal's head (store.tsa): the store's anchors/, or a copy."`
 	AnchorRoots string   `type:"existingfile" placeholder:"FILE" help:"Certificates in PEM by which their authority is believed. Default: anybody's is."`
-	Head        []string `placeholder:"FILE|HASH" help:"A head of the journal that was told earlier: journal-head.txt or a copy of some of its lines, or a hash. What was rolled back, or written anew, has it no more."`
+	Head        []string `placeholder:"FILE|HASH" help:"A head of the journal that was told before the snapshot was taken: journal-head.txt or a copy of some of its lines, or a hash. What was rolled back, or written anew, has it no more."`
 }
 
 // Help is kong's.
@@ -138,6 +138,9 @@ func (c *verify) Run(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("--head: %s: %w", text, err)
 		}
+		if len(heads) == 0 {
+			return fmt.Errorf("--head: %s: there is no head in it", text)
+		}
 		cfg.Heads = append(cfg.Heads, heads...)
 	}
 	if err := c.anchors(&cfg); err != nil {
@@ -161,6 +164,12 @@ func (c *verify) Run(ctx context.Context) error {
 	}
 	if v.Later > 0 {
 		fmt.Printf("%d files are of calls after the snapshot, or have gone since because their time was over\n", v.Later)
+	}
+	if cfg.Blobs == "" {
+		fmt.Println("files were not looked at: bring them with --blobs")
+	}
+	if v.Judged.After(v.At) {
+		fmt.Printf("what is overdue was looked for as of %s, the last time stamp\n", instant(v.Judged))
 	}
 	if len(cfg.Keys) == 0 {
 		fmt.Println("certificates were held against the key that the journal itself names: bring the node's with --public-key")

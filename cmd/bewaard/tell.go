@@ -24,8 +24,16 @@ func tell(w io.Writer, r *store.Row) error {
 		t.line("parties", "sealed: the master identity is on another machine, or their key was destroyed; %s, from %s to %s", r.Direction, r.CallerTrunk, r.CalleeTrunk)
 	} else if r.Caller != "" || r.Callee != "" {
 		t.line("parties", "%s (%s) called %s (%s), %s", r.Caller, r.CallerTrunk, r.Callee, r.CalleeTrunk, r.Direction)
+		if len(r.Agents) > 0 {
+			t.line("", "of ours: %s", strings.Join(r.Agents, ", "))
+		}
+		for _, leg := range []struct{ name, id string }{{"caller", r.CallerCallID}, {"callee", r.CalleeCallID}} {
+			if leg.id != "" {
+				t.line("", "SIP Call-ID of the %s's leg: %s", leg.name, leg.id)
+			}
+		}
 	} else {
-		t.line("parties", "no longer known: their numbers went with the expiry")
+		t.line("parties", "no longer known: their numbers went with the recording")
 	}
 	for _, j := range r.Joined {
 		from := ""

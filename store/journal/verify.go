@@ -80,7 +80,7 @@ const backwards = 5 * time.Minute
 func (c *Chain) End() (defects []Defect) {
 	for _, number := range slices.Sorted(maps.Keys(c.told)) {
 		if number > c.head.Number {
-			defects = append(defects, Defect{number, fmt.Sprintf("it was told before and is not there: the journal ends with entry %d, it was rolled back", c.head.Number)})
+			defects = append(defects, Defect{number, fmt.Sprintf("it was told before and is not there: the journal ends with entry %d: it was rolled back, or that was told after the snapshot was taken", c.head.Number)})
 		}
 	}
 	return defects
