@@ -69,7 +69,7 @@ func (c *Custodian) Round(ctx context.Context) error { return c.round(ctx, true)
 func (c *Custodian) round(ctx context.Context, read bool) error {
 	report, err := c.store.inspect(ctx, read)
 	report.Log(c.store.log)
-	if err := errors.Join(err, c.store.renewHolds()); ctx.Err() != nil {
+	if ctx.Err() != nil { // what follows does not ask
 		return err
 	}
 	return errors.Join(err, c.store.renewHolds(), c.store.compactIfDue(time.Now()))
