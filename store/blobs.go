@@ -283,6 +283,12 @@ func (s *Store) removeFile(name string) (size int64, err error) {
 	return 0, nil
 }
 
+// statFile says what is known of a file without reading it.
+func (s *Store) statFile(name string) (blob.Info, error) {
+	in, below := s.blobs(name)
+	return in.Stat(below)
+}
+
 // syncFiles makes what was deleted in a directory outlast a loss of power.
 func (s *Store) syncFiles(directory string) error {
 	in, below := s.blobs(directory)

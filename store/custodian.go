@@ -19,15 +19,13 @@ const custody = 24 * time.Hour
 // NewCustodian makes the store's custodian.
 func NewCustodian(s *Store) *Custodian { return &Custodian{store: s} }
 
-// Run tells the head and sees to legal holds at once, and makes a round then and every day,
-// until the context ends.
+// Run tells the head at once and every day, and makes a round then, until the context ends.
 func (c *Custodian) Run(ctx context.Context) {
 	tick, again := time.NewTicker(custody), time.NewTicker(anchorTries)
 	defer tick.Stop()
 	defer again.Stop()
-	err := c.store.renewHolds()
 	anchored := c.tell(ctx)
-	err = errors.Join(err, c.round(ctx, false)) // a daemon that is started again and again does not read the same files each time
+	err := c.round(ctx, false) // a daemon that is started again and again does not read the same files each time
 	for {
 		if err != nil && ctx.Err() == nil {
 			c.store.log.Error("store not in order", "error", err)
@@ -67,12 +65,14 @@ func (c *Custodian) tell(ctx context.Context) bool {
 func (c *Custodian) Round(ctx context.Context) error { return c.round(ctx, true) }
 
 func (c *Custodian) round(ctx context.Context, read bool) error {
+	renewed := c.store.renewHolds()
 	report, err := c.store.inspect(ctx, read)
 	report.Log(c.store.log)
+	err = errors.Join(renewed, err)
 	if ctx.Err() != nil { // what follows does not ask
 		return err
 	}
-	return errors.Join(err, c.store.renewHolds(), c.store.compactIfDue(time.Now()))
+	return errors.Join(err, c.store.compactIfDue(time.Now()))
 }
 
 // renewHolds seals anew what is held until somebody says otherwise.

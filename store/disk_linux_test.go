@@ -6,57 +6,26 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/bewaard/bewaard/store/blob/blobtest"
 	"github.com/bewaard/bewaard/store/journal"
 )
-
-// mountedVar tells a test that it runs in a process with mounts of its own.
-const mountedVar = "BEWAARD_STORE_MOUNTED"
-
-// mounted runs the rest of a test in a process that may mount what only it sees, on a
-// directory; where the system does not let it, the test is skipped.
-func mounted(t *testing.T) (directory string, inside bool) {
-	t.Helper()
-	if directory := os.Getenv(mountedVar); directory != "" {
-		return directory, true
-	}
-	child := exec.Command(os.Args[0], "-test.run", "^"+t.Name()+"$", "-test.v")
-	child.Env = append(os.Environ(), mountedVar+"="+t.TempDir())
-	child.SysProcAttr = &syscall.SysProcAttr{
-		Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS,
-		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
-		GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}},
-	}
-	said, err := child.CombinedOutput()
-	switch _, ran := errors.AsType[*exec.ExitError](err); {
-	case bytes.Contains(said, []byte("--- SKIP")):
-		t.Skipf("%s", said)
-	case err != nil && !ran:
-		t.Skipf("no process with mounts of its own: %v", err)
-	case err != nil:
-		t.Fatalf("%s", said)
-	}
-	return "", false
-}
 
 // mount mounts a small file system in memory.
 func mount(t *testing.T, directory string, bytes int) {
 	t.Helper()
-	if err := syscall.Mount("tmpfs", directory, "tmpfs", 0, fmt.Sprintf("size=%d", bytes)); err != nil {
-		t.Skipf("no file system of its own: %v", err)
-	}
+	blobtest.Mount(t, directory, fmt.Sprintf("size=%d", bytes))
 }
 
 // On a full disk what cannot be written is refused, by an error, and nothing that was there
 // is lost: not a row, not an entry of the journal, not a recording. Nothing is deleted to
 // make room. With room again all goes on.
 func TestDiskFull(t *testing.T) {
-	directory, inside := mounted(t)
+	directory, inside := blobtest.Mounted(t)
 	if !inside {
 		return
 	}
@@ -160,7 +129,7 @@ func occupy(t *testing.T, name string) {
 
 // A store on a file system that became one to read from is not opened, and says where.
 func TestDiskReadOnly(t *testing.T) {
-	directory, inside := mounted(t)
+	directory, inside := blobtest.Mounted(t)
 	if !inside {
 		return
 	}

@@ -415,8 +415,7 @@ func (r *reconciler) overdue() error {
 // looked at.
 func (r *reconciler) complete(row *Row) (complete, known bool) {
 	for _, f := range row.Files {
-		in, below := r.store.blobs(f.Path)
-		switch _, err := in.Stat(below); {
+		switch _, err := r.store.statFile(f.Path); {
 		case errors.Is(err, fs.ErrNotExist):
 			return false, true
 		case err != nil:
@@ -432,8 +431,7 @@ func (r *reconciler) outlived(name string, row *Row) error {
 	if row.discarding() {
 		return nil // somebody is at it: see discards
 	}
-	in, below := r.store.blobs(name)
-	if _, err := in.Stat(below); errors.Is(err, fs.ErrNotExist) {
+	if _, err := r.store.statFile(name); errors.Is(err, fs.ErrNotExist) {
 		return nil // a sweep came by since it was listed
 	}
 	if err := r.store.Note(journal.Delete, row.ID, Act{Daemon, fmt.Sprintf("a file was found, though the call is %s", row.State)}); err != nil {

@@ -312,8 +312,7 @@ func (s *Store) missing(since, now time.Time) (n int, err error) {
 		if row.State != StateKept || !row.due(now) || !row.Expires.After(since) || len(row.Files) == 0 {
 			continue
 		}
-		in, below := s.blobs(row.Files[0].Path)
-		if _, err := in.Stat(below); !errors.Is(err, fs.ErrNotExist) {
+		if _, err := s.statFile(row.Files[0].Path); !errors.Is(err, fs.ErrNotExist) {
 			return 0, nil
 		}
 		if n++; n == rowsPerRead {
