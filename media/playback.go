@@ -16,11 +16,6 @@ const maxStall = 200 * time.Millisecond
 // counts as interrupted: one may be of what was sent before.
 const deaf = 2
 
-// keyGrace is how long a prompt to a leg that is protected waits: the description with our
-// key, or the last words of the handshake, are still under way, and what overtakes them
-// cannot be made out.
-const keyGrace = 200 * time.Millisecond
-
 // Playback is a prompt on its way to a leg's peer.
 type Playback struct {
 	session *Session
@@ -31,7 +26,6 @@ type Playback struct {
 	// Owned by the pacer.
 	next    time.Time // when the next frame is due
 	packet  []byte
-	unready bool   // the leg had no keys when last looked at
 	refused uint64 // of the leg's packets, before it began
 
 	mu     sync.Mutex
@@ -44,13 +38,9 @@ func newPlayback(s *Session, leg rtp.Leg, frames Frames) *Playback {
 	for _, payload := range frames.Payloads {
 		longest = max(longest, len(payload))
 	}
-	begins := time.Now()
-	if s.legs[leg].secure.Load() != nil && !frames.Tone {
-		begins = begins.Add(keyGrace)
-	}
 	return &Playback{
 		session: s, leg: leg, frames: frames, done: make(chan struct{}),
-		next: begins, packet: make([]byte, rtp.HeaderBytes+longest+srtp.Overhead),
+		next: time.Now(), packet: make([]byte, rtp.HeaderBytes+longest+srtp.Overhead),
 		refused: s.legs[leg].refused.Load(),
 		result:  Played{Total: len(frames.Payloads), SSRC: s.legs[leg].out.ssrc.Load()},
 	}
@@ -109,13 +99,8 @@ func (p *Playback) send(now time.Time) bool {
 		return false
 	}
 	l := &p.session.legs[p.leg]
-	was := p.unready
-	switch p.unready = l.unready(); { // nothing is said to who cannot make it out yet
-	case p.unready:
+	if !l.understands(p.session.at(now), p.frames.Tone) { // nothing is said to who cannot make it out yet
 		p.next = p.next.Add(p.frames.Interval)
-		return true
-	case was:
-		p.next = now.Add(keyGrace)
 		return true
 	}
 	for !l.out.hold() { // a relayed packet is being rewritten: nanoseconds

@@ -50,6 +50,7 @@ type secure struct {
 	out srtp.Out
 
 	handshake atomic.Pointer[handshake] // that goes on, or has brought the keys
+	agreedAt  atomic.Int64              // when there were keys last, on the session's clock
 }
 
 // former is what protected a leg that is plain since. The peer may not know that yet: what
@@ -126,6 +127,7 @@ const (
 // agree has keys hold from now on. A stream of ours that began by another key, or by none,
 // goes on as another one.
 func (s *Session) agree(leg rtp.Leg, sec *secure, way string, in, out srtp.Key, renew bool) error {
+	sec.agreedAt.Store(s.at(time.Now()))
 	if err := sec.in.Rekey(in); err != nil {
 		return err
 	}
@@ -318,6 +320,30 @@ func (l *leg) sealed(b []byte, err error) []byte {
 		l.errors.Add(1)
 	}
 	return nil
+}
+
+// How long a prompt waits at most for a peer to be heard: what brings him our key, a
+// description or the last words of a handshake, is under way when we have it, and what
+// overtakes it cannot be made out. Lost words are said again after flightInterval, and later.
+const (
+	keyGrace       = 200 * time.Millisecond
+	handshakeGrace = time.Second
+)
+
+// understands reports whether the leg's peer can make out what is sent it: it is plain, or
+// a packet of his shows that he has the keys. Who sends none is taken to after a while; a
+// tone is not worth to wait that long.
+func (l *leg) understands(at int64, tone bool) bool {
+	sec := l.secure.Load()
+	if sec == nil {
+		return true
+	}
+	grace := keyGrace
+	if sec.handshake.Load() != nil {
+		grace = handshakeGrace
+	}
+	agreed := sec.agreedAt.Load()
+	return sec.out.Ready() && (tone || l.heardAt.Load() > agreed || at-agreed >= int64(grace))
 }
 
 // unready reports whether the leg waits for its keys.

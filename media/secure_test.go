@@ -235,23 +235,62 @@ func TestSecurePending(t *testing.T) {
 	acknowledged(t, s)
 }
 
-// A prompt begins a while after the keys are agreed: the peer reads the last of what brings
-// them after we have said it.
+// A prompt begins once the peer is heard by the keys that are agreed, or a while after: he
+// reads the last of what brings them after we have said it.
 func TestPromptWaitsForPeersKeys(t *testing.T) {
-	s, plain, _ := openSession(t)
-	caller := &securePeer{peer: plain, leg: rtp.Caller}
-	caller.connect(s, &Secure{})
-	p := newPlayback(s, rtp.Caller, Frames{PayloadType: 8, Samples: 160, Payloads: [][]byte{{1}}, Interval: 20 * time.Millisecond})
-	now := p.next
-	if !p.send(now) || !p.next.Equal(now.Add(20*time.Millisecond)) {
-		t.Errorf("got %v until it is tried again without keys, want the next packet's time", p.next.Sub(now))
+	for name, test := range map[string]struct {
+		heard bool
+		waits time.Duration
+	}{
+		"silent": {false, keyGrace},
+		"heard":  {true, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, plain, _ := openSession(t)
+			caller := &securePeer{peer: plain, leg: rtp.Caller}
+			caller.connect(s, &Secure{})
+			p := newPlayback(s, rtp.Caller, Frames{PayloadType: 8, Samples: 160, Payloads: [][]byte{{1}}, Interval: 20 * time.Millisecond})
+			now := p.next
+			if !p.send(now) || !p.next.Equal(now.Add(20*time.Millisecond)) {
+				t.Errorf("got %v until it is tried again without keys, want the next packet's time", p.next.Sub(now))
+			}
+			caller.rekey(s, srtp.NewKey(srtp.AES128GCM), srtp.NewKey(srtp.AES128GCM))
+			l := &s.legs[rtp.Caller]
+			agreed := l.secure.Load().agreedAt.Load()
+			now = s.began.Add(time.Duration(agreed - s.beganAt))
+			if !p.send(now) || p.Result().Packets != 0 {
+				t.Errorf("got %d packets as soon as there are keys, want none", p.Result().Packets)
+			}
+			if test.heard {
+				l.heardAt.Store(agreed + 1)
+			}
+			if p.send(now.Add(test.waits - 1)); (p.Result().Packets != 0) != test.heard {
+				t.Errorf("got %d packets just before %v", p.Result().Packets, test.waits)
+			}
+			if p.send(now.Add(test.waits)); p.Result().Packets != 1 {
+				t.Errorf("got %d packets after %v, want one", p.Result().Packets, test.waits)
+			}
+		})
 	}
-	caller.rekey(s, srtp.NewKey(srtp.AES128GCM), srtp.NewKey(srtp.AES128GCM))
-	if !p.send(now) || !p.next.Equal(now.Add(keyGrace)) || p.Result().Packets != 0 {
-		t.Errorf("got %d packets and the next after %v, want the first after %v", p.Result().Packets, p.next.Sub(now), keyGrace)
+}
+
+// The last words of a handshake may be lost, and are waited for longer than a description.
+func TestPromptWaitsForHandshake(t *testing.T) {
+	s, _, _ := openSession(t)
+	l := &s.legs[rtp.Caller]
+	sec := &secure{}
+	sec.handshake.Store(&handshake{})
+	defer sec.handshake.Store(nil)
+	l.secure.Store(sec)
+	if err := s.agree(rtp.Caller, sec, dtls, srtp.NewKey(srtp.AES128GCM), srtp.NewKey(srtp.AES128GCM), false); err != nil {
+		t.Fatal(err)
 	}
-	if !p.send(p.next) || p.Result().Packets != 1 {
-		t.Errorf("got %d packets, want one", p.Result().Packets)
+	agreed := sec.agreedAt.Load()
+	if l.understands(agreed+int64(handshakeGrace)-1, false) || !l.understands(agreed+int64(handshakeGrace), false) {
+		t.Errorf("the prompt does not wait %v", handshakeGrace)
+	}
+	if !l.understands(agreed, true) {
+		t.Error("a tone waits")
 	}
 }
 
