@@ -135,16 +135,29 @@ func TestPurposeByHeader(t *testing.T) {
 	}
 }
 
-// Where a trunk wants it, keys are heard in the audio of who sends no telephone-events.
+// Where a trunk wants it, keys are heard in the audio of who sends no telephone-events, even
+// after an offer of ours with those that the other party has.
 func TestInbandKeys(t *testing.T) {
 	inBubbleOf(t, nil, func(_, carrier *trunk.Config) { carrier.InbandKeys = true }, func(b *bubble) {
-		invite := b.calls(offered)
+		invite := b.carrier.Invite("+31205550100", offered, "Supported: record-aware\r\n")
+		b.carrier.Expect("SIP/2.0 100")
 		b.carrier.Expect("SIP/2.0 183")
-		b.did("connect caller to 203.0.113.3:4000", "listen to caller", "listen to caller", "play 25 frames to caller")
+		b.did("connect caller to 203.0.113.3:4000", "listen to caller true", "play 25 frames to caller")
 		b.did()
 		toPBX := b.pbx.Expect("INVITE ")
-		answer, _ := b.connect(invite, toPBX)
+		keyed := strings.Replace(answeredWith, "AVP 8\r\n", "AVP 8 101\r\na=rtpmap:101 telephone-event/8000\r\n", 1)
+		answer := b.pbx.Reply(toPBX, "200 OK", keyed)
+		b.pbx.Expect("ACK ")
+		b.carrier.InDialog("ACK", invite, b.carrier.Expect("SIP/2.0 200"), 1)
+		synctest.Wait()
 		b.did(append([]string{"connect callee to 10.0.0.5:6000"}, recorded...)...)
+		if offer := b.carrier.Expect("INVITE "); !strings.Contains(offer.Body(), "telephone-event") {
+			t.Errorf("got offer %q, want the PBX's telephone-events in it", offer.Body())
+		} else {
+			b.carrier.Reply(offer, "200 OK", offered)
+		}
+		b.carrier.Expect("ACK ")
+		b.did("connect caller to 203.0.113.3:4000")
 		now := time.Now()
 		b.pressed <- media.Key{Leg: rtp.Caller, Digit: '5', From: now.Add(-time.Second), To: now}
 		b.did("excise of the caller") // its tones are not kept

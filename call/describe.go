@@ -180,7 +180,7 @@ func (c *Call) noteCodecs(p *party, leg rtp.Leg) {
 	}
 	keys := p.keys(c.main)
 	c.media.Events(leg, keys)
-	c.media.Listen(leg, c.trunkOf(p).InbandKeys && len(keys) == 0)
+	c.media.Listen(leg, c.trunkOf(p).InbandKeys && p.lacksEvents(c.main))
 	c.media.Clocks(leg, clocksOf(p.carries()))
 	if c.recording == nil {
 		return

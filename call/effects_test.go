@@ -108,7 +108,7 @@ func (j *journal) Open(at [2]media.Where) (Session, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.opened++
-	return &fakeSession{j, at, 20000 + 4*uint16(j.opened-1)}, nil
+	return &fakeSession{j, at, 20000 + 4*uint16(j.opened-1), [2]bool{}}, nil
 }
 
 // Address is Media.
@@ -126,8 +126,9 @@ func (j *journal) Fingerprint() srtp.Fingerprint {
 
 type fakeSession struct {
 	*journal
-	at    [2]media.Where
-	first uint16
+	at      [2]media.Where
+	first   uint16
+	listens [2]bool
 }
 
 func (s *fakeSession) Local(leg rtp.Leg) netip.AddrPort {
@@ -152,8 +153,9 @@ func (s *fakeSession) Clock(rtp.Leg, int)            {}
 func (s *fakeSession) Clocks(rtp.Leg, map[uint8]int) {}
 
 func (s *fakeSession) Listen(leg rtp.Leg, on bool) {
-	if on {
-		s.note("listen to %v", leg)
+	if s.listens[leg] != on {
+		s.listens[leg] = on
+		s.note("listen to %v %v", leg, on)
 	}
 }
 func (s *fakeSession) Beep(leg rtp.Leg, f media.Frames) error {

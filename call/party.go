@@ -123,6 +123,12 @@ func (p *party) keys(stream int) []uint8 {
 	return types
 }
 
+// lacksEvents reports whether the party's description has no telephone-events (RFC 4733
+// §2.5). That the other one, unasked, has some changes nothing.
+func (p *party) lacksEvents(stream int) bool {
+	return p.described != nil && stream < len(p.described.Media) && !slices.ContainsFunc(p.described.Media[stream].Codecs(), sdp.Codec.Event)
+}
+
 // firstRecordable returns the codec that the party prefers among those that a recording
 // holds and that our last description lets it have.
 func (p *party) firstRecordable() rtp.Codec {

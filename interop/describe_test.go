@@ -40,6 +40,8 @@ func (s *scenario) describe(st *step, d *dialog, words string) string {
 			lines += codec.lines
 		case word == "sendonly" || word == "recvonly" || word == "inactive" || word == "sendrecv":
 			direction = "a=" + word + "\n"
+		case strings.HasPrefix(word, "recordpref:"): // RFC 7866
+			direction += "a=" + word + "\n"
 		case word == "nowhere": // RFC 2543's hold
 			connection = "0.0.0.0"
 		case word == "port":

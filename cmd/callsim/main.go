@@ -33,7 +33,9 @@ type phone struct {
 	Heard  string `type:"path" placeholder:"DIR" help:"Where to write what this phone hears, a WAV file a call; made if it is not there."`
 	Codec  string `default:"PCMA" help:"What is spoken: PCMA, PCMU, G722, L16 or OPUS."`
 
-	Do []string `placeholder:"WHEN:WHAT" sep:"none" help:"What the user does in a call, one after the other. When is a time since audio could be sent, or heard=PACKETS. What is press=KEYS (RFC 4733), info=KEYS, tone=KEYS (in the audio), hold, resume or hangup. As 1.5s:press=9."`
+	NoEvents bool `help:"Know no telephone-events (RFC 4733), as trunks do where keys are tones."`
+
+	Do []string `placeholder:"WHEN:WHAT" sep:"none" help:"What the user does in a call, one after the other. When is a time since audio could be sent, or heard=PACKETS. What is press=KEYS (RFC 4733), info=KEYS, tone=KEYS (in the audio), refer=NUMBER@HOST, hold, resume or hangup. As 1.5s:press=9."`
 }
 
 func (p phone) config() (cfg sim.Config, err error) {
@@ -45,7 +47,7 @@ func (p phone) config() (cfg sim.Config, err error) {
 			return cfg, fmt.Errorf("--heard: %w", err)
 		}
 	}
-	cfg.Codec = p.Codec
+	cfg.Codec, cfg.NoEvents = p.Codec, p.NoEvents
 	for _, text := range p.Do {
 		act, err := sim.ParseAct(text)
 		if err != nil {

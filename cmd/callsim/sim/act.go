@@ -18,8 +18,9 @@ type Act struct {
 	// have come in. Both have to be.
 	After time.Duration
 	Heard int
-	What  string // press, info, tone, hold, resume or hangup
+	What  string // press, info, tone, refer, hold, resume or hangup
 	Keys  string // of press, info and tone
+	To    string // of refer: who is called in the user's place, as NUMBER@HOST
 }
 
 // ParseAct reads when and what, as 1.5s:press=9, heard=149:hangup or 2s:hold.
@@ -37,18 +38,22 @@ func ParseAct(text string) (a Act, err error) {
 		return a, errAct(text, fmt.Sprintf("%q is neither a time such as 1.5s nor heard=PACKETS", when))
 	}
 	var keyed bool
-	a.What, a.Keys, keyed = strings.Cut(what, "=")
+	a.What, what, keyed = strings.Cut(what, "=")
 	switch a.What {
 	case "press", "info", "tone":
-		if a.Keys == "" || strings.Trim(a.Keys, keypad) != "" {
+		if a.Keys = what; a.Keys == "" || strings.Trim(a.Keys, keypad) != "" {
 			return a, errAct(text, a.What+" is to have keys of "+keypad)
+		}
+	case "refer":
+		if a.To = what; !strings.Contains(a.To, "@") {
+			return a, errAct(text, "refer is to have a NUMBER@HOST")
 		}
 	case "hold", "resume", "hangup":
 		if keyed {
 			return a, errAct(text, a.What+" has no keys")
 		}
 	default:
-		return a, errAct(text, fmt.Sprintf("%q is none of press, info, tone, hold, resume and hangup", a.What))
+		return a, errAct(text, fmt.Sprintf("%q is none of press, info, tone, refer, hold, resume and hangup", a.What))
 	}
 	return a, nil
 }
@@ -94,6 +99,8 @@ func (l *Line) do(a Act) {
 		l.mu.Lock()
 		l.tones += a.Keys
 		l.mu.Unlock()
+	case "refer": // whoever agrees hangs up once the other is there
+		l.leg.Ask(&sip.Request{Method: "REFER", Headers: []sip.Header{{Name: "Refer-To", Value: "<sip:" + a.To + ">"}, {Name: "Refer-Sub", Value: "false"}}})
 	case "hold", "resume":
 		if err := l.hold(a.What == "hold"); err != nil {
 			l.cfg.Log.Warn("not held or resumed", "error", err)

@@ -18,6 +18,7 @@ func TestParseAct(t *testing.T) {
 		"heard=149:hangup": {Heard: 149, What: "hangup"},
 		"0s:tone=12*#AD":   {What: "tone", Keys: "12*#AD"},
 		"2s:hold":          {After: 2 * time.Second, What: "hold"},
+		"2s:refer=+1@h":    {After: 2 * time.Second, What: "refer", To: "+1@h"},
 	} {
 		got, err := ParseAct(text)
 		if diff := cmp.Diff(want, got); diff != "" || err != nil {
@@ -32,6 +33,7 @@ func TestParseAct(t *testing.T) {
 		"1s:press":      "is to have keys",
 		"1s:info=x":     "is to have keys",
 		"1s:hangup=9":   "has no keys",
+		"1s:refer=+1":   "is to have a NUMBER@HOST",
 		"1s:transfer=9": "is none of press",
 	} {
 		if _, err := ParseAct(text); err == nil || !strings.Contains(err.Error(), want) {

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -32,6 +33,7 @@ type Line struct {
 	busy   sync.WaitGroup
 	secure *secure // nil: it is plain
 	called bool    // the other side offers
+	events bool    // both sides know telephone-events, as far as is known
 
 	mu       sync.Mutex
 	to       netip.AddrPort
@@ -62,6 +64,7 @@ func newLine(cfg Config, leg *sip.Leg) (*Line, error) {
 	l := &Line{
 		cfg: cfg, codec: c, leg: leg, conn: conn, hangup: make(chan struct{}), over: make(chan struct{}), ssrc: rand.Uint32(),
 		keys: []byte(cfg.Press), more: make(chan struct{}, 1), came: make(chan struct{}, 1), called: leg != nil, deaf: leg == nil && cfg.NoEarly,
+		events: !cfg.NoEvents,
 	}
 	if l.secure, err = newSecure(cfg.SRTP, l.write); err != nil {
 		conn.Close()
@@ -145,15 +148,21 @@ func (l *Line) description(left sdp.Direction) []byte {
 		direction = left.And(sdp.SendOnly)
 	}
 	l.quiet = !direction.Sends()
+	keyed := l.events
 	l.mu.Unlock()
 	local := l.conn.LocalAddr().(*net.UDPAddr).AddrPort()
 	c := l.codec
-	d := fmt.Appendf(nil, "v=0\r\no=- %d %d IN IP4 %s\r\ns=-\r\nc=IN IP4 %s\r\nt=0 0\r\nm=audio %d %s %d %d\r\na=rtpmap:%d %s\r\n",
-		l.ssrc, version, local.Addr(), local.Addr(), local.Port(), l.secure.profile(), c.payloadType, events, c.payloadType, c.name)
+	formats, keys := fmt.Sprint(c.payloadType), ""
+	if keyed {
+		formats += fmt.Sprintf(" %d", events)
+		keys = fmt.Sprintf("a=rtpmap:%d telephone-event/8000\r\na=fmtp:%d 0-15\r\n", events, events)
+	}
+	d := fmt.Appendf(nil, "v=0\r\no=- %d %d IN IP4 %s\r\ns=-\r\nc=IN IP4 %s\r\nt=0 0\r\nm=audio %d %s %s\r\na=rtpmap:%d %s\r\n",
+		l.ssrc, version, local.Addr(), local.Addr(), local.Port(), l.secure.profile(), formats, c.payloadType, c.name)
 	if c.fmtp != "" {
 		d = fmt.Appendf(d, "a=fmtp:%d %s\r\n", c.payloadType, c.fmtp)
 	}
-	return fmt.Appendf(d, "a=rtpmap:%d telephone-event/8000\r\na=fmtp:%d 0-15\r\na=ptime:20\r\na=%s\r\n%s", events, events, direction, l.secure.lines())
+	return fmt.Appendf(d, "%sa=ptime:20\r\na=%s\r\n%s", keys, direction, l.secure.lines())
 }
 
 // hear takes the other side's description: where to speak to, and in which direction.
@@ -179,6 +188,7 @@ func (l *Line) take(body []byte) (sdp.Direction, error) {
 		if c.PayloadType == l.codec.payloadType {
 			l.mu.Lock()
 			l.to = to
+			l.events = l.events && slices.ContainsFunc(m.Codecs(), sdp.Codec.Event)
 			defer l.mu.Unlock()
 			if l.secure != nil {
 				return d.Direction(m), l.secure.hear(d, m, l.called)

@@ -38,6 +38,8 @@ type Config struct {
 	// NoEarly takes no early media: nothing is heard, and nothing said, before the call is
 	// answered.
 	NoEarly bool
+	// NoEvents knows no telephone-events (RFC 4733): keys are tones in the audio, or go by INFO.
+	NoEvents bool
 	// SRTP is how the phone's audio is protected. Default: it is not.
 	SRTP SRTP
 	Log  *slog.Logger
