@@ -79,11 +79,23 @@ func readEdits(job Job, hz int64) (edits, error) {
 				stopped = &event
 			}
 		case spool.CaptureStarted:
-			if stopped != nil && stopped.Cut {
-				e.cut = append(e.cut, interval{at(stopped.At), at(event.At)})
+			if stopped != nil {
+				e.stop(*stopped, interval{at(stopped.At), at(event.At)})
 			}
 			stopped = nil
 		}
+	}
+}
+
+// stop leaves out a time when nothing was captured, or has it silent: the first packets behind
+// it bring what was said just before they came, when nothing was to be kept yet.
+func (e *edits) stop(at spool.Event, i interval) {
+	if at.Cut {
+		e.cut = append(e.cut, i)
+		return
+	}
+	for channel := range e.silent {
+		e.silent[channel] = append(e.silent[channel], i)
 	}
 }
 
