@@ -40,6 +40,7 @@ fuzz: opus ## run every fuzz target for FUZZTIME (20s)
 
 golden: opus ## write the golden files anew; the difference is reviewed like code
 	$(go) test ./media/finalize -update
+	$(go) test ./policy/register -update
 
 interop: opus ## run the SIP flows with sipp and baresip against the daemon
 	@./.ci/need $(interop)

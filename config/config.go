@@ -387,6 +387,10 @@ func (c *Config) PromptFile(name string) (path, builtIn string) {
 type Organisation struct {
 	Name    string `yaml:"name"`
 	Contact string `yaml:"contact"` // where people turn to with questions about their data
+	// DPO is where the data protection officer is reached, Authority where people complain:
+	// for the register and the notices. Default: they are not named.
+	DPO       string `yaml:"dpo"`
+	Authority string `yaml:"authority"`
 }
 
 // Validate reports every fault of the section, each with the key below organisation.

@@ -68,7 +68,7 @@ func (p Purpose) validateBasis(f faults, optedIn bool) {
 func (c Config) optedIn(purpose string) bool {
 	found := false
 	for _, r := range c.Rules {
-		if !r.records() || !slices.Contains(r.Record.names(), purpose) && (r.Keys == nil || r.Keys.SelectFor != purpose) {
+		if !r.records() || !slices.Contains(r.Record.Names(), purpose) && (r.Keys == nil || r.Keys.SelectFor != purpose) {
 			continue
 		}
 		if r.Announce == nil || r.Announce.OptIn == "" {
@@ -155,7 +155,7 @@ func (c Config) Warnings(now time.Time) []Fault {
 
 // inUse reports whether any rule records for a purpose.
 func (c Config) inUse(purpose string) bool {
-	return slices.ContainsFunc(c.Rules, func(r Rule) bool { return r.records() && slices.Contains(r.Record.names(), purpose) })
+	return slices.ContainsFunc(c.Rules, func(r Rule) bool { return r.records() && slices.Contains(r.Record.Names(), purpose) })
 }
 
 func (c Config) reviewGrace() Period { return cmp.Or(c.ReviewGrace, defaultReviewGrace) }

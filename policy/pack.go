@@ -204,7 +204,7 @@ func (c Config) validatePacks(f faults) {
 		if !r.records() {
 			continue
 		}
-		names := r.Record.names()
+		names := r.Record.Names()
 		if r.Keys != nil {
 			names = append(slices.Clone(names), r.Keys.SelectFor)
 		}
@@ -264,7 +264,7 @@ func (c Config) breaches(rule int, purpose, pack string) []Fault {
 func (c Config) lacks(at string, r *Rule, purpose, name string) []Fault {
 	var all []Fault
 	f := faults{all: &all}
-	selected := r == nil || !r.records() || !slices.Contains(r.Record.names(), purpose)
+	selected := r == nil || !r.records() || !slices.Contains(r.Record.Names(), purpose)
 	for _, d := range packs[name].demands {
 		if selected && (d.complete || d.onFailure != "") {
 			continue

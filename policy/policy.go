@@ -158,7 +158,7 @@ func Compile(cfg Config) (*Policy, error) {
 	for i, r := range cfg.Rules {
 		if r.records() {
 			for _, pack := range cfg.Packs.every() {
-				for _, purpose := range r.Record.names() {
+				for _, purpose := range r.Record.Names() {
 					if len(cfg.breaches(i, purpose, pack)) > 0 {
 						p.unmet[breach{r.Name, pack}] = true
 					}
@@ -189,6 +189,9 @@ func (c Config) version() (string, error) {
 // Version names the policy by its content: 64 hexadecimal digits, the same for the
 // same configuration on every machine.
 func (p *Policy) Version() string { return p.version }
+
+// Config is what the policy was made of, with its defaults. It is not to be changed.
+func (p *Policy) Config() Config { return p.cfg }
 
 // Number writes a number, as signalled, the way rules see it: in E.164 where it is a
 // subscriber's, else as dialled; Withheld where nobody gave one.
@@ -340,7 +343,7 @@ func (p *Policy) Unmet(f Facts) (all []Fault) {
 			continue
 		}
 		for _, pack := range p.cfg.Packs.of(v.country) {
-			for _, purpose := range r.Record.names() {
+			for _, purpose := range r.Record.Names() {
 				all = append(all, p.cfg.breaches(i, purpose, pack)...)
 			}
 		}
@@ -353,7 +356,7 @@ func (p *Policy) Unmet(f Facts) (all []Fault) {
 func (p *Policy) terms(rule Rule, at time.Time) (Terms, OnFailure) {
 	var terms Terms
 	onFailure := Continue
-	for _, name := range rule.Record.names() {
+	for _, name := range rule.Record.Names() {
 		purpose := p.cfg.Purposes[name]
 		if purpose.OnFailure == Refuse {
 			onFailure = Refuse

@@ -183,7 +183,7 @@ func (s *search) againstPacks(rule int) (faults []Fault) {
 				if !ok {
 					continue
 				}
-				for _, purpose := range p.cfg.Rules[rule].Record.names() {
+				for _, purpose := range p.cfg.Rules[rule].Record.Names() {
 					for _, fault := range p.cfg.breaches(rule, purpose, pack) {
 						if !said[fault] {
 							said[fault] = true
@@ -203,7 +203,7 @@ func (s *search) againstPacks(rule int) (faults []Fault) {
 // nothing is selected for some purpose: it is not what the pack for their country demands.
 func (s *search) unselectable(rule int) (faults []Fault) {
 	p, said := s.policy, map[Fault]bool{}
-	if !slices.ContainsFunc(p.cfg.Rules[rule].Record.names(), func(name string) bool { return p.cfg.Purposes[name].Buffer }) {
+	if !slices.ContainsFunc(p.cfg.Rules[rule].Record.Names(), func(name string) bool { return p.cfg.Purposes[name].Buffer }) {
 		return nil
 	}
 	for _, country := range s.countries {

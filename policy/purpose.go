@@ -26,6 +26,12 @@ type Purpose struct {
 	OnFailure OnFailure         `yaml:"on_failure" json:"on_failure"`   // default: continue
 	Staff     *Staff            `yaml:"staff" json:"staff,omitempty"`   // default: the configuration's
 	Packs     []string          `yaml:"packs" json:"packs,omitempty"`   // that constrain what is recorded for it, besides the configuration's
+
+	// For the register and the notices.
+	Owner          string   `yaml:"owner" json:"owner,omitempty"`                     // who answers for it
+	DPIA           string   `yaml:"dpia" json:"dpia,omitempty"`                       // reference of the impact assessment (AVG article 35)
+	Recipients     []string `yaml:"recipients" json:"recipients,omitempty"`           // who gets recordings besides us
+	ThirdCountries []string `yaml:"third_countries" json:"third_countries,omitempty"` // where those are outside the EU, and by what safeguards
 }
 
 // Balancing records that the interest in recording was weighed against the parties'.

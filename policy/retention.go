@@ -54,5 +54,10 @@ func (r Retention) longest() Period {
 	return r.Audio
 }
 
+// Effective is the retention with its defaults.
+func (r Retention) Effective() Retention {
+	return Retention{r.Audio, cmp.Or(r.Row, r.Audio), r.certificate()}
+}
+
 // certificate is the period with its default.
 func (r Retention) certificate() Period { return cmp.Or(r.Certificate, keepCertificate) }

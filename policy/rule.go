@@ -58,8 +58,8 @@ type Record struct {
 	Ceiling int `yaml:"ceiling" json:"ceiling,omitempty"`
 }
 
-// names are the purposes, each once, in their order.
-func (r Record) names() []string {
+// Names are the purposes, each once, in their order.
+func (r Record) Names() []string {
 	if r.Purpose != "" {
 		return []string{r.Purpose}
 	}

@@ -28,6 +28,14 @@ type Made struct {
 	Agreed bool
 }
 
+// SelectsFor reports whether recordings may be selected for a purpose: there are buffers that
+// some rule records into, and it is none.
+func (c Config) SelectsFor(purpose string) bool {
+	return !c.Purposes[purpose].Buffer && slices.ContainsFunc(c.Rules, func(r Rule) bool {
+		return r.records() && slices.ContainsFunc(r.Record.Names(), func(name string) bool { return c.Purposes[name].Buffer })
+	})
+}
+
 // Select returns the term by which a recording that was made for some purposes is kept for
 // another one too: one that somebody picked from a buffer. What was recorded for anything
 // else is for that alone (AVG article 5(1)(b)). The recording has to have what the other purpose

@@ -21,23 +21,25 @@ import (
 
 // commands is the command line.
 type commands struct {
-	Serve      serve          `cmd:"" help:"Take calls until told to stop."`
-	Check      check          `cmd:"" help:"Check a configuration and say what is wrong with it."`
-	Demo       demo           `cmd:"" help:"Show the whole life of recordings on this machine, in half a minute."`
-	Policy     policyTree     `cmd:"" help:"Ask what the rules would do."`
-	Calls      calls          `cmd:"" help:"List calls, the newest first."`
-	Recordings recordings     `cmd:"" help:"List, show and export recordings."`
-	Prompts    promptsTree    `cmd:"" help:"Show and export announcements, those of years ago, too."`
-	Reload     reload         `cmd:"" help:"Have the daemon read its configuration anew, for calls that begin from then on."`
-	Sweep      sweep          `cmd:"" help:"Destroy what has expired now, or tell what would go."`
-	LegalHold  legalHold      `cmd:"" help:"Keep calls from being destroyed, and let them go again."`
-	Journal    journalCommand `cmd:"" help:"List who did what to recordings, and why."`
-	Snapshot   snapshot       `cmd:"" help:"Copy the database while calls go on, for an audit or a backup."`
-	Compact    compact        `cmd:"" help:"Write the database anew while calls go on, and overwrite the old one."`
-	Verify     verify         `cmd:"" help:"Check a snapshot: journal, certificates, rows and files; without a daemon."`
-	Keys       keys           `cmd:"" help:"Make, list, rotate and check what recordings and numbers are sealed with; print the node's public key."`
-	Version    version        `cmd:"" help:"Print the version."`
-	Help       help           `cmd:"" help:"Say what a command does and takes."`
+	Serve      serve           `cmd:"" help:"Take calls until told to stop."`
+	Check      check           `cmd:"" help:"Check a configuration and say what is wrong with it."`
+	Demo       demo            `cmd:"" help:"Show the whole life of recordings on this machine, in half a minute."`
+	Policy     policyTree      `cmd:"" help:"Ask what the rules would do."`
+	Register   registerCommand `cmd:"" help:"Print the register of processing (AVG/GDPR article 30) that a configuration comes to."`
+	Notice     notice          `cmd:"" help:"Print what callers, or our own staff, are to be told beforehand (article 13), for a privacy statement."`
+	Calls      calls           `cmd:"" help:"List calls, the newest first."`
+	Recordings recordings      `cmd:"" help:"List, show and export recordings."`
+	Prompts    promptsTree     `cmd:"" help:"Show and export announcements, those of years ago, too."`
+	Reload     reload          `cmd:"" help:"Have the daemon read its configuration anew, for calls that begin from then on."`
+	Sweep      sweep           `cmd:"" help:"Destroy what has expired now, or tell what would go."`
+	LegalHold  legalHold       `cmd:"" help:"Keep calls from being destroyed, and let them go again."`
+	Journal    journalCommand  `cmd:"" help:"List who did what to recordings, and why."`
+	Snapshot   snapshot        `cmd:"" help:"Copy the database while calls go on, for an audit or a backup."`
+	Compact    compact         `cmd:"" help:"Write the database anew while calls go on, and overwrite the old one."`
+	Verify     verify          `cmd:"" help:"Check a snapshot: journal, certificates, rows and files; without a daemon."`
+	Keys       keys            `cmd:"" help:"Make, list, rotate and check what recordings and numbers are sealed with; print the node's public key."`
+	Version    version         `cmd:"" help:"Print the version."`
+	Help       help            `cmd:"" help:"Say what a command does and takes."`
 
 	PrintVersion versionFlag `name:"version" help:"Print the version."`
 }

@@ -199,6 +199,11 @@ func (c Config) Protects() bool { return c.SRTP == Optional || c.SRTP == Require
 // Handshakes reports whether keys for that are agreed by a handshake.
 func (c Config) Handshakes() bool { return c.SRTPKeys == DTLS }
 
+// Encrypted reports whether all signalling with the trunk's peers is by TLS.
+func (c Config) Encrypted() bool {
+	return !slices.ContainsFunc(c.Peers, func(p PeerURI) bool { return p.transport() != "tls" })
+}
+
 // Readable returns the peers, by their place, to whom keys would go in session descriptions
 // that are not encrypted on the way: who can read those can listen.
 func (c Config) Readable() []int {
