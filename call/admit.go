@@ -94,16 +94,20 @@ func (c *Call) open() (Session, *End) {
 
 // decide asks the policy, with the facts as the INVITE gives them.
 func (c *Call) decide(caller *sip.Leg) {
-	f := c.facts()
-	f.Forwarded = caller.Forwarded()
-	f.Claimed = f.Forwarded && !c.manager.cfg.Trunks[caller.Trunk()].Trusts()
-	if c.rules.Counts() {
-		f.RecordedThisMonth = c.manager.tally.recorded(c.rules.Near(f), f.Time)
-	}
+	f := c.countedFacts()
 	c.decision, c.direction = c.rules.Decide(f), f.Direction
 	if !c.decision.Record {
 		c.silent = c.decision.Reason
 	}
+}
+
+// countedFacts are those of a call that is not recorded yet: with how many were before.
+func (c *Call) countedFacts() policy.Facts {
+	f := c.facts()
+	if c.rules.Counts() {
+		f.RecordedThisMonth = c.manager.tally.recorded(c.rules.Near(f), f.Time)
+	}
+	return f
 }
 
 // facts are what the policy asks of the parties there are now.
@@ -113,7 +117,14 @@ func (c *Call) facts() policy.Facts {
 	if trunks[caller.trunk].Side == trunk.External {
 		direction = policy.Inbound
 	}
+	first := c.owned[0] // the leg of the INVITE that the call began with
+	trusted := trunks[first.Trunk()].Trusts()
+	var asserted []string
+	if trusted {
+		asserted = first.Asserted()
+	}
 	return policy.Facts{
+		Forwarded: first.Forwarded(), Claimed: first.Forwarded() && !trusted, Asserted: asserted,
 		Direction: direction,
 		FromTrunk: caller.trunk, ToTrunk: callee.trunk,
 		FromSide: string(trunks[caller.trunk].Side), ToSide: string(trunks[callee.trunk].Side),

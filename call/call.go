@@ -69,12 +69,14 @@ type Call struct {
 	rung      bool        // the callee rings, and the caller does not hear it yet
 	tap       *media.Tap
 	recording Recording
-	started   time.Time // of the capture
-	capturing bool      // what the parties say is recorded at the moment
-	ending    *End      // is to end the call
-	restate   bool      // parties are to be told that the recording goes on or does not
-	wary      bool      // the far party wants the recording to pause
-	retelling bool      // who came into the call is told, and not recorded meanwhile
+	started   time.Time    // of the capture
+	capturing bool         // what the parties say is recorded at the moment
+	ending    *End         // is to end the call
+	restate   bool         // parties are to be told that the recording goes on or does not
+	wary      bool         // the far party wants the recording to pause
+	came      [2]time.Time // when who took a place in the recording did; zero for who was there from its beginning
+	apart     [2]bool      // nothing is recorded of who did, or not yet
+	retelling bool         // who came into the call is told, and not recorded meanwhile
 	steering  steering
 	gone      [2]bool // who fell silent
 }

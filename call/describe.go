@@ -60,7 +60,7 @@ func (c *Call) describeTo(p *party, leg rtp.Leg, d, offer *sdp.Description) []by
 					m.SetMux()
 				}
 				if p.leg != nil && p.leg.RecordAware() {
-					m.SetRecord(c.recordState())
+					m.SetRecord(c.recordState(leg))
 				}
 			}
 		}

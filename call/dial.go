@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/bewaard/bewaard/media/rtp"
+	"github.com/bewaard/bewaard/policy"
 	"github.com/bewaard/bewaard/sip"
 	"github.com/bewaard/bewaard/sip/sdp"
 	"github.com/bewaard/bewaard/sip/trunk"
@@ -77,6 +78,9 @@ func (c *Call) dial(ctx context.Context) *End {
 		}
 		if end == nil || !c.reroute(end) {
 			return end
+		}
+		if c.ending != nil {
+			return c.ending
 		}
 	}
 }
@@ -152,12 +156,23 @@ func (c *Call) redirected() {
 	if c.silent != "" {
 		return
 	}
-	if d := c.rules.Decide(c.facts()); d.Record && c.told == [2]*told{} && !c.telling.going() { // by whichever rule: it is told as that one says
+	d := c.rules.Decide(c.countedFacts())
+	switch {
+	case d.Record && c.told == [2]*told{} && !c.telling.going(): // by whichever rule: it is told as that one says
 		c.decision = d
 		c.decided()
 		return
+	case d.Record:
+		c.silent = c.unfit(rtp.Callee)
+	default:
+		c.silent = d.Reason
+		if d.Reason == policy.NoRule {
+			c.silent = c.unfit(rtp.Callee)
+		}
 	}
-	c.silent = c.unfit(rtp.Callee)
+	if policy.Fails(c.silent) && d.OnFailure == policy.Refuse {
+		c.ending = &End{Cause: RecordingRefused, Leg: rtp.Caller, Err: errors.New(c.silent)}
+	}
 }
 
 func (c *Call) calleeTrunk() trunk.Config { return c.manager.cfg.Trunks[c.parties[rtp.Callee].trunk] }

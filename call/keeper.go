@@ -20,6 +20,7 @@ import (
 	"github.com/bewaard/bewaard/media/finalize"
 	"github.com/bewaard/bewaard/media/rtp"
 	"github.com/bewaard/bewaard/media/spool"
+	"github.com/bewaard/bewaard/policy"
 	"github.com/bewaard/bewaard/store"
 	"github.com/bewaard/bewaard/store/seal"
 )
@@ -374,21 +375,43 @@ func (k *Keeper) done(name string, result finalize.Result, failed error) {
 	if err := k.store.Reseal(id); err != nil { // the key that opens it stays until it can be
 		k.log.Error("recording not sealed for as long as it is kept", "call_id", id, "error", err)
 	}
-	if a := row.Announcement; a == nil || !a.Complete && a.Exempt == "" || a.Complete && result.Began.Before(a.LastAt) {
+	if unannounced(&row, result.Began) {
 		k.log.Error("recorded without an announcement", "call_id", id)
 		k.metrics.unannounced.Inc()
 	}
-	k.metrics.expected.Add(2 * row.Recording.ExpectedSeconds)
+	k.metrics.expected.Add(float64(row.Recording.Channels()) * row.Recording.ExpectedSeconds)
 	k.metrics.captured.Add(row.Recording.CapturedSeconds)
 	if err := k.store.RemoveSpool(id); err != nil {
 		k.log.Error("spool not removed", "call_id", id, "error", err)
 	}
 }
 
+// unannounced reports whether a recording that began then is of a far party who was not told
+// before, though no reason is written down. There is none; this watches over all that sees to it.
+func unannounced(row *store.Row, began time.Time) bool {
+	a := row.Announcement
+	far := rtp.Caller
+	if row.Direction == string(policy.Outbound) {
+		far = rtp.Callee
+	}
+	switch {
+	case a == nil:
+		return true
+	case a.Exempt != "":
+		return false
+	case a.Leg != far.String() && row.Recording.Parties != string(policy.Near):
+		return true
+	}
+	return !a.Complete || began.Before(a.LastAt)
+}
+
 // keep makes a row say what was recorded.
 func keep(r *store.Row, result finalize.Result, epoch seal.Epoch) error {
 	r.State = store.StateKept
 	recording := store.Recording{Began: result.Began, Ended: result.Ended, ExpectedSeconds: (result.Ended.Sub(result.Began) - result.Cut).Seconds(), CutSeconds: result.Cut.Seconds(), Torn: result.Torn}
+	if r.Recording != nil {
+		recording.Parties = r.Recording.Parties
+	}
 	if result.Notice != nil {
 		recording.NoticeSeconds = result.Notice.Length.Seconds()
 	}

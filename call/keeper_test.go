@@ -249,3 +249,34 @@ func TestPoisonSpool(t *testing.T) {
 		}
 	})
 }
+
+// What watches over the promise sees each way in which a far party would be recorded untold.
+func TestUnannounced(t *testing.T) {
+	began := time.Now()
+	told := store.Announcement{Leg: "caller", Complete: true, LastAt: began.Add(-time.Second)}
+	for name, test := range map[string]struct {
+		change func(*store.Row)
+		want   bool
+	}{
+		"told":               {func(r *store.Row) {}, false},
+		"exempt":             {func(r *store.Row) { r.Announcement = &store.Announcement{Exempt: "by contract"} }, false},
+		"nothing":            {func(r *store.Row) { r.Announcement = nil }, true},
+		"not whole":          {func(r *store.Row) { r.Announcement.Complete = false }, true},
+		"too late":           {func(r *store.Row) { r.Announcement.LastAt = began.Add(time.Second) }, true},
+		"ours alone":         {func(r *store.Row) { r.Announcement.Leg = "callee" }, true},
+		"ours, outbound":     {func(r *store.Row) { r.Direction = "outbound" }, true},
+		"far, outbound":      {func(r *store.Row) { r.Direction, r.Announcement.Leg = "outbound", "callee" }, false},
+		"ours, alone kept":   {func(r *store.Row) { r.Announcement.Leg, r.Recording.Parties = "callee", "near" }, false},
+		"ours, the far kept": {func(r *store.Row) { r.Announcement.Leg, r.Recording.Parties = "callee", "far" }, true},
+		"ours alone, not whole": {func(r *store.Row) {
+			r.Announcement.Leg, r.Announcement.Complete, r.Recording.Parties = "callee", false, "near"
+		}, true},
+	} {
+		a := told
+		r := store.Row{Direction: "inbound", Announcement: &a, Recording: &store.Recording{}}
+		test.change(&r)
+		if got := unannounced(&r, began); got != test.want {
+			t.Errorf("%s: got %v, want %v", name, got, test.want)
+		}
+	}
+}

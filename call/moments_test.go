@@ -245,7 +245,7 @@ func TestBothAreTold(t *testing.T) {
 		time.Sleep(time.Second) // of the bubble's
 		b.did("relay caller true", "relay callee true", "record quality by out, caller's channel 1", "capture true")
 	})
-	announced(t, func(r *policy.Rule) { r.Announce.To = policy.Near }, func(b *bubble) {
+	announced(t, func(r *policy.Rule) { r.Announce.To, r.Record.Parties = policy.Near, policy.Near }, func(b *bubble) {
 		invite := b.calls(offered)
 		toPBX := b.pbx.Expect("INVITE ")
 		answer := b.pbx.Reply(toPBX, "200 OK", answeredWith)
@@ -255,8 +255,18 @@ func TestBothAreTold(t *testing.T) {
 		b.carrier.InDialog("ACK", invite, answered, 1)
 		b.did(recorded...)
 		b.ends(toPBX, answer)
-		if a := b.latest().Announcement; a.Leg != "callee" {
-			t.Errorf("got announcement %+v, want that of who is told alone", a)
+		if r := b.latest(); r.Announcement.Leg != "callee" || r.Recording.Parties != "near" {
+			t.Errorf("got announcement %+v and recording %+v, want those of who is told alone", r.Announcement, r.Recording)
+		}
+	})
+	announced(t, func(r *policy.Rule) { r.Announce.To = policy.Near }, func(b *bubble) { // check refuses such a rule
+		invite := b.calls(offered)
+		toPBX := b.pbx.Expect("INVITE ")
+		answer, _ := b.connect(invite, toPBX)
+		b.did("connect caller to 203.0.113.3:4000", "connect callee to 10.0.0.5:6000", "relay callee false", "play 25 frames to callee", "relay caller true", "relay callee true")
+		b.ends(toPBX, answer)
+		if r := b.latest(); r.State != store.StateFailed || r.Reason != "no_grant" {
+			t.Errorf("got row %s %q of a far party who was not told", r.State, r.Reason)
 		}
 	})
 }
@@ -332,6 +342,30 @@ func TestOptIn(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Nobody agrees to a prompt that he does not hear out: what he pressed then does not count when it
+// is played anew.
+func TestOptInAnew(t *testing.T) {
+	announced(t, func(r *policy.Rule) {
+		r.Announce.When, r.Announce.Replays, r.Announce.OptIn, r.Announce.Within = policy.Answered, 1, "1", 2*time.Second
+	}, func(b *bubble) {
+		invite := b.calls(offered)
+		toPBX := b.pbx.Expect("INVITE ")
+		answer, answered := b.connect(invite, toPBX)
+		synctest.Wait()
+		b.key(rtp.Caller, "1")
+		far := calling(b.carrier, invite, answered)
+		far.offer(strings.Replace(strings.Replace(offered, "4000", "4444", 1), "o=- 1 1", "o=- 1 2", 1))
+		b.carrier.Expect("SIP/2.0 100")
+		b.carrier.Expect("SIP/2.0 200")
+		far.ack("")
+		time.Sleep(5 * time.Second) // of the bubble's
+		b.ends(toPBX, answer)
+		if r := b.latest(); r.State != store.StateNotRecorded || r.Reason != "not_opted_in" || !r.Announcement.OptedIn.IsZero() {
+			t.Errorf("got row %s %q, announcement %+v", r.State, r.Reason, r.Announcement)
+		}
+	})
 }
 
 // A prompt that a new offer interrupts is played from its start again, as often as the rule
@@ -627,6 +661,59 @@ func TestNewFarPartyIsTold(t *testing.T) {
 				b.did(test.want...)
 				if test.key == "" && (b.latest().State != store.StateRecording || len(b.latest().Joined) != 1) {
 					t.Errorf("got row %+v", b.latest())
+				}
+			})
+		})
+	}
+}
+
+// Who comes into a recording by a transfer has no say about what was recorded before: a key of
+// his does nothing where he is not recorded, and takes out what there is of him where he is.
+func TestNewFarPartyObjects(t *testing.T) {
+	for name, test := range map[string]struct {
+		transfers, refuses bool
+		after              time.Duration // of the bubble's
+		want               []string
+		events             string
+		reason             string
+	}{
+		"not recorded":                {false, false, time.Second, nil, "", "transferred"},
+		"while he is told, by object": {true, false, 100 * time.Millisecond, []string{"interrupt", "capture false", "stop recording"}, "objected by far", "objected"},
+		"once he is recorded":         {true, false, 10 * time.Second, []string{"capture true", "start of the caller", "excise of the caller", "capture false", "stop recording", "beep 20 frames to caller"}, "objected by far", "objected"},
+		"soon after he was told":      {true, true, time.Second, []string{"capture true", "start of the caller", "excise of the caller", "capture false", "stop recording", "beep 20 frames to caller"}, "opted_out by far", "opted_out"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubbleOf(t, func(c *policy.Config) {
+				a := *c.Rules[1].Announce
+				a.Transfers = test.transfers
+				c.Rules[1].Announce = &a
+				c.Rules[1].Keys = &policy.Keys{Object: "*7"}
+			}, func(_, carrier *trunk.Config) { carrier.Refer = trunk.Terminate }, func(b *bubble) {
+				invite, toPBX, answer, ok := b.connected()
+				far := calling(b.carrier, invite, ok)
+				far.send("REFER", "Refer-To: <sip:+31612340000@203.0.113.3>\r\nRefer-Sub: false\r\n", "")
+				b.carrier.Expect("SIP/2.0 202")
+				out := b.carrier.Expect("INVITE sip:+31612340000")
+				reply(b.carrier, out, "third", "200 OK", "", strings.Replace(offered, "4000", elsewhere, 1))
+				b.carrier.Expect("ACK ")
+				b.carrier.Reply(b.carrier.Expect("BYE "), "200 OK", "")
+				synctest.Wait()
+				b.mu.Lock()
+				b.effects = nil
+				b.mu.Unlock()
+				time.Sleep(test.after)
+				key := "*7"
+				if test.refuses {
+					key = "9"
+				}
+				b.key(rtp.Caller, key)
+				b.did(test.want...)
+				b.pbx.DialogRequest("BYE", toPBX, answer, 1)
+				b.pbx.Expect("SIP/2.0 200")
+				b.carrier.Reply(b.carrier.Expect("BYE "), "200 OK", "")
+				synctest.Wait()
+				if r := b.latest(); r.State != store.StateFinalizing || r.Reason != test.reason || kinds(r.Events) != test.events || r.Recording == nil {
+					t.Errorf("got row %s %q, events %s, recording %v", r.State, r.Reason, kinds(r.Events), r.Recording)
 				}
 			})
 		})

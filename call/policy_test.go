@@ -188,6 +188,49 @@ func TestRedirectedToPrivateNumber(t *testing.T) {
 	}
 }
 
+// A call that is redirected is decided anew by all that its INVITE said: that it was diverted,
+// and how many were recorded: here that is not known.
+func TestRedirectedIsDecidedWhole(t *testing.T) {
+	diverted := "Diversion: <sip:+31201110000@203.0.113.3>\r\n"
+	for name, test := range map[string]struct {
+		policy  func(*policy.Config)
+		headers string
+		want    string // the row's state, outcome and reason
+	}{
+		"diverted": {func(c *policy.Config) {
+			c.Rules[2].Match.To, c.Rules[2].Forwarded = []string{"+31301234567"}, "by agreement"
+			c.Rules = append(c.Rules, policy.Rule{Name: "others", Record: c.Rules[2].Record, Announce: c.Rules[2].Announce})
+		}, diverted, "not_recorded answered forwarded"},
+		"ceiling": {func(c *policy.Config) {
+			more := *c.Rules[2].Record
+			more.Ceiling = 1
+			c.Rules = append(c.Rules, policy.Rule{Name: "others", Record: &more, Announce: c.Rules[2].Announce})
+			c.Rules[2].Match.To = []string{"+31301234567"}
+		}, "", "not_recorded answered ceiling"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubbleOf(t, test.policy, nil, func(b *bubble) {
+				invite := b.pbx.Invite("+31301234567", offered, test.headers)
+				b.pbx.Expect("SIP/2.0 100")
+				out := b.carrier.Expect("INVITE ")
+				b.carrier.ReplyWith(out, "302 Moved", "Contact: <sip:+31309999999@203.0.113.3>\r\n")
+				b.carrier.Expect("ACK ")
+				out = b.carrier.Expect("INVITE sip:+31309999999")
+				third := called(b.carrier, out, reply(b.carrier, out, "x", "200 OK", "", answeredWith))
+				b.carrier.Expect("ACK ")
+				calling(b.pbx, invite, b.pbx.Expect("SIP/2.0 200")).ack("")
+				third.send("BYE", "", "")
+				b.carrier.Expect("SIP/2.0 200")
+				b.pbx.Reply(b.pbx.Expect("BYE "), "200 OK", "")
+				synctest.Wait()
+				if r := b.latest(); string(r.State)+" "+r.Outcome+" "+r.Reason != test.want {
+					t.Errorf("got row %s %s %q, want %s", r.State, r.Outcome, r.Reason, test.want)
+				}
+			})
+		})
+	}
+}
+
 // Of two branches that described themselves, the one that answers is connected and told,
 // though its answer does not say again where it is.
 func TestBranchThatAnswersIsTold(t *testing.T) {

@@ -53,6 +53,7 @@ func (c *Call) capture() *End {
 	c.started = c.media.Now()
 	c.manager.tally.count(c.rules.Near(c.facts()), c.began)
 	c.tap = media.NewTap(c.tapRoom())
+	c.single()
 	c.recording = c.manager.parts.Recorder.Record(grant, spool.Header{Began: c.started, Legs: c.spoolLegs(), Notice: c.notice()}, c.tap)
 	c.capturing = true
 	c.media.Capture(c.tap)
@@ -61,6 +62,9 @@ func (c *Call) capture() *End {
 		c.beep()
 	}
 	c.row.Answered, c.row.Recording = c.bridged, &store.Recording{Began: c.started.UTC()}
+	if c.decision.Parties != policy.Both {
+		c.row.Recording.Parties = string(c.decision.Parties)
+	}
 	retentionOf(&c.decision).expire(&c.row, c.started.UTC()) // at the earliest: the time counts from the call's end
 	c.update(store.StateRecording)
 	c.sayRecord()
@@ -69,6 +73,16 @@ func (c *Call) capture() *End {
 	}
 	return nil
 }
+
+// single has nothing kept of a party whose words the rule does not record.
+func (c *Call) single() {
+	for _, leg := range []rtp.Leg{rtp.Caller, rtp.Callee} {
+		c.tap.Leave(leg, !c.keeps(leg))
+	}
+}
+
+// keeps reports whether a party's words are recorded where any are.
+func (c *Call) keeps(leg rtp.Leg) bool { return c.decision.Parties.Has(c.side(leg)) }
 
 // notice is the announcement as the recording begins with it, where the rule has it so.
 func (c *Call) notice() *spool.Notice {
@@ -100,7 +114,8 @@ func (c *Call) toldSince() (since time.Time) {
 		return since
 	}
 	for _, leg := range []rtp.Leg{rtp.Caller, rtp.Callee} {
-		if !c.decision.Announce.To.Has(c.side(leg)) {
+		recorded := c.side(leg) == policy.Far && c.decision.Parties.Has(policy.Far) // never untold, whatever the rule says
+		if !c.decision.Announce.To.Has(c.side(leg)) && !recorded {
 			continue
 		}
 		if c.told[leg] == nil {

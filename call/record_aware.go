@@ -14,9 +14,11 @@ import (
 
 var errPrefOff = errors.New("the party does not want to be recorded (a=recordpref)")
 
-// recordState is what a description says of the recording now.
-func (c *Call) recordState() sdp.Record {
+// recordState is what a description says to a party of its recording now.
+func (c *Call) recordState(leg rtp.Leg) sdp.Record {
 	switch {
+	case c.recorded() && !c.keeps(leg):
+		return sdp.RecordOff
 	case c.capturing:
 		return sdp.RecordOn
 	case c.recorded():

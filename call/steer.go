@@ -175,15 +175,18 @@ func (c *Call) press(leg rtp.Leg, key byte) {
 	}
 	p, k := &c.steering.pressed[leg], c.decision.Keys
 	p.add(key, c.media.Now())
-	if c.refuses(leg, key) {
+	far := c.side(leg) == policy.Far
+	if far {
+		c.hide()
+	}
+	switch {
+	case far && p.take(k.Object): // before the key to refuse, which may be its last
+		c.object(objected, leg)
+		return
+	case c.refuses(leg, key):
 		c.object("opted_out", leg)
 		return
-	}
-	if c.side(leg) == policy.Far {
-		c.hide()
-		if p.take(k.Object) {
-			c.object(objected, leg)
-		}
+	case far:
 		return
 	}
 	if !c.recorded() {
@@ -210,8 +213,22 @@ func (c *Call) press(leg rtp.Leg, key byte) {
 const objected = "objected"
 
 // object takes that a party does not want to be recorded: what there is of it goes, and when
-// that is certain the party hears so.
+// that is certain the party hears so. Who came into the recording later has no say about what
+// was recorded before.
 func (c *Call) object(reason string, leg rtp.Leg) {
+	switch came := c.came[leg]; {
+	case c.apart[leg] && c.retelling:
+		c.refused(reason, leg)
+		return
+	case c.apart[leg]: // there is nothing of it
+		return
+	case !came.IsZero() && c.recorded():
+		c.manager.metrics.steered.WithLabelValues(reason).Inc()
+		c.recording.Event(spool.Event{Kind: spool.Excised, From: came, To: c.media.Now(), Both: true})
+		c.conclude(reason, string(c.side(leg)))
+		c.confirm(leg)
+		return
+	}
 	c.manager.metrics.steered.WithLabelValues(reason).Inc()
 	c.discard(reason, string(c.side(leg)), nil, func() { c.confirm(leg) })
 }

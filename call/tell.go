@@ -107,7 +107,8 @@ func (c *Call) speak(legs ...rtp.Leg) *End {
 // start plays a listener the prompt from its beginning.
 func (c *Call) start(l *listener) *End {
 	p := c.parties[l.leg]
-	if !p.listens { // on hold, or a call set up by a third: what is played is not heard
+	l.agreed = time.Time{} // to what he has not heard out nobody agrees
+	if !p.listens {        // on hold, or a call set up by a third: what is played is not heard
 		if l.replays > 0 {
 			c.wait(l, absent, absence)
 			return nil
@@ -161,11 +162,7 @@ func (c *Call) hear(h happening) (taken bool, end *End) {
 			h.sip.Request.Reply(200, "OK")
 		}
 		if string(h.key) == a.OptOut {
-			c.cease()
-			c.silent = "opted_out"
-			if c.retelling {
-				c.halt()
-			}
+			c.refused("opted_out", l.leg)
 			return true, nil
 		}
 		if l.agreed.IsZero() {
@@ -213,6 +210,17 @@ func (c *Call) interrupt(l *listener, e sip.Event) *End {
 	return c.restart(l)
 }
 
+// refused takes that a party which is being told does not want to be recorded.
+func (c *Call) refused(reason string, leg rtp.Leg) {
+	c.manager.metrics.steered.WithLabelValues(reason).Inc()
+	c.cease()
+	c.silent = reason
+	c.mark(reason, string(c.side(leg)))
+	if c.retelling {
+		c.halt()
+	}
+}
+
 // restart plays a prompt that was interrupted from its beginning.
 func (c *Call) restart(l *listener) *End {
 	l.breaks += max(l.played.Interruptions, 1)
@@ -227,6 +235,7 @@ func (c *Call) restart(l *listener) *End {
 // know takes that a listener has been told.
 func (c *Call) know(l *listener) *End {
 	c.told[l.leg] = &told{l.played, l.agreed}
+	c.apart[l.leg] = false
 	c.leave(l)
 	if c.retelling && !c.telling.going() {
 		c.retelling = false

@@ -336,12 +336,19 @@ func (c *Call) adopt(p *party, from string, how said) *End {
 // the policy says so, or it is somebody outside who was not told, or it was the one told
 // who left.
 func (c *Call) untell(leg rtp.Leg) *End {
-	if c.recording == nil || c.silent != "" {
+	c.came[leg], c.apart[leg] = time.Time{}, false
+	if c.recording == nil {
+		return nil
+	}
+	c.came[leg] = c.media.Now()
+	c.single()
+	if c.silent != "" {
+		c.apart[leg] = true
 		return nil
 	}
 	reason := c.unfit(leg)
 	fits := reason == ""
-	if (reason == "" || reason == policy.IsForwarded) && (c.told[leg] != nil || c.decision.Exempt == "" && c.manager.cfg.Trunks[c.parties[leg].trunk].Side == trunk.External) {
+	if retells := c.decision.Announce != nil && c.decision.Announce.Transfers; (reason == "" || reason == policy.IsForwarded && !retells) && (c.told[leg] != nil || c.decision.Exempt == "" && c.manager.cfg.Trunks[c.parties[leg].trunk].Side == trunk.External) {
 		reason = "transferred"
 	}
 	c.told[leg] = nil
@@ -349,13 +356,14 @@ func (c *Call) untell(leg rtp.Leg) *End {
 	case reason == "":
 		return nil
 	case fits && a != nil && a.Transfers: // who came is told as the other was
-		c.retelling = true
+		c.retelling, c.apart[leg] = true, true
 		c.follow(nil)
 		return nil
 	}
+	c.apart[leg] = true
 	c.halt()
 	c.silent = reason
-	if reason == "transferred" && c.decision.OnFailure == policy.Refuse {
+	if refuses := reason == "transferred" || policy.Fails(reason); refuses && c.decision.OnFailure == policy.Refuse {
 		return &End{Cause: RecordingRefused, Leg: rtp.Caller}
 	}
 	return nil

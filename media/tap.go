@@ -46,12 +46,16 @@ func (t *Tap) Grow(bytesPerLeg int) {
 	}
 }
 
+// Leave has nothing of a leg kept from now on, or all again.
+func (t *Tap) Leave(leg rtp.Leg, on bool) { t.legs[leg].left.Store(on) }
+
 // queue is a leg's rings: the one that is filled, and those before it, which are emptied
 // first. Mostly that is the same one.
 type queue struct {
 	last     atomic.Pointer[ring] // that is filled
 	draining *ring                // the consumer's
 	dropped  atomic.Uint64
+	left     atomic.Bool // nothing is kept
 }
 
 func (q *queue) grow(bytes int) {
@@ -70,6 +74,9 @@ func (q *queue) grow(bytes int) {
 // put copies a packet and reports whether there was room. It is called from one
 // goroutine at a time.
 func (q *queue) put(at int64, packet []byte) bool {
+	if q.left.Load() {
+		return true
+	}
 	if !q.last.Load().put(at, packet) {
 		q.dropped.Add(1)
 		return false

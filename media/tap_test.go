@@ -135,3 +135,28 @@ func TestTapOfTwo(t *testing.T) {
 		}
 	}
 }
+
+// Of a leg that is left out nothing is kept, and nothing counts as lost.
+func TestTapLeaves(t *testing.T) {
+	tap := NewTap(1 << 10)
+	tap.Leave(rtp.Callee, true)
+	put := func() {
+		for leg := range tap.legs {
+			if !tap.legs[leg].put(1, []byte{0x80, 8, 0, 1}) {
+				t.Errorf("leg %d: no room", leg)
+			}
+		}
+	}
+	put()
+	var got [2]int
+	count := func(leg rtp.Leg, batch []byte) error { got[leg] += len(batch); return nil }
+	tap.Drain(count)
+	if got[rtp.Caller] == 0 || got[rtp.Callee] != 0 || tap.Dropped() != [2]uint64{} {
+		t.Errorf("got %v bytes, %v dropped, want the caller's alone", got, tap.Dropped())
+	}
+	tap.Leave(rtp.Callee, false)
+	put()
+	if tap.Drain(count); got[rtp.Callee] == 0 {
+		t.Error("got nothing of who is kept again")
+	}
+}

@@ -95,6 +95,9 @@ func (c Config) Validate() []Fault {
 	c.validatePacks(f)
 	f.at("calls.retention").retention(c.Calls.Retention, false)
 	f.at("review_grace").retention(c.ReviewGrace, false)
+	if longest := (Period{Years: 1}).longest(); longest.Before(c.ReviewGrace.longest()) {
+		f.at("review_grace").add("%v is more than a year: what is not weighed again in that time holds no more", c.ReviewGrace)
+	}
 	if c.Staff != nil {
 		c.Staff.validate(f.at("staff"))
 	}
@@ -235,6 +238,9 @@ func (c Config) validateRule(f faults, r Rule, numbers numbering) {
 	case r.Announce != nil:
 		c.validateAnnounce(f.at("announce"), *r.Announce, r.Match.Direction)
 	}
+	if r.Forwarded != "" && r.Record.Parties == Near {
+		f.at("record.parties").add("nobody of ours takes part in the calls that forwarded is about")
+	}
 	if r.Keys != nil {
 		c.validateKeys(f.at("keys"), *r.Keys)
 	}
@@ -260,6 +266,7 @@ func (c Config) validateRecord(f faults, r Record) {
 	case len(r.Purposes) == 0:
 		f.at("purposes").add("is empty: name what is recorded for, or give record: none")
 	}
+	f.at("parties").audience(r.Parties)
 	if r.Sample < 0 || r.Sample > everyCall {
 		f.at("sample").add("%v is not a share above 0%% and at most 100%%", r.Sample)
 	}

@@ -1,5 +1,7 @@
 package policy
 
+import "strings"
+
 // helpline is a number that people call in distress. What is said there is of the most special
 // kind (AVG article 9), and nobody who needs it should wonder who listens.
 type helpline struct {
@@ -40,7 +42,8 @@ var unionNumbers = map[string]bool{
 	"SI": true, "SK": true,
 }
 
-// helplinesOf returns the helplines of a country as rules see their numbers.
+// helplinesOf returns the helplines of a country as rules see their numbers: as they are dialled,
+// and with the country's code before them, which some PBXs send of every number.
 func helplinesOf(n numbering) map[string]struct{} {
 	own := helplines[n.country]
 	if unionNumbers[n.country] {
@@ -50,6 +53,10 @@ func helplinesOf(n numbering) map[string]struct{} {
 	for _, h := range own {
 		normal[h.number] = struct{}{}
 		normal[n.normalise(h.number)] = struct{}{}
+		for _, before := range []string{n.code, "00" + strings.TrimPrefix(n.code, "+"), "0"} { // the last is an outside line
+			normal[before+h.number] = struct{}{}
+			normal[before+strings.TrimPrefix(h.number, "0")] = struct{}{}
+		}
 	}
 	return normal
 }

@@ -126,6 +126,11 @@ func TestNeverRecorded(t *testing.T) {
 		caller, callee string
 		want           string
 	}{
+		{Outbound, "201", "+31116111", IsSpecial},
+		{Outbound, "201", "0116111", IsSpecial},
+		{Outbound, "201", "0031116123", IsSpecial},
+		{Outbound, "201", "+31116123", IsSpecial},
+		{Outbound, "201", "+31113123456", ""},
 		{Inbound, "+31612345678", "+31205550100", ""},
 		{Inbound, "+31207650000", "+31205550100", IsSpecial},
 		{Outbound, "201", "020-7650000", IsSpecial},
@@ -141,6 +146,31 @@ func TestNeverRecorded(t *testing.T) {
 		steps, d := p.Explain(Facts{Direction: c.direction, Caller: c.caller, Callee: c.callee, Time: called("2026-11-24").Time})
 		if d.Reason != c.want || d.Record != (c.want == "") || c.want != "" && steps != nil {
 			t.Errorf("%s from %s to %s: got %q after %v, want %q before any rule", c.direction, c.caller, c.callee, d.Reason, steps, c.want)
+		}
+	}
+}
+
+// From one carrier to another both parties are outside. What a trusted trunk says of who calls
+// counts as well as what he says.
+func TestNeverRecordedOutside(t *testing.T) {
+	cfg := front(Match{})
+	cfg.Rules[0].Forwarded = "by agreement"
+	cfg.NeverRecord = []string{"lawyers"}
+	p := compile(t, cfg)
+	for _, c := range []struct {
+		change func(*Facts)
+		want   string
+	}{
+		{func(f *Facts) {}, ""},
+		{func(f *Facts) { f.ToSide, f.Callee = "external", "116123" }, IsSpecial},
+		{func(f *Facts) { f.Callee = "116123" }, ""}, // an extension
+		{func(f *Facts) { f.Caller, f.Asserted = "", []string{"0207650000"} }, IsSpecial},
+		{func(f *Facts) { f.Caller, f.Asserted = "", []string{"+31612345600"} }, ""},
+	} {
+		f := Facts{Direction: Inbound, FromSide: "external", ToSide: "internal", Caller: "+31612345678", Callee: "+31205550100", Time: called("2026-11-24").Time}
+		c.change(&f)
+		if d := p.Decide(f); d.Reason != c.want {
+			t.Errorf("%+v: got %q, want %q", f, d.Reason, c.want)
 		}
 	}
 }

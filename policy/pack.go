@@ -316,6 +316,9 @@ func (d demand) checkComplete(f faults, r Rule) {
 	if r.Record.Ceiling != 0 {
 		f.at("record.ceiling").add("every call has to be recorded")
 	}
+	if r.Record.Parties != "" && r.Record.Parties != Both {
+		f.at("record.parties").add("every call has to be recorded whole")
+	}
 	if r.Announce != nil && r.Announce.OptOut != "" {
 		f.at("announce.opt_out").add("nobody may refuse and go on with the call")
 	}

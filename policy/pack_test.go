@@ -183,6 +183,24 @@ func TestPackByCountry(t *testing.T) {
 	}
 }
 
+// Where nobody of ours is in the call the packs of both countries count.
+func TestPackByBothCountries(t *testing.T) {
+	cfg := careful("nl")
+	cfg.Packs = &Packs{ByCountry: map[string]string{"NL": "nl", "DE": "de"}}
+	cfg.Purposes["quality"] = Purpose{Text: map[string]string{"nl": "Training"}, Basis: Contract, Retention: Retention{Audio: Period{Days: 14}}}
+	cfg.Rules[0].Announce, cfg.Rules[0].Forwarded = &Announce{Prompt: "recorded", To: Both}, "by agreement"
+	p := compile(t, cfg)
+	for _, c := range []struct{ toSide, callee, want string }{
+		{"external", "+4930123456", BreaksPack}, {"external", "+31201234567", ""}, {"internal", "+4930123456", ""},
+	} {
+		f := called("2026-11-24")
+		f.Direction, f.FromSide, f.ToSide, f.Caller, f.Callee = Inbound, "external", c.toSide, "+31612345678", c.callee
+		if d := p.Decide(f); d.Reason != c.want || c.want != "" && len(p.Unmet(f)) == 0 {
+			t.Errorf("to %s, %s: got %q, unmet %v", c.callee, c.toSide, d.Reason, p.Unmet(f))
+		}
+	}
+}
+
 func TestPackFaults(t *testing.T) {
 	cfg := careful("nl")
 	cfg.Packs = &Packs{Always: []string{"be"}, ByCountry: map[string]string{"NL": "x", "XX": "nl"}, Unknown: "loosest"}

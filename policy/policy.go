@@ -41,6 +41,7 @@ type Facts struct {
 	FromSide, ToSide   string    // their sides: internal or external
 	Caller, Callee     string    // as signalled: a user part, a SIP, tel or service URI; empty when withheld
 	Time               time.Time // when the INVITE came
+	Asserted           []string  // numbers that a trunk which is trusted says the caller has (RFC 3325)
 	Vouched            bool      // a trunk that is trusted says so of the caller, not he himself (RFC 3325, RFC 7090)
 	Forwarded          bool      // the INVITE says that another number was called first (RFC 5806, RFC 7044)
 	Claimed            bool      // and it is the word of a trunk that is not trusted
@@ -70,6 +71,7 @@ const (
 	SampledOut  = "sampled_out"       // the rule records a share of its calls, and this one is not in it
 	IsCeiling   = "ceiling"           // as much as the rule wants is recorded of this number of ours this month
 	BreaksPack  = "pack"              // the rule does not meet what the pack for the far party's country demands
+	NobodyOurs  = "nobody_ours"       // our side alone would be recorded, and nobody of it is in the call
 	IsOverdue   = "balancing_overdue" // the balancing that every purpose rests on was not made again in time
 )
 
@@ -98,6 +100,7 @@ type Decision struct {
 	Numbers     Period
 	Certificate Period
 	OnFailure   OnFailure
+	Parties     Audience  // whose words are recorded
 	Announce    *Announce // what the parties are told; defaults filled in
 	Exempt      string    // written reason why nobody is told; set if and only if Announce is nil
 	Forwarded   string    // written reason why a forwarded call is recorded
@@ -107,6 +110,12 @@ type Decision struct {
 
 	// KeepRow is how long the row of a call is kept of which there is no recording.
 	KeepRow Period
+}
+
+// Fails reports whether a call should have been recorded that is not for such a reason, so that
+// its purpose's on_failure counts. The others are as they are meant.
+func Fails(reason string) bool {
+	return reason == IsClaimed || reason == BreaksPack || reason == IsOverdue
 }
 
 // Step is what became of one rule on the way to a decision.
@@ -269,11 +278,32 @@ func (p *Policy) decide(f Facts, tried func(rule int, unmet condition, v *view))
 	return d
 }
 
-// special reports whether a party has a number that is never recorded. A helpline is one
-// outside: an extension of ours may have its digits, as with emergency numbers.
+// special reports whether a party has a number that is never recorded, by what it says or by
+// what its trunk says of it. A helpline is one outside: an extension of ours may have its digits,
+// as with emergency numbers.
 func (p *Policy) special(v *view) bool {
-	_, help := p.help[v.far()]
-	return help || p.never.has(v.caller) || p.never.has(v.callee)
+	outside := []string{v.far()}
+	if v.through() {
+		outside = []string{v.caller, v.callee}
+	}
+	for _, number := range outside {
+		if _, help := p.help[number]; help {
+			return true
+		}
+	}
+	return p.never.has(v.caller) || p.never.has(v.callee) ||
+		slices.ContainsFunc(v.Asserted, func(number string) bool { return p.never.has(p.numbers.normalise(number)) })
+}
+
+// countriesOf are those of the parties outside: one, or two where nobody of ours is in the call.
+func (p *Policy) countriesOf(v *view) []string {
+	countries := []string{v.country}
+	if v.through() && p.countries {
+		if other := p.numbers.countryOf(v.callee); v.Direction == Inbound && other != v.country {
+			countries = append(countries, other)
+		}
+	}
+	return countries
 }
 
 // apply fills in a decision by the rule that matched.
@@ -296,10 +326,12 @@ func (p *Policy) apply(rule Rule, f *view, d *Decision) {
 		return
 	}
 	switch {
-	case p.breaks(d.Rule, f.country):
+	case slices.ContainsFunc(p.countriesOf(f), func(country string) bool { return p.breaks(d.Rule, country) }):
 		d.Reason, d.OnFailure = BreaksPack, onFailure
 	case len(terms) == 0:
 		d.Reason, d.OnFailure = IsOverdue, onFailure
+	case rule.Record.Parties == Near && f.through():
+		d.Reason = NobodyOurs
 	case !rule.Record.Sample.takes(f.ID):
 		d.Reason = SampledOut
 	case rule.Record.Ceiling > 0 && (f.RecordedThisMonth < 0 || f.RecordedThisMonth >= rule.Record.Ceiling):
@@ -313,7 +345,7 @@ func (p *Policy) apply(rule Rule, f *view, d *Decision) {
 	d.Record, d.Terms, d.OnFailure = true, terms, onFailure
 	d.Purpose, d.Basis, d.Retention = last.Purpose, last.Basis, last.Retention
 	d.Numbers, d.Certificate = last.Numbers, last.Certificate
-	d.Control = rule.Control
+	d.Control, d.Parties = rule.Control, cmp.Or(rule.Record.Parties, Both)
 	if rule.Keys != nil {
 		d.Keys = rule.Keys.effective()
 	}
@@ -342,9 +374,11 @@ func (p *Policy) Unmet(f Facts) (all []Fault) {
 		if r.Name != d.Rule || !r.records() {
 			continue
 		}
-		for _, pack := range p.cfg.Packs.of(v.country) {
-			for _, purpose := range r.Record.Names() {
-				all = append(all, p.cfg.breaches(i, purpose, pack)...)
+		for _, country := range p.countriesOf(&v) {
+			for _, pack := range p.cfg.Packs.of(country) {
+				for _, purpose := range r.Record.Names() {
+					all = append(all, p.cfg.breaches(i, purpose, pack)...)
+				}
 			}
 		}
 	}

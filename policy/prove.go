@@ -67,6 +67,9 @@ func (p *Policy) Prove(trunks []Trunk, now time.Time) Proof {
 		}
 		if !reached {
 			proof.Warnings = append(proof.Warnings, Fault{fmt.Sprintf("rules[%d]", i), s.unreached(i)})
+			if a := rule.Announce; rule.records() && a != nil && cmp.Or(a.To, Far) == Near && cmp.Or(rule.Record.Parties, Both).Has(Far) { // one may come that was not found
+				proof.Faults = append(proof.Faults, Fault{fmt.Sprintf("rules[%d].announce.to", i), "would record a far party who was not told, should a call come to it; let him hear it (to: far or both), or record nothing of him (record.parties: near)"})
+			}
 		}
 		if rule.records() {
 			proof.Faults = append(proof.Faults, s.againstPacks(i)...)
@@ -93,7 +96,7 @@ func (p *Policy) path(w way, rule int, f Facts) (Path, *Fault) {
 			if w.through() {
 				return path, &Fault{at + ".announce.to", fmt.Sprintf("records two parties outside, not both of whom were told%s: %s; let both hear it (to: both), or write why nobody has to (exempt)", in, Sample(f))}
 			}
-			return path, &Fault{at + ".announce.to", fmt.Sprintf("records a far party who was not told%s: %s; let him hear it (to: far or both)", in, Sample(f))}
+			return path, &Fault{at + ".announce.to", fmt.Sprintf("records a far party who was not told%s: %s; let him hear it (to: far or both), or record nothing of him (record.parties: near)", in, Sample(f))}
 		}
 	}
 	return path, nil
@@ -129,8 +132,8 @@ func (d Decision) outcomes(w way) []Outcome {
 		may("transferred to a call of another rule", "the recording ends", false, false)
 		return all
 	}
-	told := a.To.Has(Far)
-	if w.through() { // the callee, near by our count, is outside too
+	told := a.To.Has(Far) || d.Parties == Near // of who is recorded
+	if w.through() {                           // the callee, near by our count, is outside too
 		told = a.To == Both
 	}
 	when := a.When
@@ -152,10 +155,20 @@ func (d Decision) outcomes(w way) []Outcome {
 	if a.OptOut != "" {
 		may(a.OptOut+" is pressed", "goes on unrecorded", false, told)
 	}
-	if a.Transfers {
-		may("transferred to somebody outside", "told again, and recorded from then on", true, told)
-	} else {
+	if k := d.Keys.Object; k != "" {
+		may(k+" is pressed in the call", "what there is is destroyed; goes on unrecorded", false, told)
+	}
+	if k := d.Keys.Pause; k != "" {
+		may("our party presses "+k, "paused", false, told)
+	}
+	switch ours := "our party refers it to somebody outside"; {
+	case !a.Transfers:
 		may("transferred to somebody outside", "the recording ends", false, told)
+	case d.Forwarded == "" && !w.through():
+		may("the far party is transferred", "who comes is told, and recorded from then on", true, told)
+		may(ours, "the recording ends: nobody of ours is left (forwarded)", false, told)
+	default:
+		may("transferred to somebody outside", "told again, and recorded from then on", true, told)
 	}
 	may("the recorder fails", unrecorded, false, told)
 	return all

@@ -116,6 +116,26 @@ func TestProveUnannounced(t *testing.T) {
 	}
 }
 
+// A rule that would is a fault though no call that comes to it is found; one that records our
+// party alone may tell that one alone.
+func TestProveUnannouncedUnreached(t *testing.T) {
+	cfg := front(Match{})
+	cfg.Rules = append(cfg.Rules, cfg.Rules[0])
+	cfg.Rules[1].Name, cfg.Rules[1].Exempt = "shadowed", ""
+	cfg.Rules[1].Announce = &Announce{Prompt: "recorded", To: Near}
+	proof := compile(t, cfg).Prove(officeTrunks, called("2026-11-24").Time)
+	if len(proof.Faults) != 1 || !strings.HasPrefix(proof.Faults[0].Error(), "rules[1].announce.to: would record a far party") {
+		t.Errorf("got %q", messages(proof.Faults))
+	}
+	for _, rule := range cfg.Rules {
+		rule.Forwarded, rule.Exempt, rule.Announce, rule.Record = "", "", &Announce{Prompt: "recorded", To: Near}, &Record{Purpose: rule.Record.Purpose, Parties: Near}
+		cfg.Rules = []Rule{rule}
+		if proof := compile(t, cfg).Prove(officeTrunks, called("2026-11-24").Time); len(proof.Faults) > 0 {
+			t.Errorf("got %q, want nothing where only our party is recorded", messages(proof.Faults))
+		}
+	}
+}
+
 // Between two carriers both parties are outside: both are told, or it is written why not.
 func TestProveThrough(t *testing.T) {
 	trunks := []Trunk{
@@ -162,7 +182,7 @@ func TestProveOutcomes(t *testing.T) {
 		t.Fatalf("got %d paths and %q, want one of each carrier", len(proof.Paths), messages(proof.Faults))
 	}
 	for i, want := range []string{
-		"recorded for orders; far told of recorded in nl, answered|nobody presses 1: is refused, or ended|transferred to somebody outside: told again, and recorded from then on",
+		"recorded for orders; far told of recorded in nl, answered|nobody presses 1: is refused, or ended|the far party is transferred: who comes is told, and recorded from then on|our party refers it to somebody outside: the recording ends: nobody of ours is left (forwarded)",
 		"recorded for orders; far told of recorded in nl, early|the INVITE has no offer: told after the answer",
 	} {
 		var all []string

@@ -50,6 +50,8 @@ type Record struct {
 	Purpose  string   `yaml:"purpose" json:"purpose,omitempty"`
 	Purposes []string `yaml:"purposes" json:"purposes,omitempty"` // in place of purpose
 	None     bool     `yaml:"-" json:"none,omitempty"`            // the word none was given
+	// Parties are whose words are recorded: far, near or both. Default: both.
+	Parties Audience `yaml:"parties" json:"parties,omitempty"`
 	// Sample is the share of the rule's calls that is recorded, by the call's id alone.
 	// Default: all.
 	Sample Share `yaml:"sample" json:"sample,omitempty"`
@@ -72,6 +74,9 @@ func (r Record) effective() *Record {
 		r.Purpose, r.Purposes = r.Purposes[0], nil
 	}
 	r.Purposes = slices.Clone(r.Purposes)
+	if r.Parties == Both {
+		r.Parties = ""
+	}
 	if r.Sample == everyCall {
 		r.Sample = 0
 	}

@@ -246,6 +246,7 @@ type Event struct {
 type Recording struct {
 	Began           time.Time `json:"began,omitzero"`
 	Ended           time.Time `json:"ended,omitzero"`
+	Parties         string    `json:"parties,omitempty"` // far or near, where only that one is recorded
 	ExpectedSeconds float64   `json:"expected_seconds"`
 	CapturedSeconds float64   `json:"captured_seconds"`
 	Lost            uint64    `json:"lost"`                     // packets the network never brought
@@ -253,6 +254,14 @@ type Recording struct {
 	NoticeSeconds   float64   `json:"notice_seconds,omitempty"` // of the announcement that the files begin with, before Began
 	CutSeconds      float64   `json:"cut_seconds,omitempty"`    // of pauses that are not in the files
 	Torn            bool      `json:"torn,omitempty"`
+}
+
+// Channels is how many parties are recorded.
+func (r *Recording) Channels() int {
+	if r.Parties != "" {
+		return 1
+	}
+	return 2
 }
 
 // Audio is what the network brought of a party's audio until the call ended, and what

@@ -202,6 +202,9 @@ func verdict(d policy.Decision, late string) string {
 		s += "until the last of them is over"
 	}
 	s += numbers(d) + fmt.Sprintf("; if it cannot be: %s\n", d.OnFailure)
+	if d.Parties != policy.Both {
+		s += fmt.Sprintf("of the %s party alone\n", d.Parties)
+	}
 	if d.Announce == nil {
 		return s + "not announced: " + d.Exempt
 	}
@@ -215,7 +218,26 @@ func verdict(d policy.Decision, late string) string {
 	if d.Announce.OptOut != "" {
 		s += fmt.Sprintf("; key %s refuses", d.Announce.OptOut)
 	}
-	return s
+	if d.Announce.Transfers {
+		s += "; who comes in by a transfer is told, too"
+	}
+	return s + pressed(d.Keys)
+}
+
+// pressed says what may be pressed in the call.
+func pressed(k policy.Keys) string {
+	var all []string
+	for _, one := range []struct{ keys, does string }{
+		{k.Object, "objects"}, {k.Pause, "pauses, by our party"}, {k.Resume, "resumes, by our party"}, {k.Select, "keeps it for " + k.SelectFor + ", by our party"},
+	} {
+		if one.keys != "" {
+			all = append(all, one.keys+" "+one.does)
+		}
+	}
+	if len(all) == 0 {
+		return ""
+	}
+	return "\nin the call: " + strings.Join(all, "; ")
 }
 
 // numbers says how long it is kept who called, where that is longer.

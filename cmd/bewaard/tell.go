@@ -182,9 +182,13 @@ func (t *teller) recording(r *store.Row) {
 		t.line("recording", "from %s%s", instant(c.Began), then(" to ", c.Ended))
 		return
 	}
-	share := min(100*c.CapturedSeconds/(2*c.ExpectedSeconds), 100)
-	t.line("recording", "%s s from %s, of which packets fill %.0f %%, both channels counted; %d packets lost, %d dropped",
-		seconds(c.ExpectedSeconds), instant(c.Began), share, c.Lost, c.Dropped)
+	share := min(100*c.CapturedSeconds/(float64(c.Channels())*c.ExpectedSeconds), 100)
+	of := "both channels counted"
+	if c.Parties != "" {
+		of = fmt.Sprintf("of the %s party alone", c.Parties)
+	}
+	t.line("recording", "%s s from %s, of which packets fill %.0f %%, %s; %d packets lost, %d dropped",
+		seconds(c.ExpectedSeconds), instant(c.Began), share, of, c.Lost, c.Dropped)
 	if c.NoticeSeconds > 0 {
 		t.line("", "the files begin with the announcement, as it was made: %s s", seconds(c.NoticeSeconds))
 	}
@@ -241,6 +245,7 @@ var whys = map[string]string{
 	policy.SampledOut:  "the rule records a share of its calls, and this one is not in it",
 	policy.IsCeiling:   "as many calls as the rule wants of that number of ours were recorded this month, or how many is not known",
 	policy.BreaksPack:  "the rule does not meet what the law of the far party's country demands, by its pack",
+	policy.NobodyOurs:  "the rule records our side alone, and nobody of it takes part in it",
 	policy.IsOverdue:   "the balancing of interests that it rests on was not made again in time",
 
 	"not_connected":            "the parties were never connected",
@@ -251,7 +256,7 @@ var whys = map[string]string{
 	"announcement_interrupted": "the announcement was cut short",
 	"opted_out":                "who was told refused, by key",
 	"not_opted_in":             "who was told did not agree, by key, in time",
-	"objected":                 "the far party objected while it was recorded: what was captured is destroyed",
+	"objected":                 "the far party objected while it was recorded: what was captured since it came in is destroyed",
 	"stopped":                  "it was ended before the call; what there was is kept",
 	"discarded":                "it was ended before the call, and what was captured is destroyed",
 	"off":                      "the PBX said so, by a header",

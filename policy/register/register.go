@@ -95,6 +95,7 @@ type Telling struct {
 	Exempt    string           `json:"exempt,omitempty"`
 	Forwarded string           `json:"forwarded,omitempty"`
 	Share     string           `json:"share,omitempty"`
+	Parties   policy.Audience  `json:"parties,omitempty"` // far or near, where only that one is recorded
 }
 
 // articles are the points of article 6(1), by basis.
@@ -132,7 +133,7 @@ func tellings(cfg policy.Config, purpose, language string) (all []Telling) {
 		if r.Record == nil || r.Record.None || !slices.Contains(r.Record.Names(), purpose) {
 			continue
 		}
-		t := Telling{Rule: r.Name, Direction: r.Match.Direction, Exempt: r.Exempt, Forwarded: r.Forwarded}
+		t := Telling{Rule: r.Name, Direction: r.Match.Direction, Exempt: r.Exempt, Forwarded: r.Forwarded, Parties: r.Record.Parties}
 		if r.Record.Sample != 0 {
 			t.Share = r.Record.Sample.String()
 		}

@@ -54,7 +54,7 @@ func everything(t *testing.T) policy.Config {
 			{Name: "desk", Match: policy.Match{From: []string{"201"}}, Record: &policy.Record{Purpose: "orders"}, Exempt: "Told in the client agreement", Forwarded: "The desk's mobiles"},
 			{Name: "agreed", Match: policy.Match{To: []string{"202"}}, Record: &policy.Record{Purpose: "research"}, Announce: &policy.Announce{Prompt: "recorded", OptIn: "1", To: policy.Both}},
 			{Name: "in", Match: policy.Match{Direction: policy.Inbound}, Record: &policy.Record{Purposes: []string{"quality", "recent"}, Sample: 2500}, Announce: recorded, Keys: &policy.Keys{Object: "*9"}},
-			{Name: "out", Match: policy.Match{Direction: policy.Outbound}, Record: &policy.Record{Purpose: "quality"}, Announce: recorded},
+			{Name: "out", Match: policy.Match{Direction: policy.Outbound}, Record: &policy.Record{Purpose: "quality", Parties: policy.Far}, Announce: recorded},
 		},
 	}
 }
