@@ -10,6 +10,7 @@ import (
 	"slices"
 	"text/tabwriter"
 	"time"
+	"unicode/utf8"
 
 	"github.com/bewaard/bewaard/call"
 	"github.com/bewaard/bewaard/config"
@@ -72,6 +73,9 @@ func loadPrompts(cfg *config.Config) (call.Prompts, error) {
 		loaded[id] = map[string]call.Prompt{}
 		for _, language := range slices.Sorted(maps.Keys(announcement.Files)) {
 			p, err := loadPrompt(cfg, id, announcement.Files[language])
+			if err == nil {
+				err = spoken(p.Duration, announcement.Text[language])
+			}
 			if err != nil {
 				faults = append(faults, cfg.Fault("announcements."+id+".files."+language, err.Error()))
 				continue
@@ -91,6 +95,24 @@ func loadPrompt(cfg *config.Config, id, name string) (*prompt.Prompt, error) {
 		return nil, err
 	}
 	return prompt.Load(id, bytes.NewReader(b))
+}
+
+// A prompt shorter than minPrompt says nothing, and nobody speaks faster than that: some 15
+// characters a second are usual. What rows say was said would not have been.
+const (
+	minPrompt     = time.Second
+	maxCharacters = 40 // a second
+)
+
+// spoken reports a prompt that is too short for what its text has it say.
+func spoken(length time.Duration, text string) error {
+	switch characters := utf8.RuneCountInString(text); {
+	case length < minPrompt:
+		return fmt.Errorf("lasts %v: nothing is announced in less than %v", length.Round(time.Millisecond), minPrompt)
+	case float64(characters) > maxCharacters*length.Seconds():
+		return fmt.Errorf("lasts %v, in which nobody says the %d characters of its text", length.Round(100*time.Millisecond), characters)
+	}
+	return nil
 }
 
 func readPrompt(cfg *config.Config, name string) ([]byte, error) {

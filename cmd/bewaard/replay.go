@@ -104,8 +104,10 @@ type change struct {
 // ruling is what a policy said of a call, as far as rows keep it.
 type ruling struct {
 	Rule      string `json:"rule"`
-	Purpose   string `json:"purpose"`   // or several, by a comma; empty: not to be recorded
-	Retention string `json:"retention"` // of the one that lasts longest
+	Purpose   string `json:"purpose"` // or several, by a comma; empty: not to be recorded
+	Basis     string `json:"basis"`   // of the one that lasts longest, as is its retention
+	Retention string `json:"retention"`
+	Untold    bool   `json:"untold"` // for a reason that is written down
 	Reason    string `json:"reason"`
 }
 
@@ -115,7 +117,11 @@ func (r ruling) String() string {
 		rule = fmt.Sprintf("rule %q", r.Rule)
 	}
 	if r.Purpose != "" {
-		return fmt.Sprintf("%s: recorded for %s, %s", rule, r.Purpose, r.Retention)
+		told := ""
+		if r.Untold {
+			told = ", untold"
+		}
+		return fmt.Sprintf("%s: recorded for %s (%s), %s%s", rule, r.Purpose, r.Basis, r.Retention, told)
 	}
 	return fmt.Sprintf("%s: not recorded (%s)", rule, r.Reason)
 }
@@ -127,14 +133,14 @@ func ruled(r *store.Row) ruling {
 		for i, t := range terms {
 			names[i] = t.Purpose
 		}
-		return recordedFor(r.Rule, names, r.Retention)
+		return recordedFor(r.Rule, names, r.Basis, r.Retention, r.Announcement != nil && r.Announcement.Exempt != "")
 	}
 	return ruling{Rule: r.Rule, Reason: r.Reason}
 }
 
-func recordedFor(rule string, purposes []string, retention string) ruling {
+func recordedFor(rule string, purposes []string, basis, retention string, untold bool) ruling {
 	slices.Sort(purposes)
-	return ruling{Rule: rule, Purpose: strings.Join(purposes, ", "), Retention: retention}
+	return ruling{Rule: rule, Purpose: strings.Join(purposes, ", "), Basis: basis, Retention: retention, Untold: untold}
 }
 
 func rulingOf(d policy.Decision) ruling {
@@ -143,7 +149,7 @@ func rulingOf(d policy.Decision) ruling {
 		for i, t := range d.Terms {
 			names[i] = t.Purpose
 		}
-		return recordedFor(d.Rule, names, d.Retention.String())
+		return recordedFor(d.Rule, names, string(d.Basis), d.Retention.String(), d.Exempt != "")
 	}
 	return ruling{Rule: d.Rule, Reason: d.Reason}
 }
@@ -224,6 +230,9 @@ func notes(rules *policy.Policy, cfg policy.Config) []string {
 		if r.Match.Forwarded != nil || r.Forwarded != "" {
 			all = append(all, fmt.Sprintf("rule %q asks whether calls are forwarded, which rows tell only of those that were not recorded for that", r.Name))
 		}
+	}
+	if slices.ContainsFunc(cfg.Rules, func(r policy.Rule) bool { return r.Announce != nil }) {
+		all = append(all, "rows do not keep when parties were to be told, nor which keys they had: changes of those do not show")
 	}
 	if rules.Counts() {
 		all = append(all, "ceilings count what this policy would have recorded since the first of these calls")

@@ -37,7 +37,7 @@ rules:
 		at = at.Add(-time.Hour) // the newest first
 		return store.Row{
 			ID: id, Direction: "inbound", CallerTrunk: "carrier", CalleeTrunk: "gone", Personal: store.Personal{Caller: "+31612345678", Callee: "+31205550100"},
-			Began: at, Ended: at.Add(time.Minute), Rule: rule, Purpose: purpose, Retention: retention, Reason: reason,
+			Began: at, Ended: at.Add(time.Minute), Rule: rule, Purpose: purpose, Retention: retention, Reason: reason, Basis: map[bool]string{true: "contract"}[purpose != ""],
 		}
 	}
 	gone := row("gone", "in", "quality", "P1M", "")
@@ -48,32 +48,37 @@ rules:
 	same.Policy = l.rules.Version()
 	two := row("two", "in", "quality", "P5Y", "")
 	two.Terms = []store.Term{{Purpose: "quality", Retention: "P1M"}, {Purpose: "orders", Retention: "P5Y"}}
+	told := row("told", "in", "quality", "P1M", "")
+	told.Announcement = &store.Announcement{Exempt: "by contract"}
 	e := effectOn([]store.Row{
 		up, gone, same, two,
 		row("f", "in", "quality", "P14D", ""),     // beyond the ceiling, which the two first reach
 		row("e", "in", "quality", "P1M", ""),      // the same
 		row("d", "in", "quality", "P14D", "disk"), // for longer
 		row("c", "", "", "", "no_rule"),           // no longer
-		row("b", "diverted", "", "", "rule"),      // recorded now: the row does not tell that it was forwarded
+		row("b", "diverted", "", "", "rule"),      // the row does not tell that it was forwarded
 		row("a", "diverted", "", "", "forwarded"), // the same as it was but for the reason
+		told, // it was not
 		row("0", "in", "quality", "P14D", "disk"), // for longer
 	}, l)
 	var got strings.Builder
 	if err := e.write(&got); err != nil {
 		t.Fatal(err)
 	}
-	const want = `11 calls: 8 would be decided otherwise; 5 were to be recorded, 2 would be
+	const want = `12 calls: 9 would be decided otherwise; 6 were to be recorded, 2 would be
 1 of them cannot be decided: their numbers are gone, or sealed
 CALLS  WAS                                              WOULD BE                                     SUCH AS
-2      rule "in": recorded for quality, P14D            rule "in": not recorded (ceiling)            f
+2      rule "in": recorded for quality (contract), P14D            rule "in": not recorded (ceiling)            f
 1      no rule: not recorded (no_rule)                  rule "in": not recorded (ceiling)            c
 1      rule "diverted": not recorded (forwarded)        rule "diverted": not recorded (rule)         a
-1      rule "diverted": not recorded (rule)             rule "in": recorded for quality, P1M         b
-1      rule "in": recorded for orders, quality, P5Y      rule "in": not recorded (ceiling)            two
-1      rule "in": recorded for quality, P14D            rule "in": recorded for quality, P1M         0
-1      rule "in": recorded for quality, P1M             rule "in": not recorded (ceiling)            e
+1      rule "diverted": not recorded (rule)             rule "in": not recorded (ceiling)         b
+1      rule "in": recorded for orders, quality (contract), P5Y      rule "in": not recorded (ceiling)            two
+1      rule "in": recorded for quality (contract), P14D            rule "in": recorded for quality (contract), P1M         0
+1      rule "in": recorded for quality (contract), P1M             rule "in": not recorded (ceiling)            e
+1 rule "in": recorded for quality (contract), P1M, untold rule "in": recorded for quality (contract), P1M told
 note: rule "gold" asks for header X-Customer, which rows do not keep: no call is taken to have it
 note: rule "diverted" asks whether calls are forwarded, which rows tell only of those that were not recorded for that
+note: rows do not keep when parties were to be told, nor which keys they had: changes of those do not show
 note: ceilings count what this policy would have recorded since the first of these calls
 `
 	if diff := cmp.Diff(squeeze(want), squeeze(got.String())); diff != "" {
