@@ -409,7 +409,7 @@ func TestListedIsJournalled(t *testing.T) {
 	for _, e := range page.Entries {
 		got = append(got, e.Object+" "+e.Reason)
 	}
-	want := []string{" listed 2 rows with numbers", " listed 1 rows of a number", d.kept.ID + " listed 1 rows with numbers"}
+	want := []string{" listed rows with numbers: 2", " listed rows of a number: 1", d.kept.ID + " listed rows with numbers: 1"}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}

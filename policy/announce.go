@@ -273,6 +273,8 @@ func (c Config) validateKeys(f faults, k Keys) {
 	case k.Select == "" && k.SelectFor == "":
 	case k.Select == "":
 		f.at("select_for").add("there is no key for it: give select")
+	case k.SelectFor == "":
+		f.at("select_for").add("missing: the purpose that select keeps it for")
 	case !ok:
 		f.at("select_for").add("there is no purpose %.40q%s", k.SelectFor, known(c.Purposes))
 	case to.Buffer:

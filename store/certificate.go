@@ -20,6 +20,11 @@ func (s *Store) certify(tx table.Tx, row *Row) error {
 		Made: row.Began, Expired: row.Expires, Destroyed: row.Destroyed,
 		Withdrawn: row.withdrawn(), Entry: row.Entry, EntryHash: journal.HashOf(intent).String(),
 	}
+	for _, t := range row.EveryTerm() {
+		if len(row.Terms) > 1 {
+			c.Purposes = append(c.Purposes, certificate.Purpose{Purpose: t.Purpose, Basis: t.Basis, Retention: t.Retention, Withdrawn: t.Withdrawn})
+		}
+	}
 	for _, f := range row.Files {
 		if f.Epoch != "" && (c.Epoch == nil || string(f.Epoch) > c.Epoch.Name) {
 			c.Epoch = &certificate.Epoch{Name: string(f.Epoch), Ends: f.Epoch.End()}

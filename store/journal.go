@@ -101,10 +101,10 @@ func (s *Store) NoteListed(object string, rows []Row, byNumber bool, act Act) er
 			named++
 		}
 	}
-	why := fmt.Sprintf("listed %d rows with numbers", named)
+	why := fmt.Sprintf("listed rows with numbers: %d", named)
 	switch {
 	case byNumber:
-		why = fmt.Sprintf("listed %d rows of a number", len(rows))
+		why = fmt.Sprintf("listed rows of a number: %d", len(rows))
 	case named == 0:
 		return nil
 	}

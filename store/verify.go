@@ -620,7 +620,7 @@ func (vf *verifier) files(tx table.Tx) error {
 		return nil
 	}
 	if _, err := os.Stat(filepath.Join(vf.cfg.Blobs, recordingsDirectory)); err != nil {
-		return fmt.Errorf("%s is no directory of recordings: %w", vf.cfg.Blobs, err)
+		return fmt.Errorf("%s is not the store's directory, which recordings is in: %w", vf.cfg.Blobs, err)
 	}
 	blobs, err := directory.Open(vf.cfg.Blobs)
 	if err != nil {

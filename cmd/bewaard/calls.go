@@ -3,8 +3,10 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 
 	"github.com/bewaard/bewaard/api"
@@ -153,6 +155,9 @@ func export(file io.Reader, to, name string) error {
 	}
 	to = cmp.Or(to, name)
 	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("%s is there already: --to names another file", to)
+	}
 	if err != nil {
 		return err
 	}

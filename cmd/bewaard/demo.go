@@ -348,8 +348,8 @@ func (s *stage) audit(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	s.say("\nAn auditor, with a snapshot (%s), the files and the key:\n  %d entries of the journal, %d certificates, %d rows, %d files; %d findings\n",
-		name, v.Entries, v.Certificates, v.Rows, v.Files, v.Findings)
+	s.say("\nAn auditor, with a snapshot (%s), the files and the key:\n  %s of the journal, %s, %s, %s; %s\n",
+		name, count(v.Entries, "entry"), count(v.Certificates, "certificate"), count(v.Rows, "row"), count(v.Files, "file"), count(v.Findings, "finding"))
 	if v.Findings > 0 {
 		return fmt.Errorf("%d findings in %s", v.Findings, name)
 	}

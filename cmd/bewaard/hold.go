@@ -67,7 +67,7 @@ func (c *legalHoldAdd) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("legal hold %s: %d calls\n", h.ID, h.Rows)
+	fmt.Printf("legal hold %s: %s\n", h.ID, count(h.Rows, "call"))
 	if h.TooLate > 0 {
 		fmt.Printf("%d more had been destroyed, or were about to be\n", h.TooLate)
 	}
@@ -89,7 +89,7 @@ func (c *legalHoldRemove) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("legal hold %s is removed: %d calls were under it\n", h.ID, h.Rows)
+	fmt.Printf("legal hold %s is removed: it held %s\n", h.ID, count(h.Rows, "call"))
 	return nil
 }
 

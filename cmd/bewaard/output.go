@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/csv"
 	"encoding/json"
 	"fmt"
@@ -35,6 +36,26 @@ func expires(r *store.Row) string {
 	return instant(r.Expires)
 }
 
+// purposes are what a row is kept for, by a comma; where that is nothing more, what it was.
+func purposes(r *store.Row) string {
+	var names []string
+	for _, t := range r.AllTerms() {
+		names = append(names, t.Purpose)
+	}
+	return cmp.Or(strings.Join(names, ","), r.Purpose)
+}
+
+// count writes how many there are of something: 1 row, 2 rows.
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	if stem, y := strings.CutSuffix(what, "y"); y {
+		what = stem + "ie"
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
 func seconds(s float64) string { return strconv.FormatFloat(s, 'f', 1, 64) }
 
 // tableColumns fit a terminal; an auditor's questions come first.
@@ -46,7 +67,7 @@ var tableColumns = []column{
 	{"OUTCOME", func(r *store.Row) string { return r.Outcome }},
 	{"STATE", func(r *store.Row) string { return string(r.State) }},
 	{"WHY", func(r *store.Row) string { return r.Reason }},
-	{"PURPOSE", func(r *store.Row) string { return r.Purpose }},
+	{"PURPOSE", purposes},
 	{"BASIS", func(r *store.Row) string { return r.Basis }},
 	{"EXPIRES", expires},
 	{"ID", func(r *store.Row) string { return r.ID }},
@@ -103,6 +124,7 @@ var csvColumns = []column{
 	{"cleared", func(r *store.Row) string { return instant(r.Cleared) }},
 	{"certificate_expires", func(r *store.Row) string { return instant(r.CertificateExpires) }},
 	{"legal_holds", func(r *store.Row) string { return strings.Join(r.Holds, " ") }},
+	{"purposes", purposes},
 }
 
 // party is what a row has in a party's place: "sealed" where it cannot be read here.

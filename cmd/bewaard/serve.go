@@ -64,7 +64,7 @@ func (c *check) Run() error {
 	if c.Verbose {
 		tellPaths(os.Stdout, cfg.proof.Paths)
 	}
-	fmt.Printf("%s: good: %d trunks, %d purposes, %d rules\n", c.Config, len(cfg.Trunks), len(cfg.Policy.Purposes), len(cfg.Policy.Rules))
+	fmt.Printf("%s: good: %s, %s, %s\n", c.Config, count(len(cfg.Trunks), "trunk"), count(len(cfg.Policy.Purposes), "purpose"), count(len(cfg.Policy.Rules), "rule"))
 	if cfg.Keys.Own() {
 		fmt.Printf("keys: none are named: the master identity is %s, beside what it opens; bewaard help keys says how to move it\n", seal.MasterPath(cfg.Store.KeysDirectory()))
 	}

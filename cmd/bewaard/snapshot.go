@@ -150,8 +150,8 @@ func (c *verify) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("%d entries of the journal, the last of %s; %d certificates, %d rows, %d files; %d findings\n",
-		v.Entries, instant(v.At), v.Certificates, v.Rows, v.Files, v.Findings)
+	fmt.Printf("%s of the journal, the last of %s; %s, %s, %s; %s\n", count(v.Entries, "entry"), instant(v.At),
+		count(v.Certificates, "certificate"), count(v.Rows, "row"), count(v.Files, "file"), count(v.Findings, "finding"))
 	fmt.Printf("head %v\n", v.Head)
 	if v.Anchors > 0 {
 		fmt.Printf("%d time stamps hold, the last of %s by %s%s\n", v.Anchors, instant(v.Anchor.At), v.Anchor.Authority, unbelieved(v.Anchor.Trusted))

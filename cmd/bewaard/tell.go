@@ -49,8 +49,12 @@ func tell(w io.Writer, r *store.Row) error {
 	if r.ContinuedIn != "" {
 		t.line("", "a party went over to call %s", r.ContinuedIn)
 	}
-	if r.Purpose != "" {
-		t.line("purpose", "%s, on the basis of %s, by rule %q of policy %.12s", r.Purpose, r.Basis, r.Rule, r.Policy)
+	for _, term := range r.EveryTerm() {
+		withdrawn := ""
+		if term.Withdrawn {
+			withdrawn = ", withdrawn"
+		}
+		t.line("purpose", "%s, on the basis of %s, for %s%s, by rule %q of policy %.12s", term.Purpose, term.Basis, term.Retention, withdrawn, r.Rule, r.Policy)
 	}
 	for _, a := range r.Told() {
 		t.announcement(a)

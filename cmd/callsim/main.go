@@ -35,7 +35,7 @@ type phone struct {
 
 	NoEvents bool `help:"Know no telephone-events (RFC 4733), as trunks do where keys are tones."`
 
-	Do []string `placeholder:"WHEN:WHAT" sep:"none" help:"What the user does in a call, one after the other. When is a time since audio could be sent, or heard=PACKETS. What is press=KEYS (RFC 4733), info=KEYS, tone=KEYS (in the audio), refer=NUMBER@HOST, hold, resume or hangup. As 1.5s:press=9."`
+	Do []string `placeholder:"WHEN:WHAT" sep:"none" help:"What the user does in each call, one after the other. When is a time since audio could be sent, or heard=PACKETS. What is press=KEYS (RFC 4733), info=KEYS, tone=KEYS (in the audio), refer=NUMBER@HOST (HOST is the daemon, or a peer of the trunk by which to call), hold, resume or hangup. As 1.5s:press=9."`
 }
 
 func (p phone) config() (cfg sim.Config, err error) {

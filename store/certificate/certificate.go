@@ -33,8 +33,9 @@ type Certificate struct {
 	Recording string    `json:"recording"` // the id of the call and its recording
 	Purpose   string    `json:"purpose"`
 	Basis     string    `json:"basis"`
-	Retention string    `json:"retention"` // ISO 8601
-	Made      time.Time `json:"made"`      // the call began
+	Retention string    `json:"retention"`          // ISO 8601
+	Purposes  []Purpose `json:"purposes,omitempty"` // all of them, where there were several; the one above was over last
+	Made      time.Time `json:"made"`               // the call began
 	Expired   time.Time `json:"expired"`
 	Destroyed time.Time `json:"destroyed"` // the files had been deleted and seen to be gone
 	Files     []File    `json:"files"`     // none where nothing was captured
@@ -42,6 +43,14 @@ type Certificate struct {
 	Withdrawn uint64    `json:"withdrawn,omitempty"` // the journal's entry by which the last purpose was withdrawn, which is why it expired then
 	Entry     uint64    `json:"entry"`               // the journal's, written before the first file was deleted
 	EntryHash string    `json:"entry_hash"`          // its SHA-256, in hex
+}
+
+// Purpose is one of several that a recording was kept for.
+type Purpose struct {
+	Purpose   string `json:"purpose"`
+	Basis     string `json:"basis"`
+	Retention string `json:"retention"`
+	Withdrawn bool   `json:"withdrawn,omitempty"`
 }
 
 // File is a file as it was kept.
