@@ -160,6 +160,9 @@ func (c *Call) take(leg rtp.Leg, d *sdp.Description, how said) *End {
 	}
 	p.listens = d.Direction(m).Receives() && m.Port != 0
 	p.speaks = d.Direction(m).Sends() && m.Port != 0
+	if l := c.telling[leg]; l != nil && p == c.parties[leg] && !p.listens { // by whichever description
+		l.away = true
+	}
 	c.expect()
 	c.translate()
 	for _, codec := range m.Codecs() {

@@ -3,6 +3,7 @@ package call
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -718,4 +719,59 @@ func TestNewFarPartyObjects(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Who stops to listen while he is told was not told, by whichever offer that came about.
+func TestHeldWhileTold(t *testing.T) {
+	again := func(description string) string { return strings.Replace(description, "o=- 1 1", "o=- 1 2", 1) }
+	inBubbleOf(t, func(c *policy.Config) {
+		a := *c.Rules[1].Announce
+		a.Transfers = true
+		c.Rules[1].Announce = &a
+	}, func(_, carrier *trunk.Config) { carrier.Refer = trunk.Terminate }, func(b *bubble) {
+		invite, toPBX, answer, ok := b.connected()
+		far, pbx := calling(b.carrier, invite, ok), called(b.pbx, toPBX, answer)
+		far.send("REFER", "Refer-To: <sip:+31612340000@203.0.113.3>\r\nRefer-Sub: false\r\n", "")
+		b.carrier.Expect("SIP/2.0 202")
+		out := b.carrier.Expect("INVITE sip:+31612340000")
+		reply(b.carrier, out, "third", "200 OK", "", strings.Replace(offered, "4000", elsewhere, 1))
+		b.carrier.Expect("ACK ")
+		b.carrier.Reply(b.carrier.Expect("BYE "), "200 OK", "")
+		time.Sleep(100 * time.Millisecond) // of the bubble's
+		pbx.offer(again(answeredWith) + "a=inactive\r\n")
+		b.pbx.Expect("SIP/2.0 100")
+		b.carrier.Reply(b.carrier.Expect("INVITE "), "200 OK", strings.Replace(again(offered), "4000", elsewhere, 1)+"a=inactive\r\n")
+		b.carrier.Expect("ACK ")
+		b.pbx.Expect("SIP/2.0 200")
+		pbx.ack("")
+		time.Sleep(2 * time.Second) // of the bubble's
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		if slices.Contains(b.effects, "start of the caller") || !slices.Contains(b.effects, "stop recording") {
+			t.Errorf("got %q, want the recording ended, and nothing captured of him", b.effects)
+		}
+	})
+}
+
+// That the far party wants a pause counts though ours has paused already: ours cannot end it.
+func TestFarPartyPausesToo(t *testing.T) {
+	announced(t, keys, func(b *bubble) {
+		invite := b.inbound()
+		toPBX := b.pbx.Expect("INVITE ")
+		_, answered := b.connect(invite, toPBX)
+		far := calling(b.carrier, invite, answered)
+		b.key(rtp.Callee, "*1")
+		time.Sleep(time.Second) // of the bubble's
+		far.offer(strings.Replace(offered, "o=- 1 1", "o=- 1 2", 1) + "a=recordpref:pause\r\n")
+		b.carrier.Expect("SIP/2.0 100")
+		b.carrier.Expect("SIP/2.0 200")
+		far.ack("")
+		b.key(rtp.Callee, "*2")
+		time.Sleep(2 * time.Minute) // of the bubble's: longer than the limit
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		if slices.Contains(b.effects, "start of the caller") {
+			t.Errorf("got %q, want the pause to go on", b.effects)
+		}
+	})
 }

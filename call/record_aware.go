@@ -60,6 +60,9 @@ func (c *Call) heed(leg rtp.Leg, pref sdp.RecordPref) {
 		return
 	}
 	switch {
+	case pref == sdp.PrefOff && c.recorded() && c.decision.OnFailure == policy.Refuse && c.decision.Keys.Object == "": // nobody may have it destroyed
+		c.conclude(objected, "far")
+		c.ending = &End{Cause: RecordingRefused, Leg: leg, Err: errPrefOff}
 	case pref == sdp.PrefOff && (c.silent == "" || c.recording != nil):
 		c.object(objected, leg)
 		if c.decision.OnFailure == policy.Refuse { // no recording, no call
@@ -67,6 +70,9 @@ func (c *Call) heed(leg rtp.Leg, pref sdp.RecordPref) {
 		}
 	case pref == sdp.PrefPause && c.recorded() && !c.steering.paused:
 		c.pause("far", nil)
+	case pref == sdp.PrefPause && c.recorded(): // our party may not end it alone now
+		c.steering.byFar = true
+		c.steering.unlimit()
 	case pref == sdp.PrefOn && c.recorded() && c.steering.paused && c.steering.byFar:
 		c.resume("far", nil)
 	}

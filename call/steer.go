@@ -58,7 +58,7 @@ func (r *run) add(at time.Time) bool {
 
 // mute takes the tones of a key, if it had any, out of the recording: digits are never kept.
 func (c *Call) mute(h happening) {
-	if c.capturing && !h.heard[0].IsZero() {
+	if c.recording != nil && !h.heard[0].IsZero() { // captured, though it may not be any more
 		c.recording.Event(spool.Event{Kind: spool.Excised, Leg: h.leg, From: h.heard[0], To: h.heard[1]})
 	}
 }
@@ -358,7 +358,7 @@ func (c *Call) conclude(reason, by string) {
 
 // halt ends a recording's time, if there is one.
 func (c *Call) halt() {
-	if c.capturing {
+	if c.capturing || c.steering.paused {
 		defer c.sayRecord()
 	}
 	c.cease()

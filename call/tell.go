@@ -30,6 +30,7 @@ type listener struct {
 	breaks  int          // how often it was interrupted before that
 	replays int          // how often it may begin anew
 	agreed  time.Time    // when the key was pressed; zero before
+	away    bool         // he has said meanwhile that he does not listen
 	until   *time.Timer  // of who is absent or decides
 }
 
@@ -107,8 +108,8 @@ func (c *Call) speak(legs ...rtp.Leg) *End {
 // start plays a listener the prompt from its beginning.
 func (c *Call) start(l *listener) *End {
 	p := c.parties[l.leg]
-	l.agreed = time.Time{} // to what he has not heard out nobody agrees
-	if !p.listens {        // on hold, or a call set up by a third: what is played is not heard
+	l.agreed, l.away = time.Time{}, false // to what he has not heard out nobody agrees
+	if !p.listens {                       // on hold, or a call set up by a third: what is played is not heard
 		if l.replays > 0 {
 			c.wait(l, absent, absence)
 			return nil
@@ -143,6 +144,10 @@ func (c *Call) hear(h happening) (taken bool, end *End) {
 	switch {
 	case h.kind == played && l.stage == hears:
 		l.played = c.quiet(l.leg)
+		if l.away {
+			l.played.Complete = false
+			l.played.Interruptions++
+		}
 		switch {
 		case !l.played.Complete && l.replays > 0:
 			return true, c.restart(l)

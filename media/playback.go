@@ -99,7 +99,7 @@ func (p *Playback) send(now time.Time) bool {
 		return false
 	}
 	l := &p.session.legs[p.leg]
-	if !l.understands(p.session.at(now), p.frames.Tone) { // nothing is said to who cannot make it out yet
+	if sent == 0 && !l.understands(p.session.at(now), p.frames.Tone) || l.unready() { // nothing is said to who cannot make it out yet
 		p.next = p.next.Add(p.frames.Interval)
 		return true
 	}

@@ -127,7 +127,9 @@ const (
 // agree has keys hold from now on. A stream of ours that began by another key, or by none,
 // goes on as another one.
 func (s *Session) agree(leg rtp.Leg, sec *secure, way string, in, out srtp.Key, renew bool) error {
-	sec.agreedAt.Store(s.at(time.Now()))
+	if !sec.out.Has(out) {
+		sec.agreedAt.Store(s.at(time.Now()))
+	}
 	if err := sec.in.Rekey(in); err != nil {
 		return err
 	}

@@ -214,6 +214,13 @@ func (o *Out) Rekey(k Key) (changed bool, err error) {
 	return true, nil
 }
 
+// Has reports whether that is the key.
+func (o *Out) Has(k Key) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return k == o.key
+}
+
 // Ready reports whether there is a key.
 func (o *Out) Ready() bool {
 	o.mu.Lock()
