@@ -93,7 +93,7 @@ func (c *Call) open() (Session, *End) {
 }
 
 // decide asks the policy, with the facts as the INVITE gives them.
-func (c *Call) decide(caller *sip.Leg) {
+func (c *Call) decide() {
 	f := c.countedFacts()
 	c.decision, c.direction = c.rules.Decide(f), f.Direction
 	if !c.decision.Record {

@@ -177,7 +177,7 @@ func (m *Manager) Active() int {
 // calls are always taken.
 func (m *Manager) Invite(leg *sip.Leg) {
 	c := newCall(m, leg)
-	c.decide(leg)
+	c.decide()
 	if err := m.trunks.Admit(leg.Trunk(), leg.Peer().Addr.Addr(), c.decision.Unlimited); err != nil {
 		leg.Hangup(503, "Too Many Calls")
 		return

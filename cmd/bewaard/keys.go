@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -104,12 +103,7 @@ func (l *keysList) Run() error {
 		return err
 	}
 	if l.Output == "json" {
-		if epochs == nil {
-			epochs = []seal.EpochInfo{}
-		}
-		e := json.NewEncoder(os.Stdout)
-		e.SetIndent("", "  ")
-		return e.Encode(epochs)
+		return writeJSON(os.Stdout, epochs)
 	}
 	t := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "EXPIRES\tKEY\tSEALED TO")

@@ -172,12 +172,17 @@ func writeRows(w io.Writer, format string, rows []store.Row) error {
 
 // writeJSON writes a list as JSON, an empty one as that.
 func writeJSON[T any](w io.Writer, list []T) error {
-	e := json.NewEncoder(w)
-	e.SetIndent("", "  ")
 	if list == nil {
 		list = []T{}
 	}
-	return e.Encode(list)
+	return writeObject(w, list)
+}
+
+// writeObject writes anything as JSON, for people to read, too.
+func writeObject(w io.Writer, v any) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	return e.Encode(v)
 }
 
 // cells returns a row's cells, or the names of the columns.

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -102,9 +101,7 @@ func (e *explain) Run() error {
 		decision.Announce = &told
 	}
 	if e.Output == "json" {
-		out := json.NewEncoder(os.Stdout)
-		out.SetIndent("", "  ")
-		return out.Encode(struct {
+		return writeObject(os.Stdout, struct {
 			Steps    []policy.Step   `json:"steps"`
 			Decision policy.Decision `json:"decision"`
 		}{steps, decision})

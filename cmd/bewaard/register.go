@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
@@ -60,9 +59,7 @@ func (w worded) write(out, aside io.Writer, kind register.Kind, asJSON bool) err
 	if !asJSON {
 		return r.Write(out, kind)
 	}
-	to := json.NewEncoder(out)
-	to.SetIndent("", "  ")
-	return to.Encode(r)
+	return writeObject(out, r)
 }
 
 // measures are the safeguards that a configuration chooses.

@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
@@ -70,9 +69,7 @@ func (r *replay) Run(ctx context.Context) error {
 	e := effectOn(rows, cfg)
 	e.Since = r.Since.UTC()
 	if r.Output == "json" {
-		out := json.NewEncoder(os.Stdout)
-		out.SetIndent("", "  ")
-		return out.Encode(e)
+		return writeObject(os.Stdout, e)
 	}
 	return e.write(os.Stdout)
 }
